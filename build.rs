@@ -1,0 +1,20 @@
+//! Compiles the C shim. It calls SQLite only through `sqlite3_api_routines`, so all it needs of SQLite is the
+//! header `sqlite3ext.h`, which `libsqlite3-sys` ships beside the bundled source.
+
+fn main() {
+    println!("cargo:rerun-if-changed=c");
+    let mut build = cc::Build::new();
+    for file in ["c/ext.c", "c/vfs.c", "c/dbfile.c", "c/walfile.c", "c/basefile.c", "c/sqlfunc.c"] {
+        build.file(file);
+    }
+    if let Some(include) = std::env::var_os("DEP_SQLITE3_INCLUDE") {
+        build.include(include);
+    }
+    build
+        .flag_if_supported("-fvisibility=hidden")
+        .flag_if_supported("-Wno-unused-parameter")
+        .warnings(true)
+        .extra_warnings(true)
+        .std("c99")
+        .compile("vwal_shim");
+}
