@@ -1,0 +1,140 @@
+//! The error of every layer. Each variant says what happened, where, and what to do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What went wrong. [`Error::sqlite_code`](crate::ffi) maps each variant to an SQLite result code.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// An operation on a file failed.
+    #[error("{op} '{}' failed{}: {message}", path.display(), at(*offset))]
+    Io {
+        /// What was tried: "read", "write", "open", ...
+        op: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// Byte offset in the file, where there is one.
+        offset: Option<u64>,
+        /// The kind of the system's error.
+        kind: io::ErrorKind,
+        /// The system's words.
+        message: String,
+    },
+    /// Bytes on disk are not what was written there.
+    #[error("'{}' is damaged{}: {what}", path.display(), at(*offset))]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// Byte offset in the file, where there is one.
+        offset: Option<u64>,
+        /// What was found, what was expected, and what can be done.
+        what: String,
+    },
+    /// Another process holds the log of this database.
+    #[error("'{}' is in use by {holder}: vwal serves one process at a time; close it there and try again", path.display())]
+    Busy {
+        /// The database.
+        path: PathBuf,
+        /// "process 4711 (python3)".
+        holder: String,
+    },
+    /// Somebody else is using the database in a way that keeps vwal from taking it over.
+    #[error("'{}' cannot be taken over now: {what}", path.display())]
+    InUse {
+        /// The database.
+        path: PathBuf,
+        /// Who or what is in the way.
+        what: String,
+    },
+    /// The disk, a quota or a size limit is full. Nothing acknowledged is lost.
+    #[error("no space left to {op} '{}'", path.display())]
+    Full {
+        /// What was tried.
+        op: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The log cannot be written: the directory or the file system is read-only.
+    #[error("'{}' is read-only", path.display())]
+    ReadOnly {
+        /// The log directory or file.
+        path: PathBuf,
+    },
+    /// An fsync failed earlier, so what the disk holds is unknown. The log accepts no commit until it is reopened.
+    #[error("an earlier fsync of '{}' failed ({message}): close all connections to the database and open it again", path.display())]
+    Poisoned {
+        /// The file whose fsync failed.
+        path: PathBuf,
+        /// The system's words at the time.
+        message: String,
+    },
+    /// The base file is not the one that the log continues.
+    #[error("'{}' does not belong to its log: {what}", path.display())]
+    Foreign {
+        /// The base file.
+        path: PathBuf,
+        /// What differs, and what can be done.
+        what: String,
+    },
+    /// An option or argument is wrong.
+    #[error("{0}")]
+    Usage(String),
+    /// The database is not virtual: it is not in WAL mode, or was not opened through the VFS `vwal`.
+    #[error("{0} is not a vwal database: open it with vfs=vwal, in WAL mode")]
+    NotVirtual(String),
+    /// The call came from a process that was forked off the one that opened the database.
+    #[error("this process was forked from the one that opened the database: open it again here")]
+    Forked,
+    /// A wait ended before its condition was met.
+    #[error("timed out: {0}")]
+    Timeout(String),
+    /// The registration with SQLite failed.
+    #[error("vwal cannot be registered: {0}")]
+    Register(String),
+}
+
+fn at(offset: Option<u64>) -> String {
+    offset.map(|offset| format!(" at offset {offset}")).unwrap_or_default()
+}
+
+/// The result of every layer.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// The error of an I/O operation; a full disk or quota becomes [`Error::Full`].
+    pub fn io(op: &'static str, path: &Path, offset: Option<u64>, error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Error::Full { op, path: path.to_owned() }
+            }
+            io::ErrorKind::ReadOnlyFilesystem => Error::ReadOnly { path: path.to_owned() },
+            kind => Error::Io { op, path: path.to_owned(), offset, kind, message: error.to_string() },
+        }
+    }
+
+    /// Damage in `path` at `offset`.
+    pub fn corrupt(path: &Path, offset: impl Into<Option<u64>>, what: impl Into<String>) -> Self {
+        Error::Corrupt { path: path.to_owned(), offset: offset.into(), what: what.into() }
+    }
+
+    /// Whether the error says that a file or directory does not exist.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Error::Io { kind: io::ErrorKind::NotFound, .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_file_and_offset() {
+        let error = Error::corrupt(Path::new("x.db-wal/1.seg"), 4096, "frame 7 has checksum 1, expected 2");
+        assert_eq!(
+            error.to_string(),
+            "'x.db-wal/1.seg' is damaged at offset 4096: frame 7 has checksum 1, expected 2"
+        );
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        assert!(matches!(Error::io("write", Path::new("a"), Some(1), &full), Error::Full { .. }));
+    }
+}

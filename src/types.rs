@@ -1,0 +1,114 @@
+//! Small types that every layer uses.
+
+use std::fmt;
+use std::str::FromStr;
+
+use uuid::Uuid;
+
+use crate::error::Error;
+
+/// The identity of one lineage of frame numbers: a UUID (version 7, so that ids sort by the time they were made).
+///
+/// A log keeps its id for as long as its frame numbers continue each other. A base file that something else wrote to
+/// starts a new id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LogId(pub Uuid);
+
+impl LogId {
+    /// The 16 bytes of the UUID, as they are stored.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0.into_bytes()
+    }
+
+    /// An id from its stored bytes.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        LogId(Uuid::from_bytes(bytes))
+    }
+}
+
+impl fmt::Display for LogId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl FromStr for LogId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Uuid::try_parse(text)
+            .map(LogId)
+            .map_err(|_| Error::Usage(format!("'{text}' is not a log id (a UUID)")))
+    }
+}
+
+/// A page size in bytes: a power of two from 512 to 65536 (<https://sqlite.org/fileformat2.html#pages>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PageSize(u32);
+
+impl PageSize {
+    /// The page size of `bytes` bytes, if that is one SQLite allows.
+    pub fn new(bytes: u32) -> Option<Self> {
+        (bytes.is_power_of_two() && (512..=65536).contains(&bytes)).then_some(PageSize(bytes))
+    }
+
+    /// The page size in a database header: big-endian, and 1 stands for 65536
+    /// (<https://sqlite.org/fileformat2.html#page_size>).
+    pub fn from_header(field: [u8; 2]) -> Option<Self> {
+        match u16::from_be_bytes(field) {
+            1 => Self::new(65536),
+            bytes => Self::new(u32::from(bytes)),
+        }
+    }
+
+    /// Bytes, for use as a length.
+    pub fn bytes(self) -> usize {
+        self.0 as usize
+    }
+
+    /// Bytes, for use in a format.
+    pub fn get(self) -> u32 {
+        self.0
+    }
+}
+
+/// How a database's log can end up open: the state of one segment file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SegmentState {
+    /// Frames are still appended to it.
+    Current,
+    /// It is complete and fsynced, or waiting for that fsync.
+    Sealed,
+}
+
+impl SegmentState {
+    /// The word that `vwal_segments` and the command line show.
+    pub fn name(self) -> &'static str {
+        match self {
+            SegmentState::Current => "current",
+            SegmentState::Sealed => "sealed",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn page_sizes_are_those_of_sqlite() {
+        let good: Vec<u32> = (0..=17).map(|bit| 1 << bit).filter(|&n| PageSize::new(n).is_some()).collect();
+        assert_eq!(good, [512, 1024, 2048, 4096, 8192, 16384, 32768, 65536]);
+        assert!(PageSize::new(1000).is_none());
+        assert_eq!(PageSize::from_header([0, 1]).map(PageSize::get), Some(65536));
+        assert_eq!(PageSize::from_header([0x10, 0]).map(PageSize::get), Some(4096));
+        assert!(PageSize::from_header([0, 0]).is_none());
+    }
+
+    #[test]
+    fn log_ids_round_trip_through_text() {
+        let id = LogId(Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0001));
+        assert_eq!(id.to_string().parse::<LogId>().unwrap(), id);
+        assert!("not-a-uuid".parse::<LogId>().is_err());
+    }
+}
