@@ -5,4 +5,4 @@ mod database;
 mod registry;
 
 pub use database::{Database, SegmentInfo, Status};
-pub use registry::{OpenDatabase, Registry};
+pub use registry::{Claim, OpenRequest, Registry};
