@@ -1,0 +1,180 @@
+//! The metadata slots: what must be known about a log before its segments can be read.
+//!
+//! The file `meta` has two slots of 4096 bytes. A new state goes into the slot that does not hold the current one, so
+//! a torn write costs nothing: the valid slot with the higher sequence number counts.
+
+use zerocopy::byteorder::big_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::{Problem, crc32};
+use crate::types::{LogId, PageSize};
+
+const MAGIC: u64 = u64::from_be_bytes(*b"VWALMETA");
+const VERSION: u32 = 1;
+
+/// Bytes of one slot; a sector multiple, so that one slot's write cannot tear the other.
+pub const META_SLOT_SIZE: usize = 4096;
+const RECORD_SIZE: usize = 76;
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Raw {
+    magic: U64,
+    version: U32,
+    page_size: U32,
+    sequence: U64,
+    log_id: [u8; 16],
+    checkpointed_frame_no: U64,
+    intent_frame_no: U64,
+    db_size_pages: U32,
+    change_counter: U32,
+    version_valid_for: U32,
+    reserved: U32,
+    crc: U32,
+}
+
+const _: () = {
+    assert!(size_of::<Raw>() == RECORD_SIZE);
+    assert!(std::mem::offset_of!(Raw, sequence) == 16);
+    assert!(std::mem::offset_of!(Raw, log_id) == 24);
+    assert!(std::mem::offset_of!(Raw, intent_frame_no) == 48);
+    assert!(std::mem::offset_of!(Raw, crc) == 72);
+};
+
+/// The state of a log between checkpoint passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// +1 with each state; the higher one counts.
+    pub sequence: u64,
+    /// The log.
+    pub log_id: LogId,
+    /// Page size of the database.
+    pub page_size: PageSize,
+    /// The base file holds every frame up to this one.
+    pub checkpointed_frame_no: u64,
+    /// A pass that brings the base file to this frame has begun; equal to `checkpointed_frame_no` when none is
+    /// under way. While it is, pages of the base file may be of either state.
+    pub intent_frame_no: u64,
+    /// Pages of the base file at `checkpointed_frame_no`.
+    pub db_size_pages: u32,
+    /// File change counter of the base file at `checkpointed_frame_no`.
+    pub change_counter: u32,
+    /// Version-valid-for number of the base file at `checkpointed_frame_no`.
+    pub version_valid_for: u32,
+}
+
+impl Meta {
+    /// Byte offset of the slot that this state goes into.
+    pub fn slot_offset(&self) -> u64 {
+        (self.sequence % 2) * META_SLOT_SIZE as u64
+    }
+
+    /// Whether a checkpoint pass was under way.
+    pub fn has_intent(&self) -> bool {
+        self.intent_frame_no != self.checkpointed_frame_no
+    }
+
+    /// The bytes of the slot.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut raw = Raw {
+            magic: MAGIC.into(),
+            version: VERSION.into(),
+            page_size: self.page_size.get().into(),
+            sequence: self.sequence.into(),
+            log_id: self.log_id.to_bytes(),
+            checkpointed_frame_no: self.checkpointed_frame_no.into(),
+            intent_frame_no: self.intent_frame_no.into(),
+            db_size_pages: self.db_size_pages.into(),
+            change_counter: self.change_counter.into(),
+            version_valid_for: self.version_valid_for.into(),
+            reserved: 0.into(),
+            crc: 0.into(),
+        };
+        raw.crc = crc32(0, &[&raw.as_bytes()[..RECORD_SIZE - 4]]).into();
+        let mut slot = vec![0; META_SLOT_SIZE];
+        slot[..RECORD_SIZE].copy_from_slice(raw.as_bytes());
+        slot
+    }
+
+    /// Check and read one slot. `Ok(None)`: the slot was never written.
+    pub fn decode(slot: &[u8]) -> Result<Option<Meta>, Problem> {
+        let Some(record) = slot.get(..RECORD_SIZE) else {
+            return if slot.iter().all(|&byte| byte == 0) {
+                Ok(None)
+            } else {
+                Err(format!("the slot is cut short: {} bytes, expected {RECORD_SIZE}", slot.len()))
+            };
+        };
+        if record.iter().all(|&byte| byte == 0) {
+            return Ok(None);
+        }
+        let raw = Raw::ref_from_bytes(record).map_err(|error| error.to_string())?;
+        if raw.magic.get() != MAGIC {
+            return Err("this is not a vwal metadata slot (wrong magic)".into());
+        }
+        if raw.version.get() != VERSION {
+            return Err(format!("metadata version {}, this vwal reads version {VERSION}", raw.version));
+        }
+        let crc = crc32(0, &[&record[..RECORD_SIZE - 4]]);
+        if raw.crc.get() != crc {
+            return Err(format!("metadata checksum {:08x}, expected {crc:08x}", raw.crc));
+        }
+        let meta = Meta {
+            sequence: raw.sequence.get(),
+            log_id: LogId::from_bytes(raw.log_id),
+            page_size: PageSize::new(raw.page_size.get())
+                .ok_or_else(|| format!("metadata with page size {}", raw.page_size))?,
+            checkpointed_frame_no: raw.checkpointed_frame_no.get(),
+            intent_frame_no: raw.intent_frame_no.get(),
+            db_size_pages: raw.db_size_pages.get(),
+            change_counter: raw.change_counter.get(),
+            version_valid_for: raw.version_valid_for.get(),
+        };
+        if meta.intent_frame_no < meta.checkpointed_frame_no {
+            return Err(format!(
+                "a checkpoint to frame {} is noted, but frame {} is already checkpointed",
+                meta.intent_frame_no, meta.checkpointed_frame_no
+            ));
+        }
+        Ok(Some(meta))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Meta {
+        Meta {
+            sequence: 9,
+            log_id: LogId(uuid::Uuid::from_u128(77)),
+            page_size: PageSize::new(65536).unwrap(),
+            checkpointed_frame_no: 100,
+            intent_frame_no: 120,
+            db_size_pages: 7,
+            change_counter: 1,
+            version_valid_for: 1,
+        }
+    }
+
+    #[test]
+    fn round_trip_and_every_flipped_bit() {
+        let slot = sample().encode();
+        assert_eq!(slot.len(), META_SLOT_SIZE);
+        assert_eq!(Meta::decode(&slot), Ok(Some(sample())));
+        for at in 0..RECORD_SIZE {
+            assert!(Meta::decode(&slot[..at]).is_err() || at == 0);
+            for bit in 0..8 {
+                let mut bad = slot.clone();
+                bad[at] ^= 1 << bit;
+                assert!(Meta::decode(&bad).is_err(), "byte {at} bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_zeroed_slot_was_never_written() {
+        assert_eq!(Meta::decode(&[0; META_SLOT_SIZE]), Ok(None));
+        assert_eq!(Meta::decode(&[]), Ok(None));
+    }
+}

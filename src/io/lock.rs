@@ -1,0 +1,152 @@
+//! The lock that says which process owns a log.
+//!
+//! It is an `flock` on a file of its own: it does not collide with the `fcntl` locks that SQLite takes on the database,
+//! and is not dropped when some other descriptor of the file is closed. The file holds the owner's pid and name, for the
+//! message that the next process shows.
+
+use std::fs;
+use std::io::{Read, Seek, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use crate::error::{Error, Result};
+
+/// Descriptors of the locks that this process holds.
+///
+/// An `flock` belongs to the open file, which a forked child shares: the lock would stay until the child is gone too.
+/// So the child closes these first of all (`ffi/fork.rs`), and the parent's lock is the parent's alone.
+static DESCRIPTORS: [AtomicI32; 256] = [const { AtomicI32::new(-1) }; 256];
+
+/// The descriptors of locks that a forked child has inherited; each is handed out once.
+pub fn inherited_lock_descriptors() -> impl Iterator<Item = i32> {
+    DESCRIPTORS.iter().map(|slot| slot.swap(-1, Ordering::Relaxed)).filter(|&descriptor| descriptor >= 0)
+}
+
+/// Who holds a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Process id, when the lock file tells.
+    pub pid: Option<u32>,
+    /// Name of the program, when the lock file tells.
+    pub name: Option<String>,
+}
+
+impl Holder {
+    fn parse(text: &str) -> Holder {
+        let mut lines = text.lines();
+        let pid = lines.next().and_then(|line| line.trim().parse().ok());
+        let name = lines.next().map(|line| line.trim().to_owned()).filter(|name| !name.is_empty());
+        Holder { pid, name }
+    }
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.pid, &self.name) {
+            (Some(pid), Some(name)) => write!(f, "process {pid} ({name})"),
+            (Some(pid), None) => write!(f, "process {pid}"),
+            _ => write!(f, "another process"),
+        }
+    }
+}
+
+/// The lock, held until it is dropped.
+pub struct LockFile {
+    file: fs::File,
+    slot: Option<&'static AtomicI32>,
+    read_only: bool,
+}
+
+impl LockFile {
+    /// Take the lock, or say who has it. `read_only`: the file must exist and is not written to.
+    pub(super) fn acquire(path: &Path, read_only: bool, mode: u32) -> Result<Result<LockFile, Holder>> {
+        let error = |error: std::io::Error| Error::io("lock", path, None, &error);
+        let mut file = fs::OpenOptions::new()
+            .read(true)
+            .write(!read_only)
+            .create(!read_only)
+            .truncate(false)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC)
+            .mode(mode)
+            .open(path)
+            .map_err(error)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => {
+                // At most a line or two of ours; a hostile file is not read to its end.
+                let mut text = String::new();
+                let _ = (&mut file).take(512).read_to_string(&mut text);
+                return Ok(Err(Holder::parse(&text)));
+            }
+            Err(fs::TryLockError::Error(failed)) => return Err(error(failed)),
+        }
+        if !read_only {
+            let name = std::env::current_exe().ok();
+            let name = name.as_deref().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+            let text = format!("{}\n{name}\n", std::process::id());
+            file.set_len(0).and_then(|()| file.rewind()).map_err(error)?;
+            file.write_all(text.as_bytes()).map_err(error)?;
+        }
+        let descriptor = file.as_raw_fd();
+        let slot = DESCRIPTORS.iter().find(|slot| {
+            slot.compare_exchange(-1, descriptor, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        });
+        Ok(Ok(LockFile { file, slot, read_only }))
+    }
+
+    /// Who holds the lock at `path`, if anybody does. Takes nothing and changes nothing.
+    pub fn holder(path: &Path) -> Result<Option<Holder>> {
+        let error = |error: std::io::Error| Error::io("read", path, None, &error);
+        let mut file = match fs::OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC)
+            .open(path)
+        {
+            Ok(file) => file,
+            Err(failed) if failed.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(failed) => return Err(error(failed)),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(None),
+            Err(fs::TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                (&mut file).take(512).read_to_string(&mut text).map_err(error)?;
+                Ok(Some(Holder::parse(&text)))
+            }
+            Err(fs::TryLockError::Error(failed)) => Err(error(failed)),
+        }
+    }
+}
+
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot {
+            slot.store(-1, Ordering::Relaxed);
+        }
+        if !self.read_only {
+            // Nobody holds it any more; a stale name would only mislead.
+            let _ = self.file.set_len(0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_one_is_told_who_holds_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        assert!(LockFile::holder(&path).unwrap().is_none());
+        let held = LockFile::acquire(&path, false, 0o600).unwrap().ok().unwrap();
+        let holder = LockFile::acquire(&path, false, 0o600).unwrap().err().unwrap();
+        assert_eq!(holder.pid, Some(std::process::id()));
+        assert_eq!(LockFile::holder(&path).unwrap(), Some(holder));
+        drop(held);
+        assert!(LockFile::holder(&path).unwrap().is_none());
+        assert!(LockFile::acquire(&path, false, 0o600).unwrap().is_ok());
+    }
+}

@@ -1,0 +1,111 @@
+//! Every file, clock and random number that vwal uses goes through here, so that faults can be put below everything.
+//!
+//! The base file is a [`File`] too, but not one that [`Io`] opens: it is reached through SQLite's own VFS, since closing
+//! a second descriptor of it would drop the locks that SQLite holds on it
+//! (<https://sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_>).
+
+mod lock;
+mod system;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use lock::{Holder, LockFile, inherited_lock_descriptors};
+pub use system::SystemIo;
+
+use crate::error::{Error, Result};
+
+/// What a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathKind {
+    /// Nothing.
+    Missing,
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File,
+    /// A symbolic link, a FIFO, a device, a socket.
+    Other,
+}
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// An existing file, for reading.
+    Read,
+    /// An existing file, for reading and writing.
+    ReadWrite,
+    /// A file for reading and writing, made when it is missing.
+    Create,
+}
+
+/// An open file. Offsets and lengths are bytes.
+pub trait File: Send + Sync {
+    /// The path that errors name.
+    fn path(&self) -> &Path;
+    /// Read at `offset`; fewer bytes than asked for mean the end of the file.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize>;
+    /// Write all of `buf` at `offset`.
+    fn write_at(&self, buf: &[u8], offset: u64) -> Result<()>;
+    /// Cut the file off, or extend it with zeros.
+    fn set_len(&self, len: u64) -> Result<()>;
+    /// The size of the file.
+    fn len(&self) -> Result<u64>;
+    /// Make everything written, and the size, survive a power loss.
+    fn sync(&self) -> Result<()>;
+
+    /// Read exactly `buf.len()` bytes; a shorter file is damage.
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
+        let got = self.read_at(buf, offset)?;
+        if got == buf.len() {
+            return Ok(());
+        }
+        Err(Error::corrupt(
+            self.path(),
+            offset,
+            format!("the file ends after {got} of {} bytes that should be here", buf.len()),
+        ))
+    }
+}
+
+/// Memory shared with a file: one region of the wal-index.
+pub trait Mapping: Send + Sync {
+    /// The start of the region. It stays where it is until the mapping is dropped.
+    fn pointer(&self) -> *mut u8;
+}
+
+/// Files, directories, time and randomness.
+pub trait Io: Send + Sync {
+    /// Open a regular file; symbolic links are refused.
+    fn open(&self, path: &Path, mode: OpenMode) -> Result<Arc<dyn File>>;
+    /// What a path names, without following a symbolic link.
+    fn kind(&self, path: &Path) -> Result<PathKind>;
+    /// Names in a directory, unsorted.
+    fn list(&self, path: &Path) -> Result<Vec<String>>;
+    /// Make a directory. An existing one is an error.
+    fn create_dir(&self, path: &Path) -> Result<()>;
+    /// Remove an empty directory.
+    fn remove_dir(&self, path: &Path) -> Result<()>;
+    /// Remove a file.
+    fn remove_file(&self, path: &Path) -> Result<()>;
+    /// Rename a file, replacing what is there.
+    fn rename(&self, from: &Path, to: &Path) -> Result<()>;
+    /// Make the names in a directory survive a power loss.
+    fn sync_dir(&self, path: &Path) -> Result<()>;
+    /// Map `len` bytes at `offset` of a file that is at least that long.
+    fn map(&self, path: &Path, offset: u64, len: usize) -> Result<Box<dyn Mapping>>;
+    /// Take the lock that says which process owns a log.
+    fn lock(&self, path: &Path, read_only: bool) -> Result<Result<LockFile, Holder>>;
+    /// Microseconds since 1970.
+    fn now_us(&self) -> u64;
+    /// A random number.
+    fn random_u64(&self) -> u64;
+}
+
+/// The directory that holds the name `path`.
+pub fn parent_dir(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}

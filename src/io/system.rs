@@ -1,0 +1,193 @@
+//! The real thing: files and clock of the operating system.
+
+use std::fs;
+use std::hash::{BuildHasher, RandomState};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{File, Holder, Io, LockFile, Mapping, OpenMode, PathKind};
+use crate::error::{Error, Result};
+
+/// Files of the operating system. What it makes gets the mode and owner of the database, as SQLite does it for its own
+/// -wal and -shm files (<https://sqlite.org/tempfiles.html>, `findCreateFileMode` in `os_unix.c`).
+pub struct SystemIo {
+    mode: u32,
+    owner: Option<(u32, u32)>,
+}
+
+impl SystemIo {
+    /// Files with the mode and owner of `database`; 0644 when there is no such file.
+    pub fn like(database: &Path) -> SystemIo {
+        match fs::metadata(database) {
+            Ok(meta) => SystemIo { mode: meta.mode() & 0o777, owner: Some((meta.uid(), meta.gid())) },
+            Err(_) => SystemIo { mode: 0o644, owner: None },
+        }
+    }
+
+    /// Mode and owner, whatever the umask is. Only root may give files away, and then it must, or the database's own
+    /// user could not open its log.
+    fn adopt(&self, path: &Path, mode: u32) -> Result<()> {
+        let error = |error: std::io::Error| Error::io("set the mode of", path, None, &error);
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(error)?;
+        let Some((uid, gid)) = self.owner else { return Ok(()) };
+        let made = fs::symlink_metadata(path).map_err(error)?;
+        if (made.uid(), made.gid()) != (uid, gid) {
+            // Not root: as in SQLite, the attempt is all that can be made.
+            let _ = std::os::unix::fs::lchown(path, Some(uid), Some(gid));
+        }
+        Ok(())
+    }
+}
+
+impl Io for SystemIo {
+    fn open(&self, path: &Path, mode: OpenMode) -> Result<Arc<dyn File>> {
+        let error = |error: std::io::Error| Error::io("open", path, None, &error);
+        let missing = mode == OpenMode::Create && self.kind(path)? == PathKind::Missing;
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .write(mode != OpenMode::Read)
+            .create(missing)
+            // NONBLOCK: opening a FIFO that somebody put here must not hang. It means nothing for a regular file.
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC)
+            .mode(self.mode)
+            .open(path)
+            .map_err(error)?;
+        if !file.metadata().map_err(error)?.is_file() {
+            return Err(Error::corrupt(path, None, "this should be a regular file, and is not"));
+        }
+        if missing {
+            self.adopt(path, self.mode)?;
+        }
+        Ok(Arc::new(SystemFile { path: path.to_owned(), file }))
+    }
+
+    fn kind(&self, path: &Path) -> Result<PathKind> {
+        match fs::symlink_metadata(path) {
+            Ok(meta) if meta.is_dir() => Ok(PathKind::Directory),
+            Ok(meta) if meta.is_file() => Ok(PathKind::File),
+            Ok(_) => Ok(PathKind::Other),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(PathKind::Missing),
+            Err(error) => Err(Error::io("look at", path, None, &error)),
+        }
+    }
+
+    fn list(&self, path: &Path) -> Result<Vec<String>> {
+        let error = |error: std::io::Error| Error::io("list", path, None, &error);
+        let mut names = Vec::new();
+        for entry in fs::read_dir(path).map_err(error)? {
+            // A name that is not UTF-8 is not one of ours.
+            if let Ok(name) = entry.map_err(error)?.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    fn create_dir(&self, path: &Path) -> Result<()> {
+        // Whoever may read or write the database may also enter the directory.
+        let mode = self.mode | ((self.mode & 0o444) >> 2);
+        fs::DirBuilder::new()
+            .mode(mode)
+            .create(path)
+            .map_err(|error| Error::io("create the directory", path, None, &error))?;
+        self.adopt(path, mode)
+    }
+
+    fn remove_dir(&self, path: &Path) -> Result<()> {
+        fs::remove_dir(path).map_err(|error| Error::io("remove the directory", path, None, &error))
+    }
+
+    fn remove_file(&self, path: &Path) -> Result<()> {
+        fs::remove_file(path).map_err(|error| Error::io("remove", path, None, &error))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        fs::rename(from, to).map_err(|error| Error::io("rename", from, None, &error))
+    }
+
+    fn sync_dir(&self, path: &Path) -> Result<()> {
+        fs::File::open(path)
+            .and_then(|dir| dir.sync_all())
+            .map_err(|error| Error::io("fsync the directory", path, None, &error))
+    }
+
+    fn map(&self, path: &Path, offset: u64, len: usize) -> Result<Box<dyn Mapping>> {
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+            .open(path);
+        let map = file.and_then(|file| memmap2::MmapOptions::new().offset(offset).len(len).map_raw(&file));
+        map.map(|map| Box::new(Mapped(map)) as Box<dyn Mapping>)
+            .map_err(|error| Error::io("map", path, Some(offset), &error))
+    }
+
+    fn lock(&self, path: &Path, read_only: bool) -> Result<Result<LockFile, Holder>> {
+        let lock = LockFile::acquire(path, read_only, self.mode)?;
+        if let (Ok(_), false) = (&lock, read_only) {
+            self.adopt(path, self.mode)?;
+        }
+        Ok(lock)
+    }
+
+    fn now_us(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn random_u64(&self) -> u64 {
+        // RandomState is seeded by the operating system, and differs with each instance.
+        RandomState::new().hash_one(self.now_us())
+    }
+}
+
+struct Mapped(memmap2::MmapRaw);
+
+impl Mapping for Mapped {
+    fn pointer(&self) -> *mut u8 {
+        self.0.as_mut_ptr()
+    }
+}
+
+struct SystemFile {
+    path: PathBuf,
+    file: fs::File,
+}
+
+impl File for SystemFile {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
+        let mut done = 0;
+        while done < buf.len() {
+            match self.file.read_at(&mut buf[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::io("read", &self.path, Some(offset), &error)),
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> Result<()> {
+        self.file.write_all_at(buf, offset).map_err(|error| Error::io("write", &self.path, Some(offset), &error))
+    }
+
+    fn set_len(&self, len: u64) -> Result<()> {
+        self.file.set_len(len).map_err(|error| Error::io("resize", &self.path, Some(len), &error))
+    }
+
+    fn len(&self) -> Result<u64> {
+        let meta = self.file.metadata().map_err(|error| Error::io("look at", &self.path, None, &error))?;
+        Ok(meta.len())
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(|error| Error::io("fsync", &self.path, None, &error))
+    }
+}
