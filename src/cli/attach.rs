@@ -15,7 +15,11 @@ pub fn attach(db: &Path) -> Result<Report, Failure> {
     let database = Database::of(&conn, "main").map_err(|error| {
         // An empty file becomes a database, and virtual, with its first table.
         let empty = path.metadata().is_ok_and(|metadata| metadata.len() == 0);
-        let why = if empty { "the file is empty; it becomes a vwal database when something is written through vwal" } else { "" };
+        let why = if empty {
+            "the file is empty; it becomes a vwal database when something is written through vwal"
+        } else {
+            ""
+        };
         if empty { Failure::new(format!("'{}': {why}", path.display())) } else { error.into() }
     })?;
     let (log_id, frame_no) = (database.log_id(), database.frame_no());

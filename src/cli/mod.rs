@@ -97,7 +97,8 @@ pub fn run() -> ExitCode {
 
 fn print(report: &Report, json: bool) -> Result<Outcome, Failure> {
     let text = if json {
-        let value = report.json.as_ref().map_err(|error| Failure::new(format!("cannot write JSON: {error}")))?;
+        let value =
+            report.json.as_ref().map_err(|error| Failure::new(format!("cannot write JSON: {error}")))?;
         format!("{value:#}\n")
     } else {
         format!("{}\n", report.text.trim_end())

@@ -44,7 +44,8 @@ pub fn through_vwal(path: &Path, params: &[&str]) -> Result<Connection, Failure>
         vwal::register(Options::from_env()?.default_vfs(false))
     });
     registered.clone()?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let mut uri = uri(path, "vwal");
     for param in params {
         let (key, value) = param.split_once('=').unwrap_or((param, ""));
@@ -94,7 +95,9 @@ fn uri(path: &Path, vfs: &str) -> String {
 fn encode(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, &byte| {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => text.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => {
+                text.push(char::from(byte))
+            }
             _ => {
                 let _ = write!(text, "%{byte:02X}");
             }

@@ -9,8 +9,8 @@ use super::{Failure, Outcome, Report};
 
 /// Print the path of the library that belongs to this executable.
 pub fn run() -> Result<Report, Failure> {
-    let program =
-        std::env::current_exe().map_err(|error| Failure::new(format!("cannot tell where vwal is: {error}")))?;
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::new(format!("cannot tell where vwal is: {error}")))?;
     let library = find(&program)?;
     Ok(Report::new(library.display().to_string(), &json!({ "path": library }), Outcome::Good))
 }

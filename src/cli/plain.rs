@@ -21,7 +21,8 @@ pub struct PlainCheck {
 
 /// Check the database at `path` in another process.
 pub fn check(path: &Path) -> Result<PlainCheck, Failure> {
-    let failed = |what: String| Failure::new(format!("cannot check '{}' with plain SQLite: {what}", path.display()));
+    let failed =
+        |what: String| Failure::new(format!("cannot check '{}' with plain SQLite: {what}", path.display()));
     let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
     let output = Command::new(program)
         .args(["--json", "plain-check"])

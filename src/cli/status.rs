@@ -10,9 +10,18 @@ use super::{Failure, Outcome, Report, open, text};
 
 /// Show the log of the database.
 pub fn run(db: &Path) -> Result<Report, Failure> {
-    let path = open::existing(db)?;
-    let inspection = vwal::inspect(&path, Depth::Heads)?;
+    let inspection = look(db, Depth::Heads)?;
     Ok(Report::new(describe(&inspection), &Shown::of(&inspection), outcome(&inspection)))
+}
+
+/// Inspect a database, which must be one. (With a log beside it, a file that is none is a finding: a damaged one.)
+pub fn look(db: &Path, depth: Depth) -> Result<Inspection, Failure> {
+    let path = open::existing(db)?;
+    let inspection = vwal::inspect(&path, depth)?;
+    if inspection.log_dir.is_none() && !inspection.findings.is_empty() && inspection.page_size.is_none() {
+        return Err(Failure::new(format!("'{}' is not an SQLite database", path.display())));
+    }
+    Ok(inspection)
 }
 
 /// Findings have an exit code of their own.
@@ -133,7 +142,8 @@ fn attached(inspection: &Inspection, path: String) -> String {
     if let Some(meta) = inspection.meta().filter(|meta| meta.has_intent()) {
         facts.push(("checkpoint", format!("under way to frame {}", text::count(meta.intent_frame_no))));
     }
-    let pages = inspection.db_size_pages().map_or_else(unknown, |pages| text::plural(u64::from(pages), "page"));
+    let pages =
+        inspection.db_size_pages().map_or_else(unknown, |pages| text::plural(u64::from(pages), "page"));
     let size = inspection.page_size.map_or_else(unknown, |size| size.get().to_string());
     facts.push(("size", format!("{pages} of {size} bytes")));
     facts.push((

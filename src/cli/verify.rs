@@ -6,7 +6,7 @@ use rusqlite::OpenFlags;
 use serde::Serialize;
 use vwal::{Depth, Inspection};
 
-use super::status::{Shown, describe, outcome};
+use super::status::{Shown, describe, look, outcome};
 use super::{Failure, Outcome, Report, attach, open};
 
 #[derive(Serialize)]
@@ -21,9 +21,8 @@ struct Verified {
 
 /// Verify the database.
 pub fn run(db: &Path) -> Result<Report, Failure> {
-    let path = open::existing(db)?;
-    let inspection = vwal::inspect(&path, Depth::Frames)?;
-    let (checked, left_out) = integrity(&path, &inspection)?;
+    let inspection = look(db, Depth::Frames)?;
+    let (checked, left_out) = integrity(&inspection.path, &inspection)?;
     let (integrity, problems) = match &checked {
         None => ("left out", Vec::new()),
         Some(problems) if problems.is_empty() => ("ok", Vec::new()),
@@ -40,7 +39,9 @@ pub fn run(db: &Path) -> Result<Report, Failure> {
     }
     let frames: u64 = inspection.segments.iter().map(|segment| segment.frames()).sum();
     text.push_str(&match (ok, checked.is_some()) {
-        (true, true) => format!("Verified: {} in the log, integrity ok.\n", super::text::plural(frames, "frame")),
+        (true, true) => {
+            format!("Verified: {} in the log, integrity ok.\n", super::text::plural(frames, "frame"))
+        }
         (true, false) => format!(
             "Verified as far as possible: {} in the log are whole.\n",
             super::text::plural(frames, "frame")
@@ -59,7 +60,8 @@ fn integrity(path: &Path, inspection: &Inspection) -> Result<(Option<Vec<String>
     }
     if !inspection.findings.is_empty() {
         // Opening is recovering, and recovering is writing: not to files that somebody may want to look at first.
-        let why = "opening the database would begin to repair it; keep a copy of file and directory, then open it";
+        let why =
+            "opening the database would begin to repair it; keep a copy of file and directory, then open it";
         return Ok((None, Some(why.to_owned())));
     }
     let conn = match &inspection.log_dir {

@@ -105,7 +105,9 @@ impl Worker {
         let heard = self.listener.take().map(JoinHandle::join);
         match heard {
             Some(Ok(Ok(heard))) => Ok(heard),
-            Some(Ok(Err(error))) => Err(Failure::new(format!("the writing process could not be heard: {error}"))),
+            Some(Ok(Err(error))) => {
+                Err(Failure::new(format!("the writing process could not be heard: {error}")))
+            }
             Some(Err(_)) | None => Err(Failure::new("the writing process could not be heard")),
         }
     }
@@ -132,9 +134,9 @@ fn hear(mut input: BufReader<impl Read>, heard: &mut Heard, told: impl Fn(u64)) 
         let (kind, rest) = line.trim_end().split_once(' ').unwrap_or_default();
         match kind {
             "C" => {
-                let commit = rest.split_once(' ').and_then(|(k, hash)| {
-                    Some(Commit { k: k.parse().ok()?, hash: hash.parse().ok()? })
-                });
+                let commit = rest
+                    .split_once(' ')
+                    .and_then(|(k, hash)| Some(Commit { k: k.parse().ok()?, hash: hash.parse().ok()? }));
                 match commit {
                     Some(commit) => heard.commits.push(commit),
                     None => heard.violations.push(format!("it said '{}'", line.trim_end())),

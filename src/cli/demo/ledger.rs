@@ -91,8 +91,10 @@ pub fn append(
     touches: &[Touch],
 ) -> rusqlite::Result<Option<Commit>> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let last = format!("SELECT ifnull(max(k), 0), ifnull((SELECT hash FROM {PREFIX}ledger ORDER BY k DESC LIMIT 1), 0)
-                        FROM {PREFIX}ledger");
+    let last = format!(
+        "SELECT ifnull(max(k), 0), ifnull((SELECT hash FROM {PREFIX}ledger ORDER BY k DESC LIMIT 1), 0)
+                        FROM {PREFIX}ledger"
+    );
     let (previous_k, previous): (i64, i64) =
         tx.prepare_cached(&last)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let k = previous_k + 1;
@@ -260,7 +262,9 @@ pub fn audit(conn: &Connection, acknowledged: &[Commit]) -> rusqlite::Result<Aud
             audit.lost += 1;
             audit.problem(match there {
                 None | Some(0) => format!("transaction {} was acknowledged and is not there", commit.k),
-                Some(_) => format!("transaction {} was acknowledged, and another stands in its place", commit.k),
+                Some(_) => {
+                    format!("transaction {} was acknowledged, and another stands in its place", commit.k)
+                }
             });
         }
     }
@@ -316,7 +320,12 @@ mod tests {
             ("DELETE FROM vwal_demo_ledger WHERE k > 100".to_owned(), 100, total - 100, 1),
             ("DELETE FROM vwal_demo_ledger WHERE k = 50".to_owned(), total - 1, 1, 1),
             (format!("DELETE FROM vwal_demo_noise WHERE k = {with_noise} AND i = 1"), total, 0, 1),
-            (format!("UPDATE vwal_demo_noise SET data = x'00' WHERE k = {with_noise} AND i = 1"), total, 0, 1),
+            (
+                format!("UPDATE vwal_demo_noise SET data = x'00' WHERE k = {with_noise} AND i = 1"),
+                total,
+                0,
+                1,
+            ),
             ("INSERT INTO vwal_demo_noise VALUES (9999, 0, x'00')".to_owned(), total, 0, 1),
             ("UPDATE vwal_demo_account SET balance = balance + 1 WHERE id = 5".to_owned(), total, 0, 1),
             ("UPDATE vwal_demo_ledger SET amount = amount + 1 WHERE k = 30".to_owned(), total, 0, 2),

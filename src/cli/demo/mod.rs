@@ -136,7 +136,9 @@ fn prove(
     let most = round.writers * u64::from(round.number);
     if round.unheard > most {
         let unheard = round.unheard;
-        round.problems.push(format!("{unheard} transactions are there that nobody acknowledged, at most {most} can be"));
+        round.problems.push(format!(
+            "{unheard} transactions are there that nobody acknowledged, at most {most} can be"
+        ));
     }
     Ok(round)
 }
@@ -189,7 +191,9 @@ fn finish(
     report.problems.extend(inspection.findings.iter().map(ToString::to_string));
     match inspection.footer {
         Some(footer) if footer.frame_no < before || footer.log_id.to_string() != report.log_id => {
-            report.problems.push(format!("the footer says frame {} of log {}", footer.frame_no, footer.log_id));
+            report
+                .problems
+                .push(format!("the footer says frame {} of log {}", footer.frame_no, footer.log_id));
             report.footer = Some(FooterRow::from(footer));
         }
         Some(footer) => report.footer = Some(FooterRow::from(footer)),

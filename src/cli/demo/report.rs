@@ -141,7 +141,16 @@ impl DemoReport {
 
     fn text(&self) -> String {
         let rounds = text::table(
-            &["kill", "ran for", "acknowledged", "reads", "reopened in", "found in all", "lost", "half-written"],
+            &[
+                "kill",
+                "ran for",
+                "acknowledged",
+                "reads",
+                "reopened in",
+                "found in all",
+                "lost",
+                "half-written",
+            ],
             &[0, 1, 2, 3, 4, 5, 6, 7],
             self.rounds.iter().map(|round| {
                 vec![
@@ -185,7 +194,14 @@ impl DemoReport {
                 ("found", self.found_text()),
                 ("lost", text::count(self.lost)),
                 ("half-written", text::count(self.half_written)),
-                ("its own tables", format!("{} with {} compared", text::plural(self.tables, "table"), text::plural(self.rows, "row"))),
+                (
+                    "its own tables",
+                    format!(
+                        "{} with {} compared",
+                        text::plural(self.tables, "table"),
+                        text::plural(self.rows, "row")
+                    ),
+                ),
                 ("footer", footer),
                 ("plain SQLite", format!("version {} opened and checked it", self.plain_sqlite)),
                 ("verdict", self.verdict_text()),

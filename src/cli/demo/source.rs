@@ -10,10 +10,8 @@ use super::super::{Failure, open};
 use super::copy_path;
 
 /// The shop: about 50,000 rows.
-const SHOP: [&str; 2] = [
-    include_str!("../../../sql/demo/1-schema.sql"),
-    include_str!("../../../sql/demo/2-data.sql"),
-];
+const SHOP: [&str; 2] =
+    [include_str!("../../../sql/demo/1-schema.sql"), include_str!("../../../sql/demo/2-data.sql")];
 
 /// A new directory, removed at the end unless it is to be kept.
 pub struct WorkDir {

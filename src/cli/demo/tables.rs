@@ -52,7 +52,9 @@ fn names(conn: &Connection, with_rowid: bool) -> rusqlite::Result<Vec<String>> {
 pub fn contents(conn: &Connection) -> rusqlite::Result<Contents> {
     let mut all = BTreeMap::new();
     for name in names(conn, false)? {
-        let Ok(mut statement) = conn.prepare(&format!("SELECT * FROM main.{}", quote(&name))) else { continue };
+        let Ok(mut statement) = conn.prepare(&format!("SELECT * FROM main.{}", quote(&name))) else {
+            continue;
+        };
         let columns = statement.column_count();
         let (mut count, mut sum) = (0u64, 0u64);
         let mut rows = statement.query([])?;
@@ -112,7 +114,8 @@ pub fn touches(conn: &mut Connection) -> rusqlite::Result<Vec<Touch>> {
 }
 
 fn touch(tx: &Transaction<'_>, table: &str) -> Option<Touch> {
-    let mut statement = tx.prepare("SELECT name, hidden FROM pragma_table_xinfo(?1) ORDER BY pk, cid").ok()?;
+    let mut statement =
+        tx.prepare("SELECT name, hidden FROM pragma_table_xinfo(?1) ORDER BY pk, cid").ok()?;
     let columns = statement.query_map([table], |row| Ok((row.get(0)?, row.get(1)?))).ok()?;
     let columns: Vec<(String, i64)> = columns.collect::<rusqlite::Result<_>>().ok()?;
     // The row id goes by whichever of its names no column has.
@@ -120,7 +123,8 @@ fn touch(tx: &Transaction<'_>, table: &str) -> Option<Touch> {
     let rowid = ["rowid", "_rowid_", "oid"].into_iter().find(|name| !taken(name))?;
     let (column, _) = columns.iter().find(|(_, hidden)| *hidden == 0)?;
     let (table, column) = (quote(table), quote(column));
-    let max_rowid = tx.query_row(&format!("SELECT max({rowid}) FROM main.{table}"), [], |row| row.get(0)).ok()?;
+    let max_rowid =
+        tx.query_row(&format!("SELECT max({rowid}) FROM main.{table}"), [], |row| row.get(0)).ok()?;
     let sql = format!(
         "UPDATE main.{table} SET {column} = {column}
          WHERE {rowid} = (SELECT {rowid} FROM main.{table} WHERE {rowid} >= ?1 ORDER BY {rowid} LIMIT 1)"
@@ -149,12 +153,17 @@ mod tests {
         )
         .unwrap();
         let before = contents(&conn).unwrap();
-        assert!(before.0.contains_key("a \"b") && before.0.contains_key("w") && before.0.contains_key("vwalXdemoX"));
+        assert!(
+            before.0.contains_key("a \"b")
+                && before.0.contains_key("w")
+                && before.0.contains_key("vwalXdemoX")
+        );
         assert!(!before.0.contains_key("vwal_demo_ledger") && !before.0.contains_key("f"));
         let touches = touches(&mut conn).unwrap();
         assert!(touches.iter().any(|touch| touch.sql.contains("a \"\"b") && touch.sql.contains("_rowid_")));
         let tx = conn.transaction().unwrap();
-        let rewritten: usize = touches.iter().map(|touch| touch.rewrite(&tx, &mut Random::new(9)).unwrap()).sum();
+        let rewritten: usize =
+            touches.iter().map(|touch| touch.rewrite(&tx, &mut Random::new(9)).unwrap()).sum();
         assert!(rewritten > 0);
         tx.commit().unwrap();
         assert!(before.differences(&contents(&conn).unwrap()).is_empty());

@@ -195,7 +195,7 @@ fn a_flipped_bit_anywhere_that_counts_is_found_in_its_file() {
             vec![0..64, SEAL_OFFSET..SEAL_OFFSET + 32, SEGMENT_HEAD_SIZE..SEGMENT_HEAD_SIZE + 2 * FRAME],
         ),
         (log.dir.join(META_NAME), vec![0..76, META_SLOT_SIZE..META_SLOT_SIZE + 76]),
-        (log.path.clone(), vec![2 * PAGE..2 * PAGE + FOOTER_SIZE]),
+        (log.path.clone(), vec![2 * PAGE..2 * PAGE + 18, 2 * PAGE + 18..2 * PAGE + FOOTER_SIZE]),
     ];
     for (path, ranges) in files {
         let good = fs::read(&path).unwrap();
