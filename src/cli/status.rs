@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use serde_json::json;
-use vwal::{Depth, Inspection};
+use vwal::inspect::{Depth, Inspection, inspect};
 
 use super::{Failure, Outcome, Report, open, text};
 
@@ -17,7 +17,7 @@ pub fn run(db: &Path) -> Result<Report, Failure> {
 /// Inspect a database, which must be one. (With a log beside it, a file that is none is a finding: a damaged one.)
 pub fn look(db: &Path, depth: Depth) -> Result<Inspection, Failure> {
     let path = open::existing(db)?;
-    let inspection = vwal::inspect(&path, depth)?;
+    let inspection = inspect(&path, depth)?;
     if inspection.log_dir.is_none() && !inspection.findings.is_empty() && inspection.page_size.is_none() {
         return Err(Failure::new(format!("'{}' is not an SQLite database", path.display())));
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::OpenFlags;
 use serde::Serialize;
-use vwal::{Depth, Inspection};
+use vwal::inspect::{Depth, Inspection};
 
 use super::status::{Shown, describe, look, outcome};
 use super::{Failure, Outcome, Report, attach, open};

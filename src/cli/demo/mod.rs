@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rusqlite::Connection;
 use vwal::Database;
+use vwal::inspect::{Depth, inspect};
 
 use super::args::DemoArgs;
 use super::{Failure, Report, attach, open, plain, text};
@@ -40,7 +41,8 @@ const FINAL_COMMITS: u64 = 200;
 /// Run the demonstration.
 pub fn run(args: &DemoArgs) -> Result<Report, Failure> {
     let mut dir = WorkDir::new(args.dir.as_deref())?;
-    let result = demonstrate(args, &dir);
+    let (copy, source) = source::copy(args.db.as_deref(), &dir)?;
+    let result = demonstrate(args, &copy, &source);
     // What failed is evidence.
     let proved = result.as_ref().is_ok_and(|report| report.problems.is_empty());
     if args.keep || !proved {
@@ -52,14 +54,13 @@ pub fn run(args: &DemoArgs) -> Result<Report, Failure> {
     Ok(report.finish())
 }
 
-fn demonstrate(args: &DemoArgs, dir: &WorkDir) -> Result<DemoReport, Failure> {
+fn demonstrate(args: &DemoArgs, copy: &Path, source: &str) -> Result<DemoReport, Failure> {
     let say = Progress::new(args);
-    let (copy, source) = source::copy(args.db.as_deref(), dir)?;
-    let mut report = DemoReport::new(&source, &copy);
+    let mut report = DemoReport::new(source, copy);
     report.copied_bytes = copy.metadata().map_or(0, |metadata| metadata.len());
     say.line(&format!("copied {source} ({})", text::bytes(report.copied_bytes)));
 
-    let conn = open::through_vwal(&copy, &PARAMS)?;
+    let conn = open::through_vwal(copy, &PARAMS)?;
     report.log_id = Database::of(&conn, "main")?.log_id().to_string();
     ledger::create(&conn)?;
     let contents = tables::contents(&conn)?;
@@ -70,11 +71,11 @@ fn demonstrate(args: &DemoArgs, dir: &WorkDir) -> Result<DemoReport, Failure> {
     let mut random = Random::from_clock();
     let mut acknowledged = Vec::new();
     for number in 1..=args.rounds {
-        let round = kill_one(args, &copy, number, &mut random, &mut acknowledged, &say)?;
-        report.add(prove(&copy, &contents, round, &acknowledged)?);
+        let round = kill_one(args, copy, number, &mut random, &mut acknowledged, &say)?;
+        report.add(prove(copy, &contents, round, &acknowledged)?);
     }
     say.line("writing on, checkpointing, handing the file to plain SQLite");
-    finish(&copy, &contents, &mut report, &mut random, &mut acknowledged)?;
+    finish(copy, &contents, &mut report, &mut random, &mut acknowledged)?;
     say.done();
     Ok(report)
 }
@@ -187,7 +188,7 @@ fn finish(
     attach::close(conn)?;
 
     // Only now, with SQLite's handles closed: a second descriptor of the file, when closed, would drop its locks.
-    let inspection = vwal::inspect(copy, vwal::Depth::Frames)?;
+    let inspection = inspect(copy, Depth::Frames)?;
     report.problems.extend(inspection.findings.iter().map(ToString::to_string));
     match inspection.footer {
         Some(footer) if footer.frame_no < before || footer.log_id.to_string() != report.log_id => {

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use vwal::{Footer, SegmentInfo};
+use vwal::SegmentInfo;
+use vwal::format::footer::Footer;
 
 use super::super::{Outcome, Report, text};
 
