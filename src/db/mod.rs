@@ -2,6 +2,7 @@
 
 mod background;
 mod database;
+pub mod inspect;
 mod registry;
 
 pub use database::{Database, SegmentInfo, Status};
