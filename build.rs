@@ -7,6 +7,7 @@ fn main() {
     for file in ["c/ext.c", "c/vfs.c", "c/dbfile.c", "c/walfile.c", "c/basefile.c", "c/sqlfunc.c"] {
         build.file(file);
     }
+    build.define("VWAL_VERSION", format!("\"{}\"", env!("CARGO_PKG_VERSION")).as_str());
     if let Some(include) = std::env::var_os("DEP_SQLITE3_INCLUDE") {
         build.include(include);
     }

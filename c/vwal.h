@@ -27,7 +27,6 @@ typedef struct vwal_param {
 
 /* Flags of vwal_methods.xAttach */
 #define VWAL_ATTACH_CREATE   0x01  /* Make the log directory when there is none: the database is in WAL mode */
-#define VWAL_ATTACH_READONLY 0x02  /* The database file was opened read-only */
 
 /* One row of the table vwal_status. Strings as described above. */
 typedef struct vwal_status_row {
@@ -65,6 +64,8 @@ typedef struct vwal_methods {
                  vwal_handle **ppHandle, char **pzErr);
   /* The database file handle is closed. The last one closes the log. */
   void (*xDetach)(vwal_handle*);
+  /* True when another connection has taken the database out of WAL mode: only xDetach may follow. */
+  int (*xHasLeft)(vwal_handle*);
 
   /* Is zWal a directory that vwal may own? 0: no such file, 1: a directory, 2: a regular file, 3: something else. */
   int (*xWalKind)(const char *zWal);
@@ -119,7 +120,7 @@ int vwal_shim_init(const void *pApi, const vwal_methods *pMethods, int bDefault,
 int vwal_shim_connection(void *db, char **pzErr);
 
 /* The base file, through the parent VFS. Result codes are SQLite's. */
-int vwal_base_open(const char *zDb, const char *zWal, int bReadonly, vwal_base **pp);
+int vwal_base_open(const char *zDb, const char *zWal, int *pbReadonly, vwal_base **pp);
 int vwal_base_read(vwal_base*, void *pBuf, int iAmt, int64_t iOfst);  /* SQLITE_IOERR_SHORT_READ: zero-filled */
 int vwal_base_write(vwal_base*, const void *pBuf, int iAmt, int64_t iOfst);
 int vwal_base_truncate(vwal_base*, int64_t nByte);

@@ -33,7 +33,7 @@ pub struct FrameHeader {
     pub synced_frame_no: U64,
     /// `crc` of the frame before, or of the segment header for the first one.
     pub previous_crc: U32,
-    /// CRC-32 of the header before this field, then the page.
+    /// CRC-32 of the header before this field, then the page, seeded with the checksum of the segment's header.
     pub crc: U32,
 }
 
@@ -51,6 +51,8 @@ const STAMP_OFFSET: usize = SQLITE_FRAME_HEADER_SIZE;
 /// The fields that the log adds to SQLite's header.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameStamp {
+    /// Checksum of the segment's header, so that frames of another life of the file never pass for frames of this one.
+    pub seed: u32,
     /// See [`FrameHeader::frame_no`].
     pub frame_no: u64,
     /// See [`FrameHeader::commit_us`].
@@ -69,18 +71,19 @@ impl FrameStamp {
         header[STAMP_OFFSET + 8..STAMP_OFFSET + 16].copy_from_slice(&self.commit_us.to_be_bytes());
         header[STAMP_OFFSET + 16..STAMP_OFFSET + 24].copy_from_slice(&self.synced_frame_no.to_be_bytes());
         header[STAMP_OFFSET + 24..STAMP_OFFSET + 28].copy_from_slice(&self.previous_crc.to_be_bytes());
-        let crc = crc32(0, &[&header[..FRAME_HEADER_SIZE - 4], page]);
+        let crc = crc32(self.seed, &[&header[..FRAME_HEADER_SIZE - 4], page]);
         header[FRAME_HEADER_SIZE - 4..].copy_from_slice(&crc.to_be_bytes());
         crc
     }
 }
 
-/// Check that `frame` (header and page) is intact and is frame `frame_no`. Says nothing about the chain.
-pub fn verify(frame: &[u8], frame_no: u64) -> Result<&FrameHeader, Problem> {
+/// Check that `frame` (header and page) is intact and is frame `frame_no` of the segment whose header has the checksum
+/// `seed`. Says nothing about the chain.
+pub fn verify(frame: &[u8], frame_no: u64, seed: u32) -> Result<&FrameHeader, Problem> {
     let Some((header, page)) = frame.split_at_checked(FRAME_HEADER_SIZE) else {
         return Err(format!("frame {frame_no} is cut short: {} bytes", frame.len()));
     };
-    let crc = crc32(0, &[&header[..FRAME_HEADER_SIZE - 4], page]);
+    let crc = crc32(seed, &[&header[..FRAME_HEADER_SIZE - 4], page]);
     let header = FrameHeader::ref_from_bytes(header).map_err(|error| error.to_string())?;
     if header.crc.get() != crc {
         return Err(format!("frame {frame_no} has checksum {:08x}, expected {crc:08x}", header.crc));
@@ -102,18 +105,19 @@ mod tests {
     fn any_flipped_bit_breaks_the_frame() {
         let mut frame = vec![0u8; FRAME_HEADER_SIZE + 512];
         frame[3] = 9;
-        let stamp = FrameStamp { frame_no: 42, commit_us: 1, synced_frame_no: 40, previous_crc: 7 };
+        let stamp = FrameStamp { seed: 5, frame_no: 42, commit_us: 1, synced_frame_no: 40, previous_crc: 7 };
         let crc = stamp.apply(&mut frame);
-        let header = verify(&frame, 42).unwrap();
+        let header = verify(&frame, 42, 5).unwrap();
         assert_eq!((header.page_no.get(), header.crc.get(), header.previous_crc.get()), (9, crc, 7));
-        assert!(verify(&frame, 43).is_err());
+        assert!(verify(&frame, 43, 5).is_err());
+        assert!(verify(&frame, 42, 6).is_err());
         for bit in 0..frame.len() * 8 {
             frame[bit / 8] ^= 1 << (bit % 8);
-            assert!(verify(&frame, 42).is_err(), "bit {bit}");
+            assert!(verify(&frame, 42, 5).is_err(), "bit {bit}");
             frame[bit / 8] ^= 1 << (bit % 8);
         }
         for cut in 0..frame.len() {
-            assert!(verify(&frame[..cut], 42).is_err());
+            assert!(verify(&frame[..cut], 42, 5).is_err());
         }
     }
 }

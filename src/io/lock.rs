@@ -7,7 +7,7 @@
 use std::fs;
 use std::io::{Read, Seek, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -81,6 +81,12 @@ impl LockFile {
                 return Ok(Err(Holder::parse(&text)));
             }
             Err(fs::TryLockError::Error(failed)) => return Err(error(failed)),
+        }
+        // The owner before may have removed the directory (the database left WAL mode) between the open and the lock.
+        let held = file.metadata().map_err(error)?;
+        let named = fs::symlink_metadata(path).map_err(error)?;
+        if (held.dev(), held.ino()) != (named.dev(), named.ino()) {
+            return Err(error(std::io::ErrorKind::NotFound.into()));
         }
         if !read_only {
             let name = std::env::current_exe().ok();

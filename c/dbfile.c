@@ -1,0 +1,347 @@
+/*
+** The methods of a database file.
+**
+** While the database is virtual (p->pHandle!=0), SQLite reads the view, its writes during a checkpoint are noted and move
+** nothing, and the wal-index is the log's. While it is not, everything goes to the parent's file. The locks of the file
+** itself are always the parent's real ones: SQLite decides by them whether a connection is the last one.
+**
+** Three things happen at the edges:
+**
+**   In.   A database becomes virtual when SQLite opens its WAL (vfs.c), or earlier, when there is a log directory already.
+**   Out.  SQLite writes to the file outside a checkpoint only when it has left WAL mode (PRAGMA journal_mode=DELETE; it
+**         holds the EXCLUSIVE lock then). The log is drained and its directory removed before that write is done.
+**   New.  An empty main database is created in rollback mode, as by stock SQLite, so that its page size and so on can be
+**         chosen; but page 1 is written with the mark of WAL mode (bytes 18 and 19), and with a change counter that is one
+**         higher than SQLite thinks, so that its next transaction reads page 1 anew and opens the WAL.
+*/
+#include "internal.h"
+#include <string.h>
+
+#define REAL(p) ((p)->pReal)
+
+/* Set the reason why the database cannot be used now. Takes zErr over. */
+static int dbError(DbFile *p, int rc, char *zErr){
+  sqlite3_free(p->zErr);
+  p->zErr = zErr;
+  p->rcErr = rc;
+  if( rc!=SQLITE_OK && zErr ) sqlite3_log(rc, "%s", zErr);
+  return rc;
+}
+
+/* The vwal_* parameters of the file name. The array is to be freed. */
+static int dbParams(DbFile *p, vwal_param **paParam, int *pnParam){
+  const char *zKey;
+  int n = 0;
+  int i;
+  vwal_param *a = 0;
+  for(i=0; (zKey = sqlite3_uri_key(p->zDb, i))!=0; i++){
+    if( strncmp(zKey, "vwal", 4)==0 ) n++;
+  }
+  if( n>0 ){
+    a = (vwal_param*)sqlite3_malloc64(sizeof(*a)*(sqlite3_uint64)n);
+    if( a==0 ) return SQLITE_NOMEM;
+    n = 0;
+    for(i=0; (zKey = sqlite3_uri_key(p->zDb, i))!=0; i++){
+      if( strncmp(zKey, "vwal", 4)!=0 ) continue;
+      a[n].zKey = zKey;
+      a[n].zValue = sqlite3_uri_parameter(p->zDb, zKey);
+      n++;
+    }
+  }
+  *paParam = a;
+  *pnParam = n;
+  return SQLITE_OK;
+}
+
+int vwalDbCheckParams(DbFile *p){
+  vwal_param *aParam = 0;
+  int nParam = 0;
+  char *zErr = 0;
+  int rc = dbParams(p, &aParam, &nParam);
+  if( rc==SQLITE_OK && nParam>0 ) rc = pVwal->xCheckParams(aParam, nParam, &zErr);
+  sqlite3_free(aParam);
+  if( rc!=SQLITE_OK ){
+    p->bFatal = 1;
+    return dbError(p, rc, zErr);
+  }
+  return SQLITE_OK;
+}
+
+/*
+** There is a -wal file of stock SQLite: have stock SQLite checkpoint and remove it, through the parent VFS. The
+** connection takes its own locks; if somebody else uses the database, the file stays, and nothing has been lost.
+*/
+static int dbAdopt(DbFile *p){
+  sqlite3 *db = 0;
+  int rc = sqlite3_open_v2(p->zDb, &db, SQLITE_OPEN_READWRITE|SQLITE_OPEN_PRIVATECACHE, pParentVfs->zName);
+  if( rc==SQLITE_OK ) rc = sqlite3_exec(db, "PRAGMA wal_checkpoint(TRUNCATE)", 0, 0, 0);
+  sqlite3_close(db);
+  if( rc==SQLITE_OK && pVwal->xWalKind(p->zWal)==2 ) rc = SQLITE_BUSY;
+  if( rc==SQLITE_BUSY ){
+    return dbError(p, rc, sqlite3_mprintf(
+      "vwal: '%s' is in use by SQLite without vwal (its -wal file cannot be taken over): close it there and try again",
+      p->zDb));
+  }
+  if( rc!=SQLITE_OK ){
+    return dbError(p, rc, sqlite3_mprintf("vwal: the -wal file of '%s' cannot be checkpointed: %s",
+                                          p->zDb, sqlite3_errstr(rc)));
+  }
+  return SQLITE_OK;
+}
+
+int vwalDbPrepare(DbFile *p, int bCreate){
+  vwal_param *aParam = 0;
+  int nParam = 0;
+  char *zErr = 0;
+  int eKind;
+  int rc;
+  if( p->pHandle ){
+    if( !pVwal->xHasLeft(p->pHandle) ) return SQLITE_OK;
+    pVwal->xDetach(p->pHandle);
+    p->pHandle = 0;
+  }
+  if( p->bFatal ) return p->rcErr;
+  dbError(p, SQLITE_OK, 0);
+  eKind = pVwal->xWalKind(p->zWal);
+  if( eKind==0 && !bCreate ) return SQLITE_OK;
+  if( eKind==2 ){
+    rc = dbAdopt(p);
+    if( rc!=SQLITE_OK || !bCreate ) return rc;
+  }
+  rc = dbParams(p, &aParam, &nParam);
+  if( rc==SQLITE_OK ){
+    rc = pVwal->xAttach(p->zDb, p->zWal, bCreate ? VWAL_ATTACH_CREATE : 0, aParam, nParam, &p->pHandle, &zErr);
+  }
+  sqlite3_free(aParam);
+  if( rc==SQLITE_OK && p->pHandle ) p->bConvert = 0;
+  if( rc!=SQLITE_OK ) return dbError(p, rc, zErr);
+  return SQLITE_OK;
+}
+
+static int dbClose(sqlite3_file *pFile){
+  DbFile *p = (DbFile*)pFile;
+  if( p->pHandle ) pVwal->xDetach(p->pHandle);
+  p->pHandle = 0;
+  sqlite3_free(p->zErr);
+  p->zErr = 0;
+  return REAL(p)->pMethods->xClose(REAL(p));
+}
+
+static int dbRead(sqlite3_file *pFile, void *pBuf, int iAmt, sqlite3_int64 iOfst){
+  DbFile *p = (DbFile*)pFile;
+  if( p->pHandle ){
+    int bBase = 0;
+    int rc = pVwal->xDbRead(p->pHandle, pBuf, iAmt, iOfst, &bBase);
+    if( rc!=SQLITE_OK || !bBase ) return rc;
+  }
+  return REAL(p)->pMethods->xRead(REAL(p), pBuf, iAmt, iOfst);
+}
+
+/* Write page 1 of a new database, marked as one in WAL mode. See "New" above. */
+static int dbWriteMarked(DbFile *p, const void *pBuf, int iAmt){
+  static const int aCounter[] = { 24, 92 };  /* Change counter, version-valid-for */
+  unsigned char *a = (unsigned char*)sqlite3_malloc(iAmt);
+  int rc;
+  int i;
+  if( a==0 ) return SQLITE_IOERR_NOMEM;
+  memcpy(a, pBuf, (size_t)iAmt);
+  a[18] = a[19] = 2;
+  for(i=0; i<2; i++){
+    unsigned char *c = &a[aCounter[i]];
+    unsigned n = ((unsigned)c[0]<<24 | (unsigned)c[1]<<16 | (unsigned)c[2]<<8 | (unsigned)c[3]) + 1;
+    c[0] = (unsigned char)(n>>24);
+    c[1] = (unsigned char)(n>>16);
+    c[2] = (unsigned char)(n>>8);
+    c[3] = (unsigned char)n;
+  }
+  rc = REAL(p)->pMethods->xWrite(REAL(p), a, iAmt, 0);
+  sqlite3_free(a);
+  return rc;
+}
+
+static int dbWrite(sqlite3_file *pFile, const void *pBuf, int iAmt, sqlite3_int64 iOfst){
+  DbFile *p = (DbFile*)pFile;
+  if( p->pHandle ){
+    int rc;
+    /* A checkpoint "copies" a frame: xCkptDone will absorb it. */
+    if( p->inCkpt ) return SQLITE_OK;
+    rc = pVwal->xDbLeave(p->pHandle);
+    if( rc!=SQLITE_OK ) return rc;
+    pVwal->xDetach(p->pHandle);
+    p->pHandle = 0;
+  }else if( p->bConvert && iOfst==0 && iAmt>=512 && memcmp(pBuf, "SQLite format 3", 16)==0 ){
+    return dbWriteMarked(p, pBuf, iAmt);
+  }
+  return REAL(p)->pMethods->xWrite(REAL(p), pBuf, iAmt, iOfst);
+}
+
+static int dbTruncate(sqlite3_file *pFile, sqlite3_int64 nByte){
+  DbFile *p = (DbFile*)pFile;
+  /* The end of a checkpoint: the size of the view is that of the last absorbed commit already. */
+  if( p->pHandle ) return SQLITE_OK;
+  return REAL(p)->pMethods->xTruncate(REAL(p), nByte);
+}
+
+static int dbSync(sqlite3_file *pFile, int flags){
+  DbFile *p = (DbFile*)pFile;
+  if( p->pHandle ) return SQLITE_OK;
+  return REAL(p)->pMethods->xSync(REAL(p), flags);
+}
+
+static int dbFileSize(sqlite3_file *pFile, sqlite3_int64 *pnByte){
+  DbFile *p = (DbFile*)pFile;
+  if( p->pHandle ){
+    int64_t n = 0;
+    int rc = pVwal->xDbSize(p->pHandle, &n);
+    *pnByte = n;
+    return rc;
+  }
+  return REAL(p)->pMethods->xFileSize(REAL(p), pnByte);
+}
+
+static int dbLock(sqlite3_file *pFile, int eLock){
+  DbFile *p = (DbFile*)pFile;
+  if( eLock==SQLITE_LOCK_SHARED ){
+    int rc = vwalDbPrepare(p, 0);
+    if( rc!=SQLITE_OK ) return rc;
+  }
+  return REAL(p)->pMethods->xLock(REAL(p), eLock);
+}
+
+static int dbUnlock(sqlite3_file *pFile, int eLock){
+  DbFile *p = (DbFile*)pFile;
+  return REAL(p)->pMethods->xUnlock(REAL(p), eLock);
+}
+
+static int dbCheckReservedLock(sqlite3_file *pFile, int *pResOut){
+  DbFile *p = (DbFile*)pFile;
+  return REAL(p)->pMethods->xCheckReservedLock(REAL(p), pResOut);
+}
+
+/* PRAGMA journal_mode of a new database that will be in WAL mode as soon as there is a page to say so. */
+static int dbJournalModePragma(DbFile *p, char **azArg){
+  sqlite3_int64 nByte = 0;
+  if( !p->bConvert || sqlite3_stricmp(azArg[1], "journal_mode")!=0 ) return SQLITE_NOTFOUND;
+  if( REAL(p)->pMethods->xFileSize(REAL(p), &nByte)!=SQLITE_OK || nByte>0 ) return SQLITE_NOTFOUND;
+  if( azArg[2]==0 ){
+    azArg[0] = sqlite3_mprintf("wal");
+    return SQLITE_OK;
+  }
+  /* Whoever asks for another mode gets it. */
+  if( sqlite3_stricmp(azArg[2], "wal")!=0 ) p->bConvert = 0;
+  return SQLITE_NOTFOUND;
+}
+
+static int dbFileControl(sqlite3_file *pFile, int op, void *pArg){
+  DbFile *p = (DbFile*)pFile;
+  int rc;
+  switch( op ){
+    case VWAL_FCNTL_FILE:
+      *(DbFile**)pArg = p;
+      return SQLITE_OK;
+    case VWAL_FCNTL_HANDLE:
+      *(vwal_handle**)pArg = p->pHandle;
+      return p->pHandle ? SQLITE_OK : SQLITE_NOTFOUND;
+    case SQLITE_FCNTL_PRAGMA:
+      rc = dbJournalModePragma(p, (char**)pArg);
+      if( rc!=SQLITE_NOTFOUND ) return rc;
+      break;
+    case SQLITE_FCNTL_VFSNAME:
+      rc = REAL(p)->pMethods->xFileControl(REAL(p), op, pArg);
+      if( rc==SQLITE_OK ) *(char**)pArg = sqlite3_mprintf("vwal/%z", *(char**)pArg);
+      return rc;
+    default:
+      break;
+  }
+  if( p->pHandle ){
+    switch( op ){
+      case SQLITE_FCNTL_CKPT_START:
+        p->inCkpt = 1;
+        return SQLITE_OK;
+      case SQLITE_FCNTL_CKPT_DONE:
+        p->inCkpt = 0;
+        return pVwal->xCkptDone(p->pHandle);
+      case SQLITE_FCNTL_COMMIT_PHASETWO:
+        return pVwal->xCommitted(p->pHandle);
+      case SQLITE_FCNTL_SIZE_HINT:
+        return SQLITE_OK;
+      case SQLITE_FCNTL_MMAP_SIZE: {
+        /* Accepted and shown, as by stock SQLite. A page may be in a segment, so nothing is mapped. */
+        sqlite3_int64 nNew = *(sqlite3_int64*)pArg;
+        *(sqlite3_int64*)pArg = p->szMmap;
+        if( nNew>=0 ) p->szMmap = nNew>0x7fff0000 ? 0x7fff0000 : nNew;
+        return SQLITE_OK;
+      }
+      case SQLITE_FCNTL_EXTERNAL_READER:
+        *(int*)pArg = 0;
+        return SQLITE_OK;
+      default:
+        break;
+    }
+  }
+  return REAL(p)->pMethods->xFileControl(REAL(p), op, pArg);
+}
+
+static int dbSectorSize(sqlite3_file *pFile){
+  DbFile *p = (DbFile*)pFile;
+  return REAL(p)->pMethods->xSectorSize(REAL(p));
+}
+
+static int dbDeviceCharacteristics(sqlite3_file *pFile){
+  DbFile *p = (DbFile*)pFile;
+  int m = REAL(p)->pMethods->xDeviceCharacteristics(REAL(p));
+  /* SQLite asks this file, and not the -wal file, whether commits in the WAL need padding. */
+  return p->pHandle ? (m | SQLITE_IOCAP_POWERSAFE_OVERWRITE) : m;
+}
+
+static int dbShmMap(sqlite3_file *pFile, int iRegion, int szRegion, int bExtend, void volatile **pp){
+  DbFile *p = (DbFile*)pFile;
+  if( p->pHandle==0 ) return SQLITE_IOERR_SHMMAP;
+  return pVwal->xShmMap(p->pHandle, iRegion, szRegion, bExtend, pp);
+}
+static int dbShmLock(sqlite3_file *pFile, int ofst, int n, int flags){
+  DbFile *p = (DbFile*)pFile;
+  if( p->pHandle==0 ) return SQLITE_IOERR_SHMLOCK;
+  return pVwal->xShmLock(p->pHandle, ofst, n, flags);
+}
+static void dbShmBarrier(sqlite3_file *pFile){
+  DbFile *p = (DbFile*)pFile;
+  if( p->pHandle ) pVwal->xShmBarrier(p->pHandle);
+}
+static int dbShmUnmap(sqlite3_file *pFile, int deleteFlag){
+  DbFile *p = (DbFile*)pFile;
+  if( p->pHandle==0 ) return SQLITE_OK;
+  return pVwal->xShmUnmap(p->pHandle, deleteFlag);
+}
+
+static int dbFetch(sqlite3_file *pFile, sqlite3_int64 iOfst, int iAmt, void **pp){
+  (void)pFile; (void)iOfst; (void)iAmt;
+  *pp = 0;                     /* Not mapped: SQLite reads instead */
+  return SQLITE_OK;
+}
+static int dbUnfetch(sqlite3_file *pFile, sqlite3_int64 iOfst, void *pPage){
+  (void)pFile; (void)iOfst; (void)pPage;
+  return SQLITE_OK;
+}
+
+const sqlite3_io_methods vwalDbMethods = {
+  3,                           /* iVersion */
+  dbClose,
+  dbRead,
+  dbWrite,
+  dbTruncate,
+  dbSync,
+  dbFileSize,
+  dbLock,
+  dbUnlock,
+  dbCheckReservedLock,
+  dbFileControl,
+  dbSectorSize,
+  dbDeviceCharacteristics,
+  dbShmMap,
+  dbShmLock,
+  dbShmBarrier,
+  dbShmUnmap,
+  dbFetch,
+  dbUnfetch
+};

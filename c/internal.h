@@ -1,0 +1,59 @@
+/*
+** What the files of the shim share. The essay on how the shim works is in vfs.c.
+*/
+#ifndef VWAL_INTERNAL_H
+#define VWAL_INTERNAL_H
+
+#include "sqlite3ext.h"
+#include "vwal.h"
+
+/* The SQLite that vwal runs in: every sqlite3_xxx() below goes through this pointer (sqlite3ext.h makes it so). */
+SQLITE_EXTENSION_INIT3
+
+/* The verbs; set once by vwal_shim_init(). */
+extern const vwal_methods *pVwal;
+
+/* The VFS that vwal stands on: the default one when vwal was registered. Looked up once, since a later look-up may
+** find vwal itself. */
+extern sqlite3_vfs *pParentVfs;
+
+/* File controls of our own, for the SQL surface and the connection hook. */
+#define VWAL_FCNTL_HANDLE 0x76776101   /* *(vwal_handle**)pArg: SQLITE_NOTFOUND while the database is not virtual */
+#define VWAL_FCNTL_FILE   0x76776102   /* *(DbFile**)pArg */
+
+/* A database file. The file of the parent VFS follows it in memory. */
+typedef struct DbFile DbFile;
+struct DbFile {
+  sqlite3_file base;           /* Must be first */
+  sqlite3_file *pReal;         /* The file of the parent VFS */
+  vwal_handle *pHandle;        /* The open log; NULL: not (yet) virtual, everything goes to pReal */
+  const char *zDb;             /* File name, as SQLite passed it: URI parameters can be had from it */
+  const char *zWal;            /* Name of the log directory */
+  sqlite3_int64 szMmap;        /* What PRAGMA mmap_size was set to; it has no effect */
+  int rcErr;                   /* Why the database cannot be used; SQLITE_OK: it can */
+  char *zErr;                  /* The same in words */
+  unsigned char bFatal;        /* rcErr is for good: a URI parameter is wrong */
+  unsigned char bReadonly;     /* Opened read-only */
+  unsigned char bConvert;      /* A new database: page 1 gets the mark of WAL mode when it is first written */
+  unsigned char inCkpt;        /* Between SQLITE_FCNTL_CKPT_START and SQLITE_FCNTL_CKPT_DONE */
+};
+
+/* A -wal file: a view of the log, without a file of its own. */
+typedef struct WalFile WalFile;
+struct WalFile {
+  sqlite3_file base;           /* Must be first */
+  DbFile *pDb;
+};
+
+extern const sqlite3_io_methods vwalDbMethods;
+extern const sqlite3_io_methods vwalWalMethods;
+
+/* dbfile.c: open the log when there is one (or bCreate), adopt a -wal file of stock SQLite. */
+int vwalDbPrepare(DbFile *p, int bCreate);
+/* dbfile.c: collect the vwal_* URI parameters and have them checked. */
+int vwalDbCheckParams(DbFile *p);
+
+/* sqlfunc.c: register functions and tables on a connection. */
+int vwalSqlRegister(sqlite3 *db, char **pzErr);
+
+#endif /* VWAL_INTERNAL_H */

@@ -1,0 +1,31 @@
+-- One transaction over three databases: all of it, or nothing.
+PRAGMA journal_mode=WAL;
+ATTACH 'two.db' AS two;
+ATTACH 'three.db' AS three;
+PRAGMA two.journal_mode=WAL;
+PRAGMA three.journal_mode=WAL;
+CREATE TABLE main.t(a);
+CREATE TABLE two.t(a);
+CREATE TABLE three.t(a);
+BEGIN;
+INSERT INTO main.t VALUES(1);
+INSERT INTO two.t VALUES(2);
+INSERT INTO three.t VALUES(3);
+COMMIT;
+BEGIN;
+INSERT INTO main.t VALUES(10);
+INSERT INTO two.t VALUES(20);
+INSERT INTO three.t VALUES(30);
+SELECT sum(a) FROM (SELECT a FROM main.t UNION ALL SELECT a FROM two.t UNION ALL SELECT a FROM three.t);
+ROLLBACK;
+SELECT (SELECT sum(a) FROM main.t), (SELECT sum(a) FROM two.t), (SELECT sum(a) FROM three.t);
+SELECT name FROM pragma_database_list ORDER BY seq;
+DETACH two;
+SELECT count(*) FROM two.t;
+ATTACH 'two.db' AS again;
+SELECT a FROM again.t;
+PRAGMA again.journal_mode;
+.open app.db
+ATTACH 'three.db' AS three;
+SELECT (SELECT sum(a) FROM main.t), (SELECT sum(a) FROM three.t);
+PRAGMA integrity_check;

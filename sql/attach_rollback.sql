@@ -1,0 +1,20 @@
+-- An attached database keeps its own journal mode; main is in WAL mode beside it.
+PRAGMA journal_mode=WAL;
+ATTACH 'old.db' AS old;
+PRAGMA old.journal_mode;
+CREATE TABLE main.t(a);
+CREATE TABLE old.t(a);
+BEGIN;
+INSERT INTO main.t VALUES(1);
+INSERT INTO old.t VALUES(2);
+COMMIT;
+SELECT (SELECT a FROM main.t), (SELECT a FROM old.t);
+PRAGMA old.journal_mode=TRUNCATE;
+INSERT INTO old.t VALUES(3);
+PRAGMA old.journal_mode=PERSIST;
+INSERT INTO old.t VALUES(4);
+PRAGMA old.journal_mode=MEMORY;
+INSERT INTO old.t VALUES(5);
+SELECT sum(a) FROM old.t;
+PRAGMA main.journal_mode;
+PRAGMA old.integrity_check;

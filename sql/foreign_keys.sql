@@ -1,0 +1,22 @@
+-- Foreign keys: refused, cascaded, set to NULL, and checked at the end of the transaction.
+PRAGMA journal_mode=WAL;
+PRAGMA foreign_keys=ON;
+CREATE TABLE author(id INTEGER PRIMARY KEY, name TEXT);
+CREATE TABLE book(id INTEGER PRIMARY KEY, author INTEGER REFERENCES author ON DELETE CASCADE);
+CREATE TABLE loan(book INTEGER REFERENCES book ON DELETE SET NULL, who TEXT);
+CREATE TABLE late(a INTEGER REFERENCES author DEFERRABLE INITIALLY DEFERRED);
+INSERT INTO author VALUES(1,'Ada'),(2,'Bob');
+INSERT INTO book VALUES(10,1),(11,1),(20,2);
+INSERT INTO loan VALUES(10,'x'),(20,'y');
+INSERT INTO book VALUES(30,3);
+DELETE FROM author WHERE id=1;
+SELECT count(*) FROM book;
+SELECT quote(book), who FROM loan ORDER BY who;
+BEGIN;
+INSERT INTO late VALUES(7);
+COMMIT;
+INSERT INTO author VALUES(7,'Eve');
+COMMIT;
+SELECT count(*) FROM late;
+PRAGMA foreign_key_check;
+PRAGMA integrity_check;

@@ -1,0 +1,30 @@
+-- Into WAL mode, back to a rollback journal, through every other mode, and into WAL mode again.
+PRAGMA journal_mode=WAL;
+CREATE TABLE t(a);
+INSERT INTO t VALUES(1);
+PRAGMA journal_mode;
+PRAGMA journal_mode=DELETE;
+PRAGMA journal_mode;
+INSERT INTO t VALUES(2);
+SELECT sum(a) FROM t;
+PRAGMA journal_mode=TRUNCATE;
+INSERT INTO t VALUES(4);
+PRAGMA journal_mode=PERSIST;
+INSERT INTO t VALUES(8);
+PRAGMA journal_mode=MEMORY;
+INSERT INTO t VALUES(16);
+PRAGMA journal_mode=OFF;
+INSERT INTO t VALUES(32);
+PRAGMA journal_mode=WAL;
+INSERT INTO t VALUES(64);
+PRAGMA journal_mode=nonsense;
+BEGIN;
+INSERT INTO t VALUES(128);
+PRAGMA journal_mode=DELETE;
+COMMIT;
+PRAGMA journal_mode;
+SELECT sum(a) FROM t;
+.open app.db
+PRAGMA journal_mode;
+SELECT sum(a) FROM t;
+PRAGMA integrity_check;

@@ -1,0 +1,21 @@
+-- Databases in memory and in a temporary file, attached beside one in WAL mode.
+PRAGMA journal_mode=WAL;
+CREATE TABLE t(a);
+ATTACH ':memory:' AS mem;
+ATTACH '' AS tmpfile;
+PRAGMA mem.journal_mode;
+PRAGMA tmpfile.journal_mode;
+PRAGMA mem.journal_mode=WAL;
+CREATE TABLE mem.t AS SELECT 1 AS a;
+CREATE TABLE tmpfile.t AS SELECT 2 AS a;
+INSERT INTO main.t SELECT a FROM mem.t UNION ALL SELECT a FROM tmpfile.t;
+BEGIN;
+UPDATE mem.t SET a=10;
+UPDATE tmpfile.t SET a=20;
+UPDATE main.t SET a=30;
+ROLLBACK;
+SELECT (SELECT a FROM mem.t), (SELECT a FROM tmpfile.t), (SELECT sum(a) FROM main.t);
+DETACH mem;
+DETACH tmpfile;
+SELECT count(*) FROM t;
+PRAGMA integrity_check;

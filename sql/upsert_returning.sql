@@ -1,0 +1,21 @@
+-- UPSERT, RETURNING, and the conflict clauses.
+PRAGMA journal_mode=WAL;
+CREATE TABLE word(w TEXT PRIMARY KEY, n INTEGER DEFAULT 1) WITHOUT ROWID;
+INSERT INTO word(w) VALUES('a'),('b');
+INSERT INTO word(w) VALUES('a'),('c'),('a') ON CONFLICT(w) DO UPDATE SET n=n+1;
+SELECT w, n FROM word ORDER BY w;
+UPDATE word SET n=n*10 WHERE w='a' RETURNING w, n;
+DELETE FROM word WHERE w='b' RETURNING w;
+INSERT INTO word VALUES('z',1),('a',1);
+SELECT count(*) FROM word;
+INSERT OR FAIL INTO word VALUES('z',1),('a',1),('y',1);
+SELECT count(*) FROM word;
+INSERT OR IGNORE INTO word VALUES('y',1),('a',1),('x',1);
+SELECT count(*) FROM word;
+INSERT OR REPLACE INTO word VALUES('a',99);
+SELECT w, n FROM word ORDER BY w;
+BEGIN;
+INSERT INTO word VALUES('q',1);
+INSERT OR ROLLBACK INTO word VALUES('a',1);
+COMMIT;
+SELECT count(*) FROM word;

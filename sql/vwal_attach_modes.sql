@@ -1,0 +1,30 @@
+-- Attached through vwal: a WAL database is virtual, a rollback one keeps its mode, a stock one beside them is stock.
+.open file:app.db?vfs=vwal
+CREATE TABLE t(a);
+ATTACH 'file:wal.db?vfs=vwal' AS w;
+PRAGMA w.journal_mode;
+PRAGMA w.journal_mode=WAL;
+CREATE TABLE w.t(a);
+ATTACH 'file:old.db' AS o;
+CREATE TABLE o.t(a);
+ATTACH 'file:stock.db?vfs=unix' AS s;
+PRAGMA s.journal_mode=WAL;
+CREATE TABLE s.t(a);
+SELECT vwal_log_id('main') IS NULL, vwal_log_id('w') IS NULL, vwal_log_id('o') IS NULL, vwal_log_id('s') IS NULL;
+BEGIN;
+INSERT INTO main.t VALUES(1);
+INSERT INTO w.t VALUES(2);
+INSERT INTO o.t VALUES(4);
+INSERT INTO s.t VALUES(8);
+COMMIT;
+SELECT (SELECT sum(a) FROM main.t)+(SELECT sum(a) FROM w.t)+(SELECT sum(a) FROM o.t)+(SELECT sum(a) FROM s.t);
+SELECT vwal_sync('w')=vwal_frame_no('w'), vwal_checkpoint('w')=vwal_frame_no('w');
+SELECT vwal_sync('o');
+SELECT vwal_sync('s');
+PRAGMA w.journal_mode=DELETE;
+SELECT vwal_log_id('w') IS NULL;
+INSERT INTO w.t VALUES(16);
+SELECT sum(a) FROM w.t;
+DETACH w;
+ATTACH 'file:wal.db?vfs=unix' AS w;
+SELECT sum(a) FROM w.t;

@@ -1,0 +1,27 @@
+-- All checkpoint modes and their three columns: busy, frames in the log, frames checkpointed.
+PRAGMA page_size=4096;
+PRAGMA journal_mode=WAL;
+CREATE TABLE t(a);
+INSERT INTO t VALUES(1);
+PRAGMA wal_checkpoint;
+INSERT INTO t VALUES(2);
+INSERT INTO t VALUES(3);
+PRAGMA wal_checkpoint(PASSIVE);
+PRAGMA wal_checkpoint(PASSIVE);
+INSERT INTO t VALUES(4);
+PRAGMA wal_checkpoint(FULL);
+INSERT INTO t VALUES(5);
+PRAGMA wal_checkpoint(RESTART);
+INSERT INTO t VALUES(6);
+PRAGMA wal_checkpoint(RESTART);
+PRAGMA wal_checkpoint(TRUNCATE);
+PRAGMA wal_checkpoint(TRUNCATE);
+PRAGMA wal_checkpoint;
+INSERT INTO t VALUES(7);
+PRAGMA wal_checkpoint(TRUNCATE);
+BEGIN;
+INSERT INTO t VALUES(8);
+PRAGMA wal_checkpoint;
+COMMIT;
+SELECT count(*), sum(a) FROM t;
+PRAGMA integrity_check;

@@ -1,0 +1,250 @@
+//! Checkpoint passes: bringing the base file forward from durable, absorbed frames.
+//!
+//! A pass goes in this order, and each step relies on the one before (invariants 6 to 9 in `docs/design.md`):
+//!
+//! 1. every frame up to the target is fsynced, so the base file never holds what the log could lose;
+//! 2. the intent goes into a metadata slot: from now on the base file may be between two states;
+//! 3. pages are written in page order, each once, and the file is fsynced;
+//! 4. the footer is written, and the file is fsynced;
+//! 5. the metadata says that the base file is at the target;
+//! 6. the index entries go: readers find those pages in the base file;
+//! 7. segments that nobody needs are freed, oldest first, and the directory is fsynced.
+//!
+//! A crash anywhere before 5 repeats the pass from the segments, which are all still there.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::error::{Error, Result};
+use crate::format::database_header::{DATABASE_HEADER_SIZE, DatabaseHeader};
+use crate::format::footer::Footer;
+use crate::format::frame::FRAME_HEADER_SIZE;
+use crate::io::parent_dir;
+use crate::log::{LOCK_NAME, Log, META_NAME, SHM_NAME};
+use crate::segment::{Segment, is_spare_name, parse_segment_name};
+
+/// Neighbouring pages are written together, up to this many bytes.
+const WRITE_BYTES: usize = 1 << 20;
+
+impl Log {
+    /// Bring the base file to the last absorbed frame, and free what is not needed any more. Returns the checkpointed
+    /// frame number. Passes exclude each other.
+    pub fn checkpoint(&self) -> Result<u64> {
+        let _pass = self.pass.lock();
+        self.check_writable()?;
+        let target = self.absorbed_frame_no();
+        if target > self.checkpointed_frame_no() || !self.has_footer.load(Ordering::Acquire) {
+            self.sync_to(target)?;
+            self.advance_base(target)?;
+        }
+        self.free_segments()?;
+        self.clear_error();
+        Ok(self.checkpointed_frame_no())
+    }
+
+    fn advance_base(&self, target: u64) -> Result<()> {
+        let page_size = self.page_size.bytes() as u64;
+        let from = self.checkpointed_frame_no();
+        let pages = self.newest_frames(from + 1, target);
+        let before = self.with_meta(|meta| Ok(meta.get()))?;
+        let db_size_pages = pages.db_size_pages.unwrap_or(before.db_size_pages);
+
+        let mut intent = before;
+        intent.intent_frame_no = target;
+        if intent.has_intent() {
+            self.with_meta(|meta| meta.put(intent))?;
+        }
+
+        // Reads beyond the new end stop before the file is cut, and reads beyond the old end begin after it has grown.
+        let old_pages = self.control.base_pages.load(Ordering::Acquire);
+        self.control.base_pages.store(old_pages.min(db_size_pages), Ordering::Release);
+        // The old footer must not end up as the content of a page that no frame writes.
+        self.base.set_len(u64::from(old_pages.min(db_size_pages)) * page_size)?;
+        self.write_pages(&pages.list, db_size_pages)?;
+        self.base.set_len(u64::from(db_size_pages) * page_size)?;
+        self.sync_base()?;
+
+        let mut head = [0; DATABASE_HEADER_SIZE];
+        self.base.read_exact_at(&mut head, 0)?;
+        let header = DatabaseHeader::parse(&head).ok_or_else(|| {
+            Error::corrupt(&self.database, 0, "page 1 is not the start of a database")
+        })?;
+        let footer = Footer {
+            frame_no: target,
+            log_id: self.log_id,
+            page_size: self.page_size,
+            db_size_pages,
+            change_counter: header.change_counter,
+            version_valid_for: header.version_valid_for,
+        };
+        self.base.write_at(&footer.encode(), u64::from(db_size_pages) * page_size)?;
+        self.sync_base()?;
+        self.has_footer.store(true, Ordering::Release);
+
+        let mut done = intent;
+        done.checkpointed_frame_no = target;
+        done.intent_frame_no = target;
+        done.db_size_pages = db_size_pages;
+        done.change_counter = header.change_counter;
+        done.version_valid_for = header.version_valid_for;
+        self.with_meta(|meta| meta.put(done))?;
+
+        self.control.base_pages.store(db_size_pages, Ordering::Release);
+        for &(page_no, frame_no) in &pages.list {
+            self.index.clear(page_no, frame_no);
+        }
+        self.control.checkpointed.store(target, Ordering::Release);
+        self.oldest_us.store(0, Ordering::Release);
+        if self.published_frame_no() > target {
+            self.oldest_us.store(self.io.now_us(), Ordering::Release);
+        }
+        Ok(())
+    }
+
+    fn with_meta<T>(&self, use_meta: impl FnOnce(&mut crate::log::MetaFile) -> Result<T>) -> Result<T> {
+        match &mut *self.meta.lock() {
+            Some(meta) => use_meta(meta).inspect_err(|error| self.poison(error)),
+            None => Err(Error::ReadOnly { path: self.dir.clone() }),
+        }
+    }
+
+    /// After a failed fsync of the base file nobody knows which of its pages are durable. The segments still have them
+    /// all, so nothing is lost, but this process must not free any.
+    fn sync_base(&self) -> Result<()> {
+        self.base.sync().inspect_err(|error| self.poison(error))
+    }
+
+    /// The newest frame of each page in a range of frames that ends at a commit.
+    fn newest_frames(&self, from: u64, to: u64) -> NewestFrames {
+        let mut list = Vec::new();
+        let mut db_size_pages = None;
+        let segments: Vec<Arc<Segment>> = self.segments.read().iter().map(Arc::clone).collect();
+        for segment in segments.iter().filter(|segment| segment.end() >= from && segment.start() <= to) {
+            segment.for_each_mark(from, to, |frame_no, mark| {
+                list.push((mark.page_no, frame_no));
+                if mark.db_size_pages != 0 {
+                    db_size_pages = Some(mark.db_size_pages);
+                }
+            });
+        }
+        list.sort_unstable();
+        // Of equal pages the last one has the highest frame number.
+        list.reverse();
+        list.dedup_by_key(|&mut (page_no, _)| page_no);
+        list.reverse();
+        NewestFrames { list, db_size_pages }
+    }
+
+    fn write_pages(&self, list: &[(u32, u64)], db_size_pages: u32) -> Result<()> {
+        let page_size = self.page_size.bytes();
+        let mut run = Vec::new();
+        let mut run_start = 0;
+        for &(page_no, frame_no) in list {
+            if page_no > db_size_pages {
+                break;
+            }
+            let offset = u64::from(page_no - 1) * page_size as u64;
+            if run.len() >= WRITE_BYTES || run_start + run.len() as u64 != offset {
+                self.write_run(&run, run_start)?;
+                run.clear();
+                run_start = offset;
+            }
+            // From the segment, not from the cache: what goes to the base file has been verified just now.
+            self.with_frame(frame_no, |frame| run.extend_from_slice(&frame[FRAME_HEADER_SIZE..]))?;
+        }
+        self.write_run(&run, run_start)
+    }
+
+    fn write_run(&self, run: &[u8], offset: u64) -> Result<()> {
+        if run.is_empty() { Ok(()) } else { self.base.write_at(run, offset) }
+    }
+
+    /// Free the segments that are checkpointed and belong to a generation that nobody reads through the WAL any more.
+    pub(crate) fn free_segments(&self) -> Result<()> {
+        let limit = self.checkpointed_frame_no().min(self.generation_base());
+        let freed: Vec<Arc<Segment>> = {
+            let current = self.current_segment();
+            let mut segments = self.segments.write();
+            let keep = segments
+                .iter()
+                .position(|segment| {
+                    segment.end() > limit || current.as_ref().is_some_and(|current| Arc::ptr_eq(segment, current))
+                })
+                .unwrap_or(segments.len());
+            segments.drain(..keep).collect()
+        };
+        if freed.is_empty() {
+            return Ok(());
+        }
+        let mut spares: Vec<PathBuf> = Vec::new();
+        for segment in freed {
+            // A reader that found the segment a moment ago may still read from it. Its file is removed, which leaves the
+            // reader's descriptor valid, and not overwritten.
+            let path = segment.path().to_owned();
+            match Arc::try_unwrap(segment) {
+                Ok(segment) => {
+                    let len = segment.file_size()?;
+                    drop(segment);
+                    spares.extend(self.spares.retire(&*self.io, &path, 2 * self.spare_size(), len)?);
+                }
+                Err(_) => self.io.remove_file(&path)?,
+            }
+        }
+        self.io.sync_dir(&self.dir)?;
+        for path in spares {
+            self.spares.add(&*self.io, path)?;
+        }
+        Ok(())
+    }
+
+    /// Absorb everything, end the current segment and bring the base file up to date: afterwards it alone holds the
+    /// database. The caller keeps writers, and readers of the WAL, away.
+    pub fn drain(&self) -> Result<u64> {
+        let published = self.published_frame_no();
+        self.absorb(published);
+        self.set_generation_base(published);
+        self.retire_current();
+        self.checkpoint()
+    }
+
+    /// WAL mode ends: drain, and remove the log directory. The caller is the only user of the database.
+    ///
+    /// Errors: nothing is removed when something in the directory is not vwal's.
+    pub fn leave(&self) -> Result<()> {
+        self.drain()?;
+        let mut names = self.io.list(&self.dir)?;
+        if let Some(name) = names.iter().find(|name| !is_ours(name)) {
+            return Err(Error::InUse {
+                path: self.database.clone(),
+                what: format!("'{}' is not a file of vwal: move it away", self.dir.join(name).display()),
+            });
+        }
+        // Oldest segments first, the metadata behind them, the lock last of all.
+        names.sort_by_key(|name| match name.as_str() {
+            LOCK_NAME => 3,
+            META_NAME => 2,
+            SHM_NAME => 1,
+            _ => 0,
+        });
+        for name in names {
+            self.io.remove_file(&self.dir.join(name))?;
+        }
+        self.io.remove_dir(&self.dir)?;
+        self.io.sync_dir(&parent_dir(&self.dir))
+    }
+}
+
+fn is_ours(name: &str) -> bool {
+    [LOCK_NAME, META_NAME, SHM_NAME].contains(&name)
+        || is_spare_name(name)
+        || parse_segment_name(name).is_some()
+        || name.strip_suffix(".copy").is_some_and(|stem| stem.len() == 20)
+}
+
+struct NewestFrames {
+    /// (page, frame), ascending by page.
+    list: Vec<(u32, u64)>,
+    /// Size of the database after the last commit in the range.
+    db_size_pages: Option<u32>,
+}

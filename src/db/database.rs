@@ -1,0 +1,158 @@
+//! The handle that an application has on an open database.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::registry::OpenDatabase;
+use crate::error::{Error, Result};
+use crate::log::Log;
+use crate::types::{LogId, SegmentState};
+
+/// An open virtual database. It keeps nothing open by itself: it is of use for as long as a connection is open.
+#[derive(Clone)]
+pub struct Database {
+    inner: Arc<OpenDatabase>,
+}
+
+/// The state of an open database: a row of `vwal_status`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The database file.
+    pub path: PathBuf,
+    /// Its log.
+    pub log_id: LogId,
+    /// The last committed frame.
+    pub frame_no: u64,
+    /// Up to here everything is durable.
+    pub durable_frame_no: u64,
+    /// The base file holds everything up to here; its footer says so.
+    pub checkpointed_frame_no: u64,
+    /// Bytes.
+    pub page_size: u32,
+    /// Pages of the database file as SQLite sees it. Frames that SQLite has not checkpointed are not in it.
+    pub db_size_pages: u32,
+    /// Segments that hold frames.
+    pub segment_count: u64,
+    /// Bytes of those segments.
+    pub log_bytes: u64,
+    /// Where the log is shipped to; `None`: nowhere.
+    pub storage: Option<String>,
+    /// The last error of a background task, until the task succeeds again.
+    pub last_error: Option<String>,
+}
+
+/// A segment: a row of `vwal_segments`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentInfo {
+    /// Its first frame.
+    pub start_frame_no: u64,
+    /// Its last frame; one less than the first when it is empty.
+    pub end_frame_no: u64,
+    /// Whether frames are still appended.
+    pub state: SegmentState,
+    /// Bytes of its head and frames.
+    pub bytes: u64,
+    /// Its file.
+    pub path: PathBuf,
+}
+
+impl Database {
+    pub(crate) fn new(inner: Arc<OpenDatabase>) -> Database {
+        Database { inner }
+    }
+
+    fn log(&self) -> &Log {
+        self.inner.wal().log()
+    }
+
+    /// The lineage of the frame numbers.
+    pub fn log_id(&self) -> LogId {
+        self.log().log_id()
+    }
+
+    /// The last committed frame.
+    pub fn frame_no(&self) -> u64 {
+        self.log().published_frame_no()
+    }
+
+    /// Up to this frame everything is durable.
+    pub fn durable_frame_no(&self) -> u64 {
+        self.log().synced_frame_no().min(self.frame_no())
+    }
+
+    /// The base file holds everything up to this frame.
+    pub fn checkpointed_frame_no(&self) -> u64 {
+        self.log().checkpointed_frame_no()
+    }
+
+    /// Return when every frame up to `frame_no` is durable.
+    ///
+    /// With the local disk only, that takes one fsync, which is not interrupted: `timeout` bounds the wait for frames
+    /// that are not committed yet.
+    ///
+    /// Errors: [`Error::Timeout`], and [`Error::Poisoned`] after a failed fsync.
+    pub fn wait_durable(&self, frame_no: u64, timeout: Duration) -> Result<()> {
+        let deadline = std::time::Instant::now() + timeout;
+        while self.frame_no() < frame_no {
+            if std::time::Instant::now() >= deadline {
+                return Err(Error::Timeout(format!(
+                    "frame {frame_no} is not committed yet; the last one is frame {}",
+                    self.frame_no()
+                )));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.log().sync_to(frame_no)
+    }
+
+    /// Make everything committed so far durable, whatever `PRAGMA synchronous` says. Returns the last durable frame.
+    pub fn sync(&self) -> Result<u64> {
+        let frame_no = self.frame_no();
+        self.log().sync_to(frame_no)?;
+        Ok(frame_no)
+    }
+
+    /// Bring the base file forward now, as far as open read transactions allow; with none and no writer, the base file
+    /// then holds everything. Returns the checkpointed frame number.
+    pub fn checkpoint(&self) -> Result<u64> {
+        crate::ffi::checkpoint_through_sqlite(self.log().database())?;
+        self.log().checkpoint()
+    }
+
+    /// The current state.
+    pub fn status(&self) -> Status {
+        let log = self.log();
+        let (log_bytes, segment_count) = log.size();
+        Status {
+            path: log.database().to_owned(),
+            log_id: log.log_id(),
+            frame_no: self.frame_no(),
+            durable_frame_no: self.durable_frame_no(),
+            checkpointed_frame_no: self.checkpointed_frame_no(),
+            page_size: log.page_size().get(),
+            db_size_pages: log.view_pages(),
+            segment_count,
+            log_bytes,
+            storage: None,
+            last_error: log.last_error(),
+        }
+    }
+
+    /// The segments that hold frames, oldest first.
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        let current = self.log().current_segment();
+        let segments = self.log().segments.read();
+        segments
+            .iter()
+            .filter(|segment| segment.end() >= segment.start())
+            .map(|segment| SegmentInfo {
+                start_frame_no: segment.start(),
+                end_frame_no: segment.end(),
+                state: segment.state(current.as_ref().is_some_and(|current| Arc::ptr_eq(segment, current))),
+                bytes: segment.used_bytes(),
+                path: segment.path().to_owned(),
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,8 @@
+//! Databases: which are open in this process, their background threads, and the handle that applications get.
+
+mod background;
+mod database;
+mod registry;
+
+pub use database::{Database, SegmentInfo, Status};
+pub use registry::{OpenDatabase, Registry};

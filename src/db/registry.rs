@@ -1,0 +1,158 @@
+//! The databases that are open in this process, one log for each.
+//!
+//! A database is known by the identity of its file (device and inode), so that two paths to one file share one log. It is
+//! opened once, however many threads open it at the same time, and closed with its last handle.
+
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::background::Background;
+use crate::error::{Error, Result};
+use crate::log::{Log, LogSource};
+use crate::options::Options;
+use crate::wal::{SharedIndex, Wal, WalHandle};
+
+/// Device and inode.
+type Identity = (u64, u64);
+
+/// An open database.
+pub struct OpenDatabase {
+    wal: Arc<Wal>,
+    options: Options,
+    dir: PathBuf,
+    /// `None`: stopped.
+    background: Mutex<Option<Background>>,
+}
+
+impl OpenDatabase {
+    /// The log and what connections share.
+    pub fn wal(&self) -> &Arc<Wal> {
+        &self.wal
+    }
+
+    /// WAL mode ends; see [`WalHandle::leave`].
+    pub fn leave(&self, handle: &WalHandle) -> Result<()> {
+        // The threads must not be at the files while those are removed.
+        let background = self.background.lock().take();
+        drop(background);
+        handle.leave().inspect_err(|_| {
+            // The database stays virtual, so it needs its threads again.
+            match Background::start(self.wal.log()) {
+                Ok(background) => *self.background.lock() = Some(background),
+                Err(error) => self.wal.log().note_error(&error),
+            }
+        })
+    }
+
+    fn close(&self) {
+        drop(self.background.lock().take());
+        let log = self.wal.log();
+        if self.wal.has_left() || log.check_writable().is_err() {
+            return;
+        }
+        if let Err(error) = log.sync_to(log.published_frame_no()) {
+            log.note_error(&error);
+        }
+        log.spares.shrink(&*log.io);
+    }
+}
+
+#[derive(Default)]
+struct Slot {
+    open: Option<Arc<OpenDatabase>>,
+    handles: usize,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Registry {
+    slots: Mutex<HashMap<Identity, Arc<Mutex<Slot>>>>,
+}
+
+/// What opens a log that is not open yet.
+pub struct OpenRequest<'a> {
+    /// The database file.
+    pub database: &'a Path,
+    /// Options of this connection's URI over those of the process.
+    pub options: Options,
+    /// Makes what [`Log::open`] needs.
+    pub source: &'a dyn Fn(Options) -> Result<LogSource>,
+    /// Makes the wal-index.
+    pub index: &'a dyn Fn(&Arc<Log>) -> Result<Box<dyn SharedIndex>>,
+}
+
+/// A connection's claim on an open database.
+pub struct Claim {
+    /// The database.
+    pub database: Arc<OpenDatabase>,
+    identity: Identity,
+}
+
+impl Registry {
+    fn slot(&self, identity: Identity) -> Arc<Mutex<Slot>> {
+        let mut slots = self.slots.lock();
+        // A slot that nobody else has a pointer to is at rest.
+        slots.retain(|_, slot| Arc::strong_count(slot) > 1 || slot.lock().open.is_some());
+        Arc::clone(slots.entry(identity).or_default())
+    }
+
+    /// Share the open log of a database, or open it. `Ok(None)`: it has none.
+    pub fn attach(&self, request: &OpenRequest<'_>) -> Result<Option<Claim>> {
+        let meta = std::fs::metadata(request.database)
+            .map_err(|error| Error::io("look at", request.database, None, &error))?;
+        let identity = (meta.dev(), meta.ino());
+        let slot = self.slot(identity);
+        let mut slot = slot.lock();
+        if let Some(open) = slot.open.as_ref().filter(|open| !open.wal.has_left()) {
+            if let Some(conflict) = request.options.conflicts_with(&open.options) {
+                return Err(Error::Usage(conflict));
+            }
+            let database = Arc::clone(open);
+            slot.handles += 1;
+            return Ok(Some(Claim { database, identity }));
+        }
+        let source = (request.source)(request.options.clone())?;
+        let dir = source.dir.clone();
+        let Some(log) = Log::open(source)? else { return Ok(None) };
+        let log = Arc::new(log);
+        let background = Background::start(&log)?;
+        let wal = Arc::new(Wal::new(Arc::clone(&log), (request.index)(&log)?));
+        let database = Arc::new(OpenDatabase {
+            wal,
+            options: request.options.clone(),
+            dir,
+            background: Mutex::new(Some(background)),
+        });
+        *slot = Slot { open: Some(Arc::clone(&database)), handles: 1 };
+        Ok(Some(Claim { database, identity }))
+    }
+
+    /// Give a claim back. The last one closes the log.
+    pub fn detach(&self, claim: Claim) {
+        let slot = self.slot(claim.identity);
+        let mut slot = slot.lock();
+        // A database that left WAL mode and came back has another log in the slot.
+        if !slot.open.as_ref().is_some_and(|open| Arc::ptr_eq(open, &claim.database)) {
+            return;
+        }
+        slot.handles -= 1;
+        if slot.handles == 0 {
+            slot.open = None;
+            claim.database.close();
+            drop(claim);
+        }
+    }
+
+    /// The open database whose log directory is `dir`.
+    pub fn find(&self, dir: &Path) -> Option<Arc<OpenDatabase>> {
+        let slots: Vec<_> = self.slots.lock().values().map(Arc::clone).collect();
+        slots.iter().find_map(|slot| {
+            let slot = slot.lock();
+            slot.open.as_ref().filter(|open| open.dir == dir && !open.wal.has_left()).map(Arc::clone)
+        })
+    }
+}

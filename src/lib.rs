@@ -1,0 +1,50 @@
+//! vwal: a virtual WAL for stock, unmodified SQLite.
+//!
+//! An application links this crate and calls [`register`] once; any other program loads the shared library as an SQLite
+//! extension. From then on a database that is opened through the VFS `vwal` (`file:app.db?vfs=vwal`) commits into
+//! append-only segments beside it, and the database file is only ever brought forward from segments that are durable.
+//!
+//! ```
+//! use rusqlite::Connection;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("app.db");
+//! vwal::register(vwal::Options::from_env()?)?;
+//! let db = Connection::open(format!("file:{}?vfs=vwal", path.display()))?;
+//! db.execute_batch("CREATE TABLE t(x); INSERT INTO t VALUES (1);")?;
+//!
+//! let database = vwal::Database::of(&db, "main")?;
+//! let frame_no = database.sync()?; // on disk now, whatever `PRAGMA synchronous` says
+//! assert_eq!(frame_no, database.frame_no());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Modules, in the order in which they may use each other: `types`, `error` → `options` → `format` → `io` → `segment` →
+//! `cache`, `page_index` → `log` → `checkpoint` → `wal` → `db` → `ffi`. `docs/design.md` tells the whole story.
+
+mod cache;
+mod checkpoint;
+mod db;
+mod error;
+mod ffi;
+pub mod format;
+pub mod io;
+mod log;
+mod options;
+mod page_index;
+pub mod segment;
+mod types;
+mod wal;
+
+pub use db::inspect;
+pub use db::{Database, SegmentInfo, Status};
+pub use error::{Error, Result};
+pub use ffi::{register, sqlite3_vwal_init};
+pub use log::read_meta;
+pub use options::{Options, SwapPolicy};
+pub use types::{LogId, PageSize, SegmentState};
+
+/// The version of this crate.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

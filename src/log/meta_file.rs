@@ -1,0 +1,65 @@
+//! The file `meta`: two alternating slots, see [`crate::format::meta`].
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::format::meta::{META_SLOT_SIZE, Meta};
+use crate::io::{File, Io, OpenMode, PathKind};
+
+/// The name of the file in the log directory.
+pub const META_NAME: &str = "meta";
+
+/// The open file and the state it holds.
+pub(crate) struct MetaFile {
+    file: Arc<dyn File>,
+    current: Meta,
+}
+
+/// Read both slots. `Ok(None)`: neither was ever written, or there is no file.
+///
+/// Errors: no slot is valid and at least one is damaged.
+pub fn read_meta(io: &dyn Io, dir: &Path) -> Result<Option<Meta>> {
+    let path = dir.join(META_NAME);
+    if io.kind(&path)? == PathKind::Missing {
+        return Ok(None);
+    }
+    let file = io.open(&path, OpenMode::Read)?;
+    let mut newest: Option<Meta> = None;
+    let mut damage = None;
+    for slot in 0..2u64 {
+        let offset = slot * META_SLOT_SIZE as u64;
+        let mut bytes = vec![0; META_SLOT_SIZE];
+        let got = file.read_at(&mut bytes, offset)?;
+        match Meta::decode(&bytes[..got]) {
+            Ok(Some(meta)) if newest.is_none_or(|newest| newest.sequence < meta.sequence) => newest = Some(meta),
+            Ok(_) => {}
+            Err(problem) => damage = Some(Error::corrupt(&path, offset, problem)),
+        }
+    }
+    match (newest, damage) {
+        (None, Some(damage)) => Err(damage),
+        (newest, _) => Ok(newest),
+    }
+}
+
+impl MetaFile {
+    /// Open the file, made when it is missing. `current`: what it holds, or is about to.
+    pub fn open(io: &dyn Io, dir: &Path, current: Meta, mode: OpenMode) -> Result<MetaFile> {
+        Ok(MetaFile { file: io.open(&dir.join(META_NAME), mode)?, current })
+    }
+
+    /// The current state.
+    pub fn get(&self) -> Meta {
+        self.current
+    }
+
+    /// Write the next state and make it durable. The sequence number is set here.
+    pub fn put(&mut self, mut meta: Meta) -> Result<()> {
+        meta.sequence = self.current.sequence + 1;
+        self.file.write_at(&meta.encode(), meta.slot_offset())?;
+        self.file.sync()?;
+        self.current = meta;
+        Ok(())
+    }
+}

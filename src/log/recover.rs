@@ -1,0 +1,325 @@
+//! Recovery: from the segments in the directory to a log in memory.
+//!
+//! Every committed transaction that is whole and continues the chain is kept, and absorbed, so that `wal.c` finds an
+//! empty WAL and has nothing to recover. What was never fsynced may end anywhere; what was fsynced must be there, and if
+//! it is not, the open fails and names the file and the offset.
+//!
+//! The frames of an unsealed segment are copied into a new file, fsynced and sealed before anything relies on them: the
+//! page cache may show bytes whose fsync failed in the process before, and a second fsync would not write them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+
+use parking_lot::{Mutex, RwLock};
+
+use super::open::{BaseState, LogSource, open_meta};
+use super::tail::Tail;
+use super::{Control, Log, Signal};
+use crate::error::{Error, Result};
+use crate::format::frame::{FRAME_HEADER_SIZE, FrameHeader};
+use crate::format::meta::Meta;
+use crate::format::segment_header::{SEGMENT_HEAD_SIZE, SegmentHeader};
+use crate::io::{File, Io, LockFile, OpenMode};
+use crate::page_index::PageIndex;
+use crate::segment::{Scan, Segment, SpareFiles, parse_segment_name, scan};
+
+/// The name of a segment's copy until it takes the segment's place.
+const COPY_SUFFIX: &str = "copy";
+
+/// What is in the log directory.
+pub(super) struct Found {
+    names: Vec<String>,
+    /// The segments with frames behind the checkpointed one, a chain without gaps.
+    chain: Vec<(Arc<dyn File>, PathBuf, Scan)>,
+    /// Segment files whose frames are all checkpointed, or which never had one.
+    stale: Vec<PathBuf>,
+    /// Segment files behind a torn tail: they were not durable, and do not continue the log.
+    torn: Vec<PathBuf>,
+}
+
+impl Found {
+    /// The last committed frame; 0 when there is none.
+    pub(super) fn end(&self) -> u64 {
+        self.chain.last().map_or(0, |(_, _, scan)| scan.end_frame_no())
+    }
+
+    /// Some segment file.
+    pub(super) fn any_segment(&self) -> Option<&Path> {
+        self.stale.first().map(PathBuf::as_path)
+    }
+
+    /// A new log begins: none of what is there belongs to it.
+    pub(super) fn nothing(found: Found) -> Found {
+        let chain = found.chain.into_iter().map(|(_, path, _)| path);
+        let torn = chain.chain(found.stale).chain(found.torn).collect();
+        Found { names: Vec::new(), chain: Vec::new(), stale: Vec::new(), torn }
+    }
+}
+
+/// Read the directory. Nothing is changed.
+pub(super) fn find(io: &dyn Io, dir: &Path, meta: Option<&Meta>, read_only: bool) -> Result<Found> {
+    let names = io.list(dir)?;
+    let mut starts: Vec<u64> = names.iter().filter_map(|name| parse_segment_name(name)).collect();
+    starts.sort_unstable();
+    let mut found = Found { names, chain: Vec::new(), stale: Vec::new(), torn: Vec::new() };
+    let path_of = |start: u64| dir.join(crate::segment::segment_name(start));
+    let Some(meta) = meta else {
+        found.stale = starts.into_iter().map(path_of).collect();
+        return Ok(found);
+    };
+    let mode = if read_only { OpenMode::Read } else { OpenMode::ReadWrite };
+    let mut live = Vec::new();
+    for start in starts {
+        let path = path_of(start);
+        let file = io.open(&path, mode)?;
+        match check_head(&*file, start, meta)? {
+            true => live.push((start, path, file)),
+            false => found.stale.push(path),
+        }
+    }
+    let next_starts: Vec<u64> = live.iter().skip(1).map(|&(start, ..)| start).collect();
+    for (at, (_, path, file)) in live.into_iter().enumerate() {
+        if next_starts.get(at).is_some_and(|&next| next <= meta.checkpointed_frame_no + 1) {
+            found.stale.push(path);
+            continue;
+        }
+        let scan = scan(&*file)?;
+        found.chain.push((file, path, scan));
+    }
+    link(&mut found, dir, meta)?;
+    Ok(found)
+}
+
+/// Whether a segment file has frames of this log. False: it was named, but a crash came before its first frame.
+fn check_head(file: &dyn File, start: u64, meta: &Meta) -> Result<bool> {
+    let path = file.path();
+    let mut head = vec![0; SEGMENT_HEAD_SIZE + FRAME_HEADER_SIZE];
+    let got = file.read_at(&mut head, 0)?;
+    head.truncate(got);
+    let first_frame = head.get(SEGMENT_HEAD_SIZE..).and_then(|bytes| {
+        <FrameHeader as zerocopy::FromBytes>::read_from_bytes(bytes).ok()
+    });
+    let has_frame = first_frame.is_some_and(|frame| frame.frame_no.get() == start);
+    match SegmentHeader::decode(&head) {
+        Err(problem) if has_frame => Err(Error::corrupt(path, 0, format!("{problem}, and frame {start} follows it"))),
+        Err(_) => Ok(false),
+        Ok(header) if header.start_frame_no != start && !has_frame => Ok(false),
+        Ok(header) if header.start_frame_no != start => Err(Error::corrupt(
+            path,
+            0,
+            format!("the header says that the segment starts at frame {}, its name {start}", header.start_frame_no),
+        )),
+        Ok(header) if header.log_id != meta.log_id => Err(Error::corrupt(
+            path,
+            0,
+            format!(
+                "the segment belongs to log {}, this is log {}: it was copied here, and does not belong here",
+                header.log_id, meta.log_id
+            ),
+        )),
+        Ok(header) if header.page_size != meta.page_size => Err(Error::corrupt(
+            path,
+            0,
+            format!("page size {}, the log has {}", header.page_size.get(), meta.page_size.get()),
+        )),
+        Ok(_) => Ok(true),
+    }
+}
+
+/// Check that the segments continue each other; cut off what is behind a torn tail.
+fn link(found: &mut Found, dir: &Path, meta: &Meta) -> Result<()> {
+    let checkpointed = meta.checkpointed_frame_no;
+    if let Some((_, path, scan)) = found.chain.first()
+        && scan.header.start_frame_no > checkpointed + 1
+        && scan.end_frame_no() > checkpointed
+    {
+        return Err(Error::corrupt(
+            path,
+            None,
+            format!(
+                "this is the oldest segment, and it starts at frame {}, but the base file has only the frames up to {}: \
+                 the segments between are missing from '{}'",
+                scan.header.start_frame_no,
+                checkpointed,
+                dir.display()
+            ),
+        ));
+    }
+    let mut at = 1;
+    while at < found.chain.len() {
+        let (_, next_path, next) = &found.chain[at];
+        let start = next.header.start_frame_no;
+        let (file, path, previous) = &found.chain[at - 1];
+        let end = previous.end_frame_no();
+        if start <= end + 1 && crc_before(&**file, previous, start)? == next.header.previous_crc {
+            // A tentative commit that was rolled back may stand behind the last published one.
+            let keep = (start - previous.header.start_frame_no) as usize;
+            found.chain[at - 1].2.marks.truncate(keep);
+            at += 1;
+            continue;
+        }
+        let witness = found.chain[at..].iter().any(|(_, _, later)| {
+            later.seal.is_some() || later.max_synced_frame_no > end
+        });
+        if previous.seal.is_some() || witness {
+            let (offset, problem) = previous.end.clone().unwrap_or((0, format!("it ends at frame {end}")));
+            return Err(Error::corrupt(
+                path,
+                offset,
+                format!(
+                    "{problem}; '{}' goes on at frame {start} and shows that frames between had been fsynced",
+                    next_path.display()
+                ),
+            ));
+        }
+        found.torn.extend(found.chain.drain(at..).map(|(_, path, _)| path));
+    }
+    // Empty ones, and those that a checkpoint pass did not get around to free.
+    let mut chain = Vec::new();
+    for (file, path, scan) in found.chain.drain(..) {
+        if scan.end_frame_no() <= checkpointed || scan.marks.is_empty() {
+            found.stale.push(path);
+        } else {
+            chain.push((file, path, scan));
+        }
+    }
+    found.chain = chain;
+    Ok(())
+}
+
+/// The checksum that a segment which starts at `start` must continue: of the frame before it in `scan`'s segment.
+fn crc_before(file: &dyn File, scan: &Scan, start: u64) -> Result<u32> {
+    if start == scan.end_frame_no() + 1 {
+        return Ok(scan.last_crc);
+    }
+    if start <= scan.header.start_frame_no {
+        return Ok(scan.header.previous_crc);
+    }
+    let frame_size = (FRAME_HEADER_SIZE + scan.header.page_size.bytes()) as u64;
+    let index = start - 1 - scan.header.start_frame_no;
+    let offset = SEGMENT_HEAD_SIZE as u64 + index * frame_size + FRAME_HEADER_SIZE as u64 - 4;
+    let mut crc = [0; 4];
+    file.read_exact_at(&mut crc, offset)?;
+    Ok(u32::from_be_bytes(crc))
+}
+
+/// Make the log. From here on the directory is changed.
+pub(super) fn build(source: LogSource, lock: LockFile, meta: Meta, base: &BaseState, found: Found) -> Result<Log> {
+    let io = Arc::clone(&source.io);
+    let end = found.end().max(meta.checkpointed_frame_no);
+    let fresh = found.names.is_empty();
+    let spares = SpareFiles::new(&source.dir);
+    if !source.read_only {
+        for path in &found.torn {
+            io.remove_file(path)?;
+        }
+        if fresh {
+            for name in io.list(&source.dir)?.iter().filter(|name| crate::segment::is_spare_name(name)) {
+                io.remove_file(&source.dir.join(name))?;
+            }
+        } else {
+            spares.adopt(&*io, &found.names)?;
+            let leftovers = found.names.iter().filter(|name| name.ends_with(COPY_SUFFIX));
+            for path in found.stale.iter().cloned().chain(leftovers.map(|name| source.dir.join(name))) {
+                io.remove_file(&path)?;
+            }
+        }
+    }
+    let mut segments = Vec::new();
+    let mut last_crc = 0;
+    for (file, path, scan) in found.chain {
+        last_crc = scan.last_crc;
+        segments.push(Arc::new(settle(&source, file, path, scan)?));
+    }
+    if !source.read_only {
+        io.sync_dir(&source.dir)?;
+    }
+    let meta_file = if source.read_only { None } else { Some(open_meta(&source, meta, fresh)?) };
+
+    let index = PageIndex::new();
+    index.advance(end);
+    let mut view_pages = meta.db_size_pages;
+    for segment in &segments {
+        segment.for_each_mark(meta.checkpointed_frame_no + 1, end, |frame_no, mark| {
+            index.set(mark.page_no, frame_no);
+            if mark.db_size_pages != 0 {
+                view_pages = mark.db_size_pages;
+            }
+        });
+    }
+    let base_pages = if meta.has_intent() { base.whole_pages(meta.page_size) } else { meta.db_size_pages };
+    let cache_id = source.cache.new_id();
+    let frame_size = FRAME_HEADER_SIZE + meta.page_size.bytes();
+    Ok(Log {
+        control: Control {
+            written: AtomicU64::new(end),
+            published: AtomicU64::new(end),
+            synced: AtomicU64::new(end),
+            absorbed: AtomicU64::new(end),
+            checkpointed: AtomicU64::new(meta.checkpointed_frame_no),
+            view_pages: AtomicU32::new(view_pages),
+            base_pages: AtomicU32::new(base_pages),
+            generation_base: AtomicU64::new(end),
+        },
+        oldest_us: AtomicU64::new(if end > meta.checkpointed_frame_no { io.now_us() } else { 0 }),
+        tail: Mutex::new(Tail::new(end, last_crc, frame_size)),
+        log_id: meta.log_id,
+        page_size: meta.page_size,
+        segments: RwLock::new(segments),
+        spares,
+        index,
+        meta: Mutex::new(meta_file),
+        cache: source.cache,
+        cache_id,
+        sync: Default::default(),
+        absorbing: Mutex::new(()),
+        has_footer: AtomicBool::new(base.footer.is_some_and(|footer| {
+            footer.log_id == meta.log_id && footer.frame_no == meta.checkpointed_frame_no
+        })),
+        names_changed: AtomicBool::new(false),
+        syncer_idle: AtomicBool::new(false),
+        syncer: Signal::default(),
+        checkpointer: Signal::default(),
+        pass: Mutex::new(()),
+        last_error: Mutex::new(None),
+        report: source.report,
+        io: source.io,
+        dir: source.dir,
+        database: source.database,
+        base: source.base,
+        options: source.options,
+        read_only: source.read_only,
+        _lock: lock,
+    })
+}
+
+/// A segment whose frames can be relied on: sealed already, or copied, fsynced and sealed now.
+fn settle(source: &LogSource, file: Arc<dyn File>, path: PathBuf, scan: Scan) -> Result<Segment> {
+    let end = scan.end_frame_no();
+    let is_sealed = scan.seal.is_some_and(|seal| seal.end_frame_no == end);
+    if is_sealed || source.read_only {
+        return Ok(Segment::existing(file, path, scan.header, scan.marks, is_sealed));
+    }
+    let io = &*source.io;
+    let copy_path = path.with_extension(COPY_SUFFIX);
+    let copy = io.open(&copy_path, OpenMode::Create)?;
+    copy.write_at(&scan.header.encode_head(), 0)?;
+    let frame_size = (FRAME_HEADER_SIZE + scan.header.page_size.bytes()) as u64;
+    let len = SEGMENT_HEAD_SIZE as u64 + scan.marks.len() as u64 * frame_size;
+    let mut buffer = vec![0; 1 << 20];
+    let mut offset = SEGMENT_HEAD_SIZE as u64;
+    while offset < len {
+        let part = buffer.len().min(usize::try_from(len - offset).unwrap_or(usize::MAX));
+        file.read_exact_at(&mut buffer[..part], offset)?;
+        copy.write_at(&buffer[..part], offset)?;
+        offset += part as u64;
+    }
+    copy.sync()?;
+    drop(file);
+    io.rename(&copy_path, &path)?;
+    let file = io.open(&path, OpenMode::ReadWrite)?;
+    let segment = Segment::existing(file, path, scan.header, scan.marks, false);
+    segment.seal(io)?;
+    Ok(segment)
+}

@@ -1,0 +1,349 @@
+//! The tail: the transaction that is being written.
+//!
+//! SQLite writes a frame as two writes, header and page, and may write again to any frame of the transaction: pages that
+//! a cache spill wrote before they were final, then the headers of all frames behind them, since SQLite's own checksums
+//! are chained too. So the frames are collected in memory, and go to the segment in one write when the last frame is
+//! complete and has a commit mark. A transaction that outgrows the buffer is written in pieces; what SQLite overwrites
+//! in a piece that is written already is patched in the file, and the checksums behind it are made anew at the commit.
+//!
+//! A commit is *tentative* until `wal.c` has published it: it can still fail, and then the next transaction writes
+//! other frames under the same numbers.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Log;
+use crate::error::{Error, Result};
+use crate::format::frame::{FRAME_HEADER_SIZE, FrameStamp, SQLITE_FRAME_HEADER_SIZE};
+use crate::page_index::MAX_WINDOW;
+use crate::segment::{FrameMark, Segment};
+
+/// A transaction larger than this goes to the segment in pieces of about this size.
+const FLUSH_BYTES: usize = 1 << 20;
+/// Where our fields begin in a frame header.
+const STAMP: usize = SQLITE_FRAME_HEADER_SIZE;
+
+/// See the module. Guarded by one mutex; only the holder of `WAL_WRITE_LOCK` changes it.
+pub(super) struct Tail {
+    /// Where frames go now.
+    pub(super) segment: Option<Arc<Segment>>,
+    /// Bytes of a frame on disk.
+    frame_size: usize,
+    /// Checksum of frame `first - 1`.
+    crc: u32,
+    /// The first frame that is not published.
+    first: u64,
+    /// Frames from `first` on. What a rollback left behind stays until it is overwritten or cut off by a commit mark.
+    marks: Vec<FrameMark>,
+    /// The first frame in `buffer`; those before it are in the segment.
+    buffered_from: u64,
+    buffer: Vec<u8>,
+    /// Checksum of frame `buffered_from - 1` as it is in the segment.
+    flushed_crc: u32,
+    /// The first frame in the segment whose checksum no longer holds.
+    restamp_from: Option<u64>,
+    /// The page of the last frame is there, not just its header.
+    complete: bool,
+    /// The frame that was last read as a whole. `wal.c` does that before it renews the header's checksum, and then no
+    /// page follows the header.
+    reread: Option<u64>,
+    /// The frames are in the segment, as a tentative commit whose last frame has this checksum.
+    commit: Option<u32>,
+}
+
+impl Tail {
+    pub(super) fn new(published: u64, crc: u32, frame_size: usize) -> Tail {
+        Tail {
+            segment: None,
+            frame_size,
+            crc,
+            first: published + 1,
+            marks: Vec::new(),
+            buffered_from: published + 1,
+            buffer: Vec::new(),
+            flushed_crc: crc,
+            restamp_from: None,
+            complete: false,
+            reread: None,
+            commit: None,
+        }
+    }
+
+    /// The last frame that has been begun; `first - 1` when there is none.
+    pub(super) fn end(&self) -> u64 {
+        self.first + self.marks.len() as u64 - 1
+    }
+
+    /// Whether there is a tentative commit.
+    pub(super) fn is_committed(&self) -> bool {
+        self.commit.is_some()
+    }
+
+    /// Write bytes into frame `frame_no`. `at` counts from the start of the frame as SQLite sees it: 24 bytes of header,
+    /// then the page. The bytes lie in that one frame.
+    pub(super) fn write(&mut self, log: &Log, frame_no: u64, at: usize, bytes: &[u8]) -> Result<()> {
+        log.check_writable()?;
+        if frame_no < self.first || frame_no > self.end() + 1 || (frame_no > self.end() && at != 0) {
+            // Invariant 1: a published frame is never overwritten. wal.c would have to be broken to get here.
+            return Err(Error::corrupt(
+                &log.dir,
+                None,
+                format!(
+                    "SQLite writes to frame {frame_no}, but only frames {} to {} are open",
+                    self.first,
+                    self.end() + 1
+                ),
+            ));
+        }
+        if frame_no > self.end() {
+            if self.commit.is_some() {
+                // wal.c goes on behind the commit, so for it the commit stands.
+                self.publish(log);
+            }
+            self.append(log)?;
+        } else if self.commit.is_some() {
+            self.take_back(log);
+        }
+        let split = bytes.len().min(SQLITE_FRAME_HEADER_SIZE.saturating_sub(at));
+        let (header, page) = bytes.split_at(split);
+        if !header.is_empty() {
+            self.write_header(log, frame_no, at, header)?;
+        }
+        if !page.is_empty() {
+            let from = at.max(SQLITE_FRAME_HEADER_SIZE) - SQLITE_FRAME_HEADER_SIZE;
+            self.put(frame_no, FRAME_HEADER_SIZE + from, page)?;
+            if frame_no == self.end() && from + page.len() == log.page_size.bytes() {
+                self.complete = true;
+            }
+        }
+        self.reread = None;
+        if frame_no == self.end() && self.complete && self.marks.last().is_some_and(|mark| mark.db_size_pages != 0) {
+            self.write_commit(log)?;
+        }
+        Ok(())
+    }
+
+    fn write_header(&mut self, log: &Log, frame_no: u64, at: usize, header: &[u8]) -> Result<()> {
+        self.put(frame_no, at, header)?;
+        let mut words = [0; 8];
+        self.get(frame_no, 0, &mut words)?;
+        let mark = FrameMark {
+            page_no: u32::from_be_bytes([words[0], words[1], words[2], words[3]]),
+            db_size_pages: u32::from_be_bytes([words[4], words[5], words[6], words[7]]),
+        };
+        self.marks[(frame_no - self.first) as usize] = mark;
+        if mark.db_size_pages != 0 && frame_no < self.end() {
+            // A commit ends the transaction: what lies behind it was rolled back.
+            self.cut(log, frame_no);
+        }
+        if frame_no == self.end() && self.reread != Some(frame_no) {
+            self.complete = false;
+        }
+        Ok(())
+    }
+
+    /// Open a frame behind the last one.
+    fn append(&mut self, log: &Log) -> Result<()> {
+        if self.marks.is_empty() {
+            log.begin_transaction(self)?;
+        } else if self.buffer.len() >= FLUSH_BYTES {
+            self.flush(log)?;
+        }
+        if self.end() - log.checkpointed_frame_no() >= MAX_WINDOW / 2 {
+            return Err(Error::Full { op: "append to", path: log.dir.clone() });
+        }
+        self.marks.push(FrameMark { page_no: 0, db_size_pages: 0 });
+        self.buffer.resize(self.buffer.len() + self.frame_size, 0);
+        self.complete = false;
+        Ok(())
+    }
+
+    /// Frames behind `last` do not belong to the transaction any more.
+    fn cut(&mut self, log: &Log, last: u64) {
+        self.marks.truncate((last + 1 - self.first) as usize);
+        if last < self.buffered_from {
+            self.buffer.clear();
+            self.buffered_from = last + 1;
+            // The frame before the new start of the buffer may be among those to be stamped anew; if it is not, its
+            // stamp in the file holds, and stamping it again finds its checksum.
+            self.restamp_from = Some(self.restamp_from.unwrap_or(last).min(last));
+        } else {
+            self.buffer.truncate((last + 1 - self.buffered_from) as usize * self.frame_size);
+        }
+    }
+
+    fn segment(&self) -> Result<&Arc<Segment>> {
+        self.segment.as_ref().ok_or_else(|| Error::Usage("a frame is written outside a transaction".into()))
+    }
+
+    /// Offset in the buffer of byte `at` of a frame, or `None` when the frame is in the segment.
+    fn buffer_offset(&self, frame_no: u64, at: usize) -> Option<usize> {
+        let index = frame_no.checked_sub(self.buffered_from)? as usize;
+        Some(index * self.frame_size + at)
+    }
+
+    /// Write bytes of a frame record, ours included, that is in the buffer or in the segment already.
+    fn put(&mut self, frame_no: u64, at: usize, bytes: &[u8]) -> Result<()> {
+        if let Some(offset) = self.buffer_offset(frame_no, at) {
+            self.buffer[offset..offset + bytes.len()].copy_from_slice(bytes);
+            return Ok(());
+        }
+        self.restamp_from = Some(self.restamp_from.unwrap_or(frame_no).min(frame_no));
+        self.segment()?.write_frames(frame_no, at, bytes)
+    }
+
+    /// Read bytes of a frame record.
+    fn get(&self, frame_no: u64, at: usize, buf: &mut [u8]) -> Result<()> {
+        if let Some(offset) = self.buffer_offset(frame_no, at) {
+            buf.copy_from_slice(&self.buffer[offset..offset + buf.len()]);
+            return Ok(());
+        }
+        self.segment()?.read_raw(frame_no, at, buf)
+    }
+
+    /// Read bytes of an open frame, `at` as in [`Tail::write`]. The frame must be between `first` and the end.
+    pub(super) fn read(&mut self, log: &Log, frame_no: u64, at: usize, buf: &mut [u8]) -> Result<()> {
+        if at == 0 && buf.len() == SQLITE_FRAME_HEADER_SIZE + log.page_size.bytes() {
+            self.reread = Some(frame_no);
+        }
+        let split = buf.len().min(SQLITE_FRAME_HEADER_SIZE.saturating_sub(at));
+        let (header, page) = buf.split_at_mut(split);
+        if !header.is_empty() {
+            self.get(frame_no, at, header)?;
+        }
+        if !page.is_empty() {
+            let from = at.max(SQLITE_FRAME_HEADER_SIZE) - SQLITE_FRAME_HEADER_SIZE;
+            self.get(frame_no, FRAME_HEADER_SIZE + from, page)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a frame is open.
+    pub(super) fn holds(&self, frame_no: u64) -> bool {
+        (self.first..=self.end()).contains(&frame_no)
+    }
+
+    /// Stamp the buffered frames and write them. Returns the checksum of the last one.
+    fn write_buffer(&mut self, log: &Log) -> Result<u32> {
+        let segment = self.segment.as_ref().ok_or_else(|| Error::Usage("no segment is open".into()))?;
+        let seed = segment.seed();
+        let synced_frame_no = log.control.synced.load(Ordering::Acquire);
+        let mut previous_crc = self.flushed_crc;
+        let frames = self.buffer.chunks_exact_mut(self.frame_size);
+        for (frame_no, frame) in (self.buffered_from..).zip(frames) {
+            let is_commit = self.marks[(frame_no - self.first) as usize].db_size_pages != 0;
+            let commit_us = if is_commit { log.io.now_us() } else { 0 };
+            previous_crc = FrameStamp { seed, frame_no, commit_us, synced_frame_no, previous_crc }.apply(frame);
+        }
+        if !self.buffer.is_empty() {
+            segment.write_frames(self.buffered_from, 0, &self.buffer)?;
+        }
+        Ok(previous_crc)
+    }
+
+    /// Move the buffer to the segment, to make room for more of the same transaction.
+    fn flush(&mut self, log: &Log) -> Result<()> {
+        self.flushed_crc = self.write_buffer(log)?;
+        self.buffered_from = self.end() + 1;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Make the checksums of frames in the segment hold again, from the first one that was overwritten.
+    fn restamp(&mut self, log: &Log) -> Result<()> {
+        let Some(from) = self.restamp_from else { return Ok(()) };
+        let segment = Arc::clone(self.segment()?);
+        let mut previous_crc = if from == self.first {
+            self.crc
+        } else {
+            let mut crc = [0; 4];
+            segment.read_raw(from - 1, FRAME_HEADER_SIZE - 4, &mut crc)?;
+            u32::from_be_bytes(crc)
+        };
+        let synced_frame_no = log.control.synced.load(Ordering::Acquire);
+        let mut frame = vec![0; self.frame_size];
+        for frame_no in from..self.buffered_from {
+            segment.read_raw(frame_no, 0, &mut frame)?;
+            let is_commit = self.marks[(frame_no - self.first) as usize].db_size_pages != 0;
+            let commit_us = if is_commit { log.io.now_us() } else { 0 };
+            let stamp = FrameStamp { seed: segment.seed(), frame_no, commit_us, synced_frame_no, previous_crc };
+            previous_crc = stamp.apply(&mut frame);
+            segment.write_frames(frame_no, STAMP, &frame[STAMP..FRAME_HEADER_SIZE])?;
+        }
+        self.flushed_crc = previous_crc;
+        self.restamp_from = None;
+        Ok(())
+    }
+
+    /// The last frame is complete and has a commit mark: everything goes to the segment.
+    fn write_commit(&mut self, log: &Log) -> Result<()> {
+        self.restamp(log)?;
+        let crc = self.write_buffer(log)?;
+        for (frame_no, frame) in (self.buffered_from..).zip(self.buffer.chunks_exact(self.frame_size)) {
+            log.cache.insert(log.cache_id, frame_no, &frame[FRAME_HEADER_SIZE..]);
+        }
+        self.commit = Some(crc);
+        log.control.written.store(self.end(), Ordering::Release);
+        Ok(())
+    }
+
+    /// SQLite changes frames of the tentative commit: it is none any more.
+    fn take_back(&mut self, log: &Log) {
+        self.commit = None;
+        log.control.written.store(self.first - 1, Ordering::Release);
+        log.cache.remove(log.cache_id, self.first..=self.end());
+    }
+
+    /// `wal.c` has published the tentative commit, if there is one.
+    pub(super) fn publish(&mut self, log: &Log) {
+        let Some(crc) = self.commit.take() else { return };
+        let end = self.end();
+        if let Some(segment) = &self.segment {
+            segment.publish(&self.marks);
+        }
+        log.control.published.store(end, Ordering::Release);
+        self.reset(end, crc);
+        log.committed();
+    }
+
+    /// The write transaction ended without publishing: drop its frames.
+    pub(super) fn drop_open(&mut self, log: &Log) {
+        if self.marks.is_empty() {
+            return;
+        }
+        if self.commit.is_some() {
+            self.take_back(log);
+        }
+        log.forget_sync_beyond(self.first - 1);
+        self.reset(self.first - 1, self.crc);
+    }
+
+    fn reset(&mut self, published: u64, crc: u32) {
+        self.crc = crc;
+        self.first = published + 1;
+        self.marks.clear();
+        self.buffered_from = self.first;
+        self.buffer.clear();
+        if self.buffer.capacity() > 2 * FLUSH_BYTES || self.marks.capacity() > FLUSH_BYTES {
+            self.buffer = Vec::new();
+            self.marks = Vec::new();
+        }
+        self.flushed_crc = crc;
+        self.restamp_from = None;
+        self.complete = false;
+        self.reread = None;
+        self.commit = None;
+    }
+
+    /// The next transaction begins a new segment, which continues the chain here. There is no open frame.
+    pub(super) fn set_segment(&mut self, segment: Arc<Segment>) {
+        self.flushed_crc = segment.seed();
+        self.crc = segment.seed();
+        self.segment = Some(segment);
+    }
+
+    /// The next frame number and the checksum before it, for the header of a new segment.
+    pub(super) fn position(&self) -> (u64, u32) {
+        (self.first, self.crc)
+    }
+}

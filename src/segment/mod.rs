@@ -1,0 +1,202 @@
+//! A segment: one file of consecutive frames.
+//!
+//! A segment begins and ends at transaction boundaries, so a transaction is never spread over two files; a very large
+//! one makes a very large segment. Files are recycled (`spare.rs`): overwriting blocks that are already written is twice
+//! as fast to fsync as appending to a file.
+
+mod scan;
+mod spare;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::RwLock;
+
+pub use scan::{Scan, scan};
+pub use spare::{SpareFiles, is_spare_name};
+
+use crate::error::{Error, Result};
+use crate::format::frame::{FRAME_HEADER_SIZE, verify};
+use crate::format::segment_header::{SEAL_OFFSET, SEGMENT_HEAD_SIZE, Seal, SegmentHeader};
+use crate::io::{File, Io};
+use crate::types::SegmentState;
+
+/// What the log remembers of a frame: eight bytes per frame of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameMark {
+    /// The page.
+    pub page_no: u32,
+    /// For a commit frame the size of the database in pages, else 0.
+    pub db_size_pages: u32,
+}
+
+/// An open segment. The file is removed or recycled only when nobody reads from it any more (`Arc`).
+pub struct Segment {
+    header: SegmentHeader,
+    seed: u32,
+    path: PathBuf,
+    file: Arc<dyn File>,
+    /// Published frames, from the start.
+    marks: RwLock<Vec<FrameMark>>,
+    sealed: AtomicBool,
+}
+
+/// The name of the segment file that starts at `frame_no`.
+pub fn segment_name(frame_no: u64) -> String {
+    format!("{frame_no:020}.seg")
+}
+
+/// The first frame number in the name of a segment file.
+pub fn parse_segment_name(name: &str) -> Option<u64> {
+    let number = name.strip_suffix(".seg")?;
+    (number.len() == 20 && number.bytes().all(|byte| byte.is_ascii_digit())).then(|| number.parse().ok())?
+}
+
+impl Segment {
+    /// Begin a segment in `file`, which is at `path`: writes the head.
+    pub fn begin(file: Arc<dyn File>, path: PathBuf, header: SegmentHeader) -> Result<Segment> {
+        file.write_at(&header.encode_head(), 0)?;
+        Ok(Self::existing(file, path, header, Vec::new(), false))
+    }
+
+    /// A segment whose frames are known.
+    pub fn existing(
+        file: Arc<dyn File>,
+        path: PathBuf,
+        header: SegmentHeader,
+        marks: Vec<FrameMark>,
+        sealed: bool,
+    ) -> Segment {
+        Segment {
+            seed: header.crc(),
+            header,
+            path,
+            file,
+            marks: RwLock::new(marks),
+            sealed: AtomicBool::new(sealed),
+        }
+    }
+
+    /// Its header.
+    pub fn header(&self) -> &SegmentHeader {
+        &self.header
+    }
+
+    /// Checksum of the header: the seed of the frames' checksums, and where their chain begins.
+    pub fn seed(&self) -> u32 {
+        self.seed
+    }
+
+    /// Its file's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its first frame number.
+    pub fn start(&self) -> u64 {
+        self.header.start_frame_no
+    }
+
+    /// Its last published frame number; one less than [`Segment::start`] when it has none.
+    pub fn end(&self) -> u64 {
+        self.start() + self.marks.read().len() as u64 - 1
+    }
+
+    /// Bytes of a frame on disk.
+    pub fn frame_size(&self) -> usize {
+        FRAME_HEADER_SIZE + self.header.page_size.bytes()
+    }
+
+    /// Where a frame is in the file. The frame must not be before the segment.
+    pub fn frame_offset(&self, frame_no: u64) -> u64 {
+        SEGMENT_HEAD_SIZE as u64 + (frame_no - self.start()) * self.frame_size() as u64
+    }
+
+    /// Bytes of the head and the published frames.
+    pub fn used_bytes(&self) -> u64 {
+        self.frame_offset(self.end() + 1)
+    }
+
+    /// Whether the frames are fsynced and the seal is written.
+    pub fn is_sealed(&self) -> bool {
+        self.sealed.load(Ordering::Acquire)
+    }
+
+    /// The state that status reports show; `current`: it is the one that frames are appended to.
+    pub fn state(&self, current: bool) -> SegmentState {
+        if current { SegmentState::Current } else { SegmentState::Sealed }
+    }
+
+    /// The mark of a published frame.
+    pub fn mark(&self, frame_no: u64) -> Option<FrameMark> {
+        let at = usize::try_from(frame_no.checked_sub(self.start())?).ok()?;
+        self.marks.read().get(at).copied()
+    }
+
+    /// Call `visit` with each published frame in `from..=to` that is in this segment.
+    pub fn for_each_mark(&self, from: u64, to: u64, mut visit: impl FnMut(u64, FrameMark)) {
+        let first = from.saturating_sub(self.start()) as usize;
+        let marks = self.marks.read();
+        for (at, &mark) in marks.iter().enumerate().skip(first) {
+            let frame_no = self.start() + at as u64;
+            if frame_no > to {
+                return;
+            }
+            visit(frame_no, mark);
+        }
+    }
+
+    /// Frames have been published.
+    pub fn publish(&self, marks: &[FrameMark]) {
+        self.marks.write().extend_from_slice(marks);
+    }
+
+    /// Write bytes of frames, the first of them at `frame_no`.
+    pub fn write_frames(&self, frame_no: u64, offset_in_frame: usize, bytes: &[u8]) -> Result<()> {
+        self.file.write_at(bytes, self.frame_offset(frame_no) + offset_in_frame as u64)
+    }
+
+    /// Read bytes of one frame as they are. Only for frames whose checksum is not final yet.
+    pub fn read_raw(&self, frame_no: u64, offset_in_frame: usize, buf: &mut [u8]) -> Result<()> {
+        self.file.read_exact_at(buf, self.frame_offset(frame_no) + offset_in_frame as u64)
+    }
+
+    /// Read a whole frame into `frame` (resized to fit) and verify its checksum.
+    pub fn read_frame(&self, frame_no: u64, frame: &mut Vec<u8>) -> Result<()> {
+        let offset = self.frame_offset(frame_no);
+        frame.resize(self.frame_size(), 0);
+        self.file.read_exact_at(frame, offset)?;
+        match verify(frame, frame_no, self.seed) {
+            Ok(_) => Ok(()),
+            Err(problem) => Err(Error::corrupt(&self.path, offset, problem)),
+        }
+    }
+
+    /// Make everything written to the file survive a power loss.
+    pub fn sync(&self) -> Result<()> {
+        self.file.sync()
+    }
+
+    /// Seal the segment, whose frames are fsynced already: from now on damage in it is an error, not a torn tail.
+    pub fn seal(&self, io: &dyn Io) -> Result<()> {
+        let end = self.end();
+        if self.is_sealed() || end < self.start() {
+            return Ok(());
+        }
+        let mut frame = Vec::new();
+        self.read_frame(end, &mut frame)?;
+        let crc = &frame[FRAME_HEADER_SIZE - 4..FRAME_HEADER_SIZE];
+        let last_crc = u32::from_be_bytes([crc[0], crc[1], crc[2], crc[3]]);
+        let seal = Seal { end_frame_no: end, sealed_us: io.now_us(), last_crc };
+        self.file.write_at(&seal.encode(&self.header), SEAL_OFFSET as u64)?;
+        self.file.sync()?;
+        self.sealed.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Bytes of the file, which may be longer than its frames.
+    pub fn file_size(&self) -> Result<u64> {
+        self.file.len()
+    }
+}

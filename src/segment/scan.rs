@@ -1,0 +1,175 @@
+//! Reading a segment back: which of its frames are whole, and what the first bad one means.
+
+use crate::error::{Error, Result};
+use crate::format::frame::{FRAME_HEADER_SIZE, verify};
+use crate::format::segment_header::{SEGMENT_HEAD_SIZE, Seal, SegmentHeader};
+use crate::io::File;
+use crate::segment::FrameMark;
+
+/// Bytes that are read at once.
+const CHUNK: usize = 1 << 20;
+
+/// The transactions of a segment.
+pub struct Scan {
+    /// Its header.
+    pub header: SegmentHeader,
+    /// Its seal, if it is sealed.
+    pub seal: Option<Seal>,
+    /// The frames up to the last commit.
+    pub marks: Vec<FrameMark>,
+    /// Checksum of the last of them; of the header when there is none.
+    pub last_crc: u32,
+    /// Time of the first commit, microseconds since 1970.
+    pub first_commit_us: Option<u64>,
+    /// Whole frames behind the last commit: a transaction that was not committed.
+    pub uncommitted: u64,
+    /// The highest frame that any whole frame says had been fsynced when it was written.
+    pub max_synced_frame_no: u64,
+    /// The first frame that is not whole, or does not continue the chain, and its offset. In an unsealed segment the
+    /// ordinary end: what is behind it was never fsynced.
+    pub end: Option<(u64, String)>,
+}
+
+impl Scan {
+    /// The last frame of the last commit; one less than the first frame number when there is none.
+    pub fn end_frame_no(&self) -> u64 {
+        self.header.start_frame_no + self.marks.len() as u64 - 1
+    }
+}
+
+/// Read all of a segment and verify every frame.
+///
+/// Errors: the head is damaged; a sealed segment has a bad frame; an unsealed one has a bad frame that had been fsynced,
+/// which a later, whole frame proves. In every case nothing is changed.
+pub fn scan(file: &dyn File) -> Result<Scan> {
+    let path = file.path();
+    let mut head = vec![0; SEGMENT_HEAD_SIZE];
+    let got = file.read_at(&mut head, 0)?;
+    head.truncate(got);
+    let header = SegmentHeader::decode(&head).map_err(|problem| Error::corrupt(path, 0, problem))?;
+    // A torn seal is what a crash while sealing leaves; the frames under it are verified all the same.
+    let seal = Seal::decode(&head, &header).unwrap_or(None);
+    let seed = header.crc();
+    let mut scan = Scan {
+        header,
+        seal,
+        marks: Vec::new(),
+        last_crc: seed,
+        first_commit_us: None,
+        uncommitted: 0,
+        max_synced_frame_no: 0,
+        end: None,
+    };
+    let limit = seal.map_or(u64::MAX, |seal| seal.end_frame_no - header.start_frame_no + 1);
+    let mut frames = Frames::new(file, &header);
+    let mut chain = seed;
+    let mut open = Vec::new();
+    let mut at = 0;
+    while at < limit {
+        let frame_no = header.start_frame_no + at;
+        let offset = frames.offset(at);
+        let problem = match frames.get(at)? {
+            None => {
+                scan.end = Some((offset, format!("the file ends before frame {frame_no}")));
+                break;
+            }
+            Some(frame) => match verify(frame, frame_no, seed) {
+                Ok(frame) if frame.previous_crc.get() == chain => {
+                    chain = frame.crc.get();
+                    let mark = FrameMark {
+                        page_no: frame.page_no.get(),
+                        db_size_pages: frame.db_size_pages.get(),
+                    };
+                    open.push(mark);
+                    scan.max_synced_frame_no = scan.max_synced_frame_no.max(frame.synced_frame_no.get());
+                    if mark.db_size_pages != 0 {
+                        scan.marks.append(&mut open);
+                        scan.last_crc = chain;
+                        scan.first_commit_us.get_or_insert(frame.commit_us.get());
+                    }
+                    at += 1;
+                    continue;
+                }
+                Ok(frame) => format!(
+                    "frame {frame_no} follows a frame with checksum {:08x}, expected {chain:08x}",
+                    frame.previous_crc
+                ),
+                Err(problem) => problem,
+            },
+        };
+        scan.end = Some((offset, problem));
+        break;
+    }
+    scan.uncommitted = open.len() as u64;
+    if let (Some((offset, problem)), Some(seal)) = (&scan.end, &seal) {
+        return Err(Error::corrupt(
+            path,
+            *offset,
+            format!("{problem}; the segment is sealed up to frame {}, so this is not a torn tail", seal.end_frame_no),
+        ));
+    }
+    if let Some((offset, problem)) = &scan.end
+        && let Some(witness) = durable_witness(&mut frames, &header, at)?
+    {
+        return Err(Error::corrupt(
+            path,
+            *offset,
+            format!(
+                "{problem}; frame {witness} behind it is whole and says that this one had been fsynced, so this is \
+                 not a torn tail"
+            ),
+        ));
+    }
+    Ok(scan)
+}
+
+/// A whole frame behind the bad one (index `bad`) that was written after the bad one had been fsynced.
+fn durable_witness(frames: &mut Frames<'_>, header: &SegmentHeader, bad: u64) -> Result<Option<u64>> {
+    let bad_frame_no = header.start_frame_no + bad;
+    let seed = header.crc();
+    let mut at = bad + 1;
+    while let Some(frame) = frames.get(at)? {
+        let frame_no = header.start_frame_no + at;
+        if verify(frame, frame_no, seed).is_ok_and(|frame| frame.synced_frame_no.get() >= bad_frame_no) {
+            return Ok(Some(frame_no));
+        }
+        at += 1;
+    }
+    Ok(None)
+}
+
+/// Frames by index, read in large pieces.
+struct Frames<'a> {
+    file: &'a dyn File,
+    frame_size: usize,
+    buffer: Vec<u8>,
+    /// Index of the first frame in the buffer, and how many whole ones there are.
+    first: u64,
+    count: u64,
+}
+
+impl<'a> Frames<'a> {
+    fn new(file: &'a dyn File, header: &SegmentHeader) -> Self {
+        let frame_size = FRAME_HEADER_SIZE + header.page_size.bytes();
+        let frames = (CHUNK / frame_size).max(1);
+        Frames { file, frame_size, buffer: vec![0; frames * frame_size], first: 0, count: 0 }
+    }
+
+    fn offset(&self, index: u64) -> u64 {
+        SEGMENT_HEAD_SIZE as u64 + index * self.frame_size as u64
+    }
+
+    /// The frame, or `None` behind the end of the file.
+    fn get(&mut self, index: u64) -> Result<Option<&[u8]>> {
+        if index < self.first || index >= self.first + self.count {
+            let got = self.file.read_at(&mut self.buffer, self.offset(index))?;
+            self.first = index;
+            self.count = (got / self.frame_size) as u64;
+            if self.count == 0 {
+                return Ok(None);
+            }
+        }
+        let at = (index - self.first) as usize * self.frame_size;
+        Ok(Some(&self.buffer[at..at + self.frame_size]))
+    }
+}

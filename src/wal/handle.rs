@@ -1,0 +1,262 @@
+//! One connection's side of a database: the verbs themselves.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::locks::HeldLocks;
+use super::{LockKind, WAL_HEADER_SIZE, Wal};
+use crate::error::{Error, Result};
+use crate::format::frame::SQLITE_FRAME_HEADER_SIZE;
+use crate::log::Log;
+
+/// `WAL_WRITE_LOCK` of `wal.c`.
+const WRITE_LOCK: usize = 0;
+
+/// One open database file. SQLite calls it from one thread at a time; the fields are atomic so that nothing here depends
+/// on that.
+pub struct WalHandle {
+    wal: Arc<Wal>,
+    held: HeldLocks,
+    /// It has written frames since its last transaction ended.
+    wrote: AtomicBool,
+    /// `synchronous=FULL`: the commit that ends here must be durable before it is acknowledged; 0: none.
+    sync_to: AtomicU64,
+    /// It has mapped the wal-index. A connection in `locking_mode=EXCLUSIVE` may keep a private one instead, and then
+    /// takes no locks here either.
+    mapped: AtomicBool,
+}
+
+impl WalHandle {
+    /// A new connection to a database.
+    pub fn new(wal: Arc<Wal>) -> WalHandle {
+        let id = wal.next_handle.fetch_add(1, Ordering::Relaxed);
+        WalHandle {
+            wal,
+            held: HeldLocks::new(id),
+            wrote: AtomicBool::new(false),
+            sync_to: AtomicU64::new(0),
+            mapped: AtomicBool::new(false),
+        }
+    }
+
+    /// The database.
+    pub fn wal(&self) -> &Arc<Wal> {
+        &self.wal
+    }
+
+    /// Its log.
+    pub fn log(&self) -> &Log {
+        &self.wal.log
+    }
+
+    /// The connection opens the `-wal` file.
+    pub fn open_wal(&self) {
+        self.wal.opened.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The connection closes the `-wal` file.
+    pub fn close_wal(&self) {
+        self.end_write(None);
+        self.wal.opened.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    fn stride(&self) -> u64 {
+        (SQLITE_FRAME_HEADER_SIZE + self.log().page_size().bytes()) as u64
+    }
+
+    /// The frame that holds byte `offset` of the `-wal` file, and where in it the byte is.
+    fn locate(&self, offset: u64) -> (u64, usize) {
+        let at = offset - WAL_HEADER_SIZE;
+        (self.log().generation_base() + at / self.stride() + 1, (at % self.stride()) as usize)
+    }
+
+    /// The last frame that this connection finds in the `-wal` file.
+    fn last_frame_no(&self) -> u64 {
+        if self.wrote.load(Ordering::Relaxed) { self.log().open_frame_no() } else { self.log().written_frame_no() }
+    }
+
+    /// Size of the `-wal` file in bytes.
+    pub fn wal_size(&self) -> u64 {
+        if self.wal.header.lock().is_none() {
+            return 0;
+        }
+        WAL_HEADER_SIZE + (self.last_frame_no() - self.log().generation_base()) * self.stride()
+    }
+
+    /// Read from the `-wal` file. Returns how many bytes there were; what is missing behind them is the end of the file.
+    pub fn read_wal(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
+        let mut done = 0;
+        if offset < WAL_HEADER_SIZE {
+            let Some(header) = *self.wal.header.lock() else { return Ok(0) };
+            let part = &header[offset as usize..];
+            done = part.len().min(buf.len());
+            buf[..done].copy_from_slice(&part[..done]);
+        }
+        while done < buf.len() {
+            let (frame_no, at) = self.locate(offset + done as u64);
+            if frame_no > self.log().written_frame_no() && frame_no > self.last_frame_no() {
+                break;
+            }
+            let len = (self.stride() as usize - at).min(buf.len() - done);
+            self.log().read_wal(frame_no, at, &mut buf[done..done + len])?;
+            done += len;
+        }
+        Ok(done)
+    }
+
+    /// Write to the `-wal` file.
+    pub fn write_wal(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        if offset < WAL_HEADER_SIZE {
+            return self.begin_generation(bytes, offset);
+        }
+        self.wrote.store(true, Ordering::Relaxed);
+        let mut done = 0;
+        while done < bytes.len() {
+            let (frame_no, at) = self.locate(offset + done as u64);
+            let len = (self.stride() as usize - at).min(bytes.len() - done);
+            self.log().write(frame_no, at, &bytes[done..done + len])?;
+            done += len;
+        }
+        Ok(())
+    }
+
+    /// SQLite starts its WAL over. It does so only when every frame is in the database and nobody reads the WAL, or
+    /// believes that: SQLite before 3.51.3 could be wrong about the first. So whatever is committed is absorbed now, and
+    /// the reset drops nothing (invariant 3).
+    fn begin_generation(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        let Ok(header) = <[u8; WAL_HEADER_SIZE as usize]>::try_from(bytes) else {
+            return Err(Error::corrupt(
+                self.log().dir(),
+                offset,
+                format!("SQLite writes {} bytes into the WAL header; this vwal does not know why", bytes.len()),
+            ));
+        };
+        self.log().check_writable()?;
+        let page_size = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
+        if page_size != self.log().page_size().get() {
+            return Err(Error::corrupt(
+                self.log().dir(),
+                offset,
+                format!("SQLite begins a WAL with page size {page_size}, the log has {}", self.log().page_size().get()),
+            ));
+        }
+        let published = self.log().published_frame_no();
+        self.log().end_transaction(published);
+        self.log().absorb(published);
+        self.log().set_generation_base(published);
+        *self.wal.header.lock() = Some(header);
+        Ok(())
+    }
+
+    /// SQLite syncs the `-wal` file. After a commit frame that is `synchronous=FULL`: the commit must be durable before
+    /// it is acknowledged. Without group commit it is made so here, inside the write lock; with it, in
+    /// [`WalHandle::committed`]. Any other sync is about the order of writes to the two files, which is ours to keep.
+    pub fn sync_wal(&self) -> Result<()> {
+        if !self.wrote.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let Some(last) = self.log().tentative_commit() else { return Ok(()) };
+        if self.log().options.group_commit {
+            self.sync_to.store(last, Ordering::Relaxed);
+            return self.log().check_poison();
+        }
+        self.log().sync_to(last)
+    }
+
+    /// `SQLITE_FCNTL_COMMIT_PHASETWO`: the commit is done and the write lock released; what is returned here is what the
+    /// application is told.
+    pub fn committed(&self) -> Result<()> {
+        // In locking_mode=EXCLUSIVE there is no unlock that would say so.
+        self.end_write(Some(u64::MAX));
+        match self.sync_to.swap(0, Ordering::Relaxed) {
+            0 => Ok(()),
+            frame_no => self.log().sync_to(frame_no),
+        }
+    }
+
+    /// The write transaction is over. `last`: the last frame that `wal.c` published.
+    fn end_write(&self, last: Option<u64>) {
+        if self.wrote.swap(false, Ordering::Relaxed) {
+            self.log().end_transaction(last.unwrap_or_else(|| self.log().published_frame_no()));
+        }
+    }
+
+    /// `SQLITE_FCNTL_CKPT_DONE`: SQLite believes that it has copied frames into the database.
+    pub fn checkpoint_done(&self) {
+        let log = self.log();
+        match self.wal.index.backfill_attempted().filter(|_| self.mapped.load(Ordering::Relaxed)) {
+            Some(frames) => log.absorb(log.generation_base() + u64::from(frames)),
+            // The wal-index is private to the one connection there is.
+            None => log.absorb(log.published_frame_no()),
+        }
+    }
+
+    /// SQLite truncates the `-wal` file. To nothing: `wal_checkpoint(TRUNCATE)`, and everything goes to the base file.
+    /// Other sizes come from `journal_size_limit`, and mean nothing here.
+    pub fn truncate_wal(&self, size: u64) -> Result<()> {
+        if size == 0 {
+            self.wal.end_generation()?;
+        }
+        Ok(())
+    }
+
+    /// Region `index` of the wal-index.
+    pub fn map_index(&self, index: usize, size: usize, extend: bool) -> Result<Option<*mut u8>> {
+        let region = self.wal.index.map(index, size, extend)?;
+        if region.is_some() && !self.mapped.swap(true, Ordering::AcqRel) {
+            self.wal.mapped.fetch_add(1, Ordering::AcqRel);
+        }
+        Ok(region)
+    }
+
+    /// The connection is done with the wal-index. When it is the last one, the wal-index goes.
+    pub fn unmap_index(&self) {
+        self.wal.locks.unlock_all(&self.held);
+        if self.mapped.swap(false, Ordering::AcqRel) && self.wal.mapped.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.wal.index.reset();
+        }
+    }
+
+    /// Take locks `first..first + count`. False: busy.
+    pub fn lock(&self, first: usize, count: usize, kind: LockKind) -> bool {
+        self.wal.locks.lock(&self.held, first, count, kind)
+    }
+
+    /// Release locks `first..first + count`.
+    pub fn unlock(&self, first: usize, count: usize, kind: LockKind) {
+        if first == WRITE_LOCK && kind == LockKind::Exclusive {
+            let last = self.wal.index.max_frame().map(|frame| self.log().generation_base() + u64::from(frame));
+            let wrote = self.wrote.load(Ordering::Relaxed);
+            self.end_write(last);
+            self.wal.locks.release_writer(&self.held, wrote);
+            if count > 1 {
+                self.wal.locks.unlock(&self.held, first + 1, count - 1, kind);
+            }
+            return;
+        }
+        self.wal.locks.unlock(&self.held, first, count, kind);
+    }
+
+    /// SQLite writes to the database file itself: WAL mode ends. It holds the database file's EXCLUSIVE lock.
+    pub fn leave(&self) -> Result<()> {
+        if self.wal.has_left() {
+            return Ok(());
+        }
+        if self.wal.is_open() {
+            return Err(Error::InUse {
+                path: self.log().database().to_owned(),
+                what: "SQLite writes to the database file while a connection has its WAL open".into(),
+            });
+        }
+        *self.wal.header.lock() = None;
+        self.log().leave()?;
+        self.wal.left.store(true, Ordering::Release);
+        Ok(())
+    }
+}
+
+impl Drop for WalHandle {
+    fn drop(&mut self) {
+        self.unmap_index();
+    }
+}

@@ -1,0 +1,76 @@
+//! Programs that bring their own SQLite load the extension: the distribution's Python with its `sqlite3` module, and
+//! `apsw` from PyPI. What they do is in `tests/hosts/*.py`. What is missing on the machine fails the test, with a
+//! message that says how to get it.
+
+#[path = "common/extension.rs"]
+mod extension;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The distribution's Python. One from pyenv is often built without `enable_load_extension`.
+const PYTHON: &str = "/usr/bin/python3";
+
+/// The release of apsw that is tested.
+const APSW: &str = "apsw==3.54.1.0";
+
+#[test]
+fn the_distributions_python() {
+    let mut python = Command::new(PYTHON);
+    python.arg(script("python_sqlite3.py"));
+    succeeds(python);
+}
+
+#[test]
+fn apsw() {
+    let mut python = Command::new(PYTHON);
+    python.env("PYTHONPATH", apsw_directory()).arg(script("python_apsw.py"));
+    succeeds(python);
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hosts").join(name)
+}
+
+/// Runs a host in an empty directory, with the extension and the name of a database as its arguments.
+fn succeeds(mut host: Command) {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    host.arg(extension::path()).arg("app.db").current_dir(home.path());
+    for (key, _) in std::env::vars_os() {
+        if key.to_string_lossy().starts_with("VWAL_") {
+            host.env_remove(key);
+        }
+    }
+    let output = host.output().unwrap_or_else(|error| {
+        panic!("{PYTHON}: {error}; install it (Debian and Ubuntu: `apt-get install python3`)")
+    });
+    let printed = printed(&output);
+    assert!(output.status.success(), "{host:?} ended with {}:\n{printed}", output.status);
+    assert!(printed.contains("done with"), "{host:?} did not come to its end:\n{printed}");
+}
+
+/// The directory that holds apsw, installed there on the first call; kept in the target directory for the next run.
+fn apsw_directory() -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(APSW.replace("==", "-"));
+    if directory.join("apsw").is_dir() {
+        return directory;
+    }
+    // Installed beside and renamed, so that an interrupted installation is not taken for a whole one.
+    let fresh = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory for apsw");
+    let pip =
+        ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:", "--target"];
+    let output = Command::new(PYTHON).args(pip).arg(fresh.path()).arg(APSW).output().expect("Python starts");
+    assert!(
+        output.status.success(),
+        "{APSW} cannot be installed from PyPI (is pip there? Debian and Ubuntu: `apt-get install python3-pip`):\n{}",
+        printed(&output)
+    );
+    if let Err(error) = std::fs::rename(fresh.path(), &directory) {
+        assert!(directory.join("apsw").is_dir(), "{}: {error}", directory.display());
+    }
+    directory
+}
+
+fn printed(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
