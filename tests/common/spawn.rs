@@ -1,0 +1,15 @@
+//! The test binary, started again as a child process.
+
+use std::process::{Child, Command, Stdio};
+
+/// Starts this test binary in its ignored test `child_process`, with pipes to and from it.
+pub fn spawn(environment: &[(&str, &str)]) -> Child {
+    let program = std::env::current_exe().expect("the path of this program");
+    Command::new(program)
+        .args(["--ignored", "--exact", "child_process", "--nocapture", "--test-threads=1"])
+        .envs(environment.iter().copied())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the child process starts")
+}

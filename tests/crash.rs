@@ -1,0 +1,202 @@
+//! kill -9 at random moments: nothing acknowledged is lost, nothing is half there.
+//!
+//! A real child process (this test binary again) commits a ledger with several writers while readers, checkpoints,
+//! segment swaps and the background checkpointer run, and it closes and opens the database again and again. It says over
+//! a pipe what it attempts and what was acknowledged. The parent kills it, opens the database, and asks:
+//!
+//! - is the ledger some `k` with acknowledged <= k <= attempted, whole, and the database intact?
+//! - does recovering a second time give the same?
+//! - does the log go on: the same log id, no frame number below an acknowledged one, and a new commit?
+//!
+//! `VWAL_KILLS` sets how many kills there are, `VWAL_KILL_SEED` where the random moments start.
+
+#[path = "crash/child.rs"]
+mod child;
+#[path = "common/lab.rs"]
+mod lab;
+#[path = "crash/ledger.rs"]
+mod ledger;
+#[path = "common/random.rs"]
+mod random;
+#[path = "common/spawn.rs"]
+mod spawn;
+#[path = "common/text.rs"]
+mod text;
+
+use std::io::{BufRead, BufReader};
+use std::time::Duration;
+
+use child::Plan;
+use lab::{Engine, Lab};
+use random::Random;
+use text::{assert_intact, query};
+
+#[test]
+#[ignore = "the entry point of child processes"]
+fn child_process() {
+    child::run();
+}
+
+/// What a child said before it was killed.
+#[derive(Clone, Copy, Default, Debug)]
+struct Claims {
+    /// The highest ledger entry whose commit was begun.
+    attempted: u64,
+    /// The highest one that was acknowledged.
+    acknowledged: u64,
+    /// A frame number that belongs to an acknowledged commit.
+    frame_no: u64,
+}
+
+#[test]
+fn kill_nine_loses_nothing_that_was_acknowledged() {
+    let number = |variable: &str, default: u64| match std::env::var(variable) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is a number, not {text:?}")),
+        Err(_) => default,
+    };
+    let kills = number("VWAL_KILLS", 60);
+    let seed = number("VWAL_KILL_SEED", 1);
+    let plans = plans();
+    let mut totals = Claims::default();
+    for (at, plan) in plans.iter().enumerate() {
+        // The plans share the kills, and the first ones get the rest.
+        let share = kills / plans.len() as u64 + u64::from((at as u64) < kills % plans.len() as u64);
+        let mut random = Random::new(seed.wrapping_mul(1000) + at as u64);
+        let claims = one_database(plan, share, &mut random);
+        totals.attempted += claims.attempted;
+        totals.acknowledged += claims.acknowledged;
+    }
+    println!("{kills} kills: {totals:?}");
+    assert!(kills < 10 || totals.acknowledged > 0, "the children commit before they are killed");
+}
+
+/// Every synchronous level with every one of three page sizes, group commit on and off in turn.
+fn plans() -> Vec<Plan> {
+    let mut plans = Vec::new();
+    for synchronous in ["FULL", "NORMAL", "EXTRA", "OFF"] {
+        for page_size in [4096, 512, 65536] {
+            let group_commit = if plans.len() % 2 == 0 { "on" } else { "off" };
+            plans.push(Plan {
+                synchronous: synchronous.to_owned(),
+                page_size,
+                params: format!(
+                    "vwal_swap=frames%3E%3D20&vwal_checkpoint_size={}KiB&vwal_group_commit={group_commit}",
+                    64.max(page_size / 8)
+                ),
+                path: String::new(),
+            });
+        }
+    }
+    plans
+}
+
+/// Kills children one after the other on one database.
+fn one_database(plan: &Plan, kills: u64, random: &mut Random) -> Claims {
+    let lab = Lab::new(Engine::Vwal);
+    let plan = Plan { path: lab.path("a.db").to_str().expect("a path of text").to_owned(), ..plan.clone() };
+    let mut claims = Claims::default();
+    let mut log_id = None;
+    for kill in 0..kills {
+        let place = format!("kill {kill} of {plan:?}");
+        claims = kill_once(&plan, claims, Duration::from_micros(random.below(150_000)), &place);
+        // Half of the time a copy is examined, and the next child recovers the database itself.
+        let name = if random.below(2) == 0 {
+            "a.db".to_owned()
+        } else {
+            let name = format!("copy{kill}.db");
+            lab.copy("a.db", &name);
+            name
+        };
+        let is_copy = name != "a.db";
+        let found = examine(&lab, &name, &plan, claims, log_id.as_deref(), &place);
+        log_id = found.log_id.or(log_id);
+        if !is_copy {
+            // The new commit is acknowledged, too.
+            claims.attempted = found.k;
+            claims.acknowledged = found.k;
+        }
+    }
+    claims
+}
+
+/// Starts a child, kills it after `delay`, and returns what it claimed. `before` is what earlier children claimed.
+fn kill_once(plan: &Plan, before: Claims, delay: Duration, place: &str) -> Claims {
+    let mut process = spawn::spawn(&[(child::VARIABLE, &plan.to_text())]);
+    let output = process.stdout.take().expect("a pipe from the child");
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let listener = std::thread::spawn(move || {
+        let mut claims = before;
+        let mut complaint = None;
+        for line in BufReader::new(output).lines() {
+            let line = line.expect("the child's output is text");
+            let words: Vec<&str> = line.split(' ').collect();
+            // The last line may be cut short by the kill: a number without its line end counts for nothing, and `lines`
+            // cannot tell. So every line ends with a full stop.
+            match words.as_slice() {
+                ["ready", "."] => drop(ready.send(())),
+                ["attempt", k, "."] => claims.attempted = claims.attempted.max(k.parse().expect("a number")),
+                ["acknowledged", k, frame_no, "."] => {
+                    claims.acknowledged = claims.acknowledged.max(k.parse().expect("a number"));
+                    claims.frame_no = claims.frame_no.max(frame_no.parse().expect("a number"));
+                }
+                ["wrong", ..] => complaint = complaint.or(Some(line)),
+                _ => {}
+            }
+        }
+        (claims, complaint)
+    });
+    // The pipe closes when the child ends before it is ready; then the claims below say why.
+    let started = is_ready.recv_timeout(Duration::from_secs(60)).is_ok();
+    std::thread::sleep(delay);
+    let ended_by_itself = process.try_wait().expect("the child can be waited for");
+    process.kill().expect("the child is killed");
+    process.wait().expect("the child is gone");
+    let (claims, complaint) = listener.join().expect("the listener ends");
+    assert!(complaint.is_none(), "{place}: the child found: {}", complaint.unwrap_or_default());
+    assert!(started, "{place}: the child did not start");
+    assert!(ended_by_itself.is_none(), "{place}: the child ended by itself: {ended_by_itself:?}");
+    claims
+}
+
+struct Found {
+    /// The ledger entry that the new commit added.
+    k: u64,
+    log_id: Option<String>,
+}
+
+/// Opens what a kill left, checks it, and commits one more entry.
+fn examine(lab: &Lab, name: &str, plan: &Plan, claims: Claims, log_id: Option<&str>, place: &str) -> Found {
+    let db = lab.open_with(name, &plan.params).unwrap_or_else(|error| panic!("{place}: {error}"));
+    if query(&db, "SELECT count(*) FROM sqlite_schema WHERE name = 'ledger'") == "0" {
+        assert_eq!(claims.acknowledged, 0, "{place}: the ledger is gone");
+        return Found { k: 0, log_id: None };
+    }
+    assert_intact(&db, "main");
+    let k = ledger::check_all(&db).unwrap_or_else(|wrong| panic!("{place}: {wrong}"));
+    let Claims { attempted, acknowledged, frame_no } = claims;
+    assert!(acknowledged <= k, "{place}: acknowledged {acknowledged}, recovered {k}");
+    assert!(k <= attempted, "{place}: attempted {attempted}, recovered {k}");
+    let now: u64 = query(&db, "SELECT vwal_frame_no()").parse().expect("a frame number");
+    assert!(frame_no <= now, "{place}: frame {frame_no} was acknowledged, the log ends at {now}");
+    let id = query(&db, "SELECT vwal_log_id()");
+    assert!(log_id.is_none_or(|before| before == id), "{place}: log {log_id:?} became {id}");
+
+    // Recovering what recovery left: the same.
+    let again = format!("again-{name}");
+    lab.copy(name, &again);
+    {
+        let second = lab.open_with(&again, &plan.params).unwrap_or_else(|error| panic!("{place}, again: {error}"));
+        assert_intact(&second, "main");
+        assert_eq!(ledger::check_all(&second), Ok(k), "{place}: recovering a second time");
+        assert_eq!(query(&second, "SELECT vwal_log_id()"), id, "{place}: recovering a second time");
+    }
+    // Not worth keeping; what is left goes with the temporary directory.
+    std::fs::remove_file(lab.path(&again)).expect("the copy is removed");
+    std::fs::remove_dir_all(lab.wal(&again)).expect("its log is removed");
+
+    ledger::commit_next(&db).unwrap_or_else(|wrong| panic!("{place}: a new commit: {wrong}"));
+    assert_eq!(ledger::check_all(&db), Ok(k + 1), "{place}: a new commit");
+    let later: u64 = query(&db, "SELECT vwal_frame_no()").parse().expect("a frame number");
+    assert!(later > now, "{place}: frame {later} comes after {now}");
+    Found { k: k + 1, log_id: Some(id) }
+}

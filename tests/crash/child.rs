@@ -1,0 +1,203 @@
+//! The child process that is killed: writers, readers, checkpoints, and a database that is closed and opened in between.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use crate::lab::Engine;
+use crate::ledger;
+use crate::random::Random;
+use crate::text;
+
+/// The environment variable that holds the [`Plan`].
+pub const VARIABLE: &str = "VWAL_CRASH_PLAN";
+
+const WRITERS: u64 = 4;
+const READERS: u64 = 2;
+
+/// How a child uses the database.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The level of `PRAGMA synchronous`.
+    pub synchronous: String,
+    /// Of a new database.
+    pub page_size: u64,
+    /// URI parameters.
+    pub params: String,
+    /// The database.
+    pub path: String,
+}
+
+impl Plan {
+    /// The plan as the value of [`VARIABLE`].
+    pub fn to_text(&self) -> String {
+        format!("{}\n{}\n{}\n{}", self.synchronous, self.page_size, self.params, self.path)
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        let mut lines = text.splitn(4, '\n').map(str::to_owned);
+        Some(Plan {
+            synchronous: lines.next()?,
+            page_size: lines.next()?.parse().ok()?,
+            params: lines.next()?,
+            path: lines.next()?,
+        })
+    }
+
+    fn open(&self) -> Connection {
+        let db = match Engine::Vwal.open(Path::new(&self.path), &self.params) {
+            Ok(db) => db,
+            Err(error) => wrong(&format!("open: {error}")),
+        };
+        check(db.busy_timeout(Duration::from_secs(30)).map_err(|error| error.to_string()));
+        // Small enough to spill.
+        check(sql(&db, &format!("PRAGMA synchronous={}; PRAGMA cache_size=10; PRAGMA wal_autocheckpoint=50", self.synchronous)));
+        db
+    }
+}
+
+/// A line to the parent. It ends with a full stop, so that a line that was cut short is recognized.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    // The parent is gone when this fails, and so is the point of this process.
+    if out.write_all(format!("{line} .\n").as_bytes()).and_then(|()| out.flush()).is_err() {
+        std::process::exit(1);
+    }
+}
+
+/// Tells the parent that something is wrong, and waits to be killed.
+fn wrong(what: &str) -> ! {
+    say(&format!("\nwrong {}", what.replace('\n', " ")));
+    loop {
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+fn check<T>(outcome: Result<T, String>) -> T {
+    outcome.unwrap_or_else(|error| wrong(&error))
+}
+
+fn sql(db: &Connection, sql: &str) -> Result<String, String> {
+    let result = text::run(db, sql);
+    if result.contains('!') { Err(format!("{sql}: {result}")) } else { Ok(result.trim_end().to_owned()) }
+}
+
+fn number(db: &Connection, query: &str) -> u64 {
+    check(sql(db, query).and_then(|text| text.parse().map_err(|_| format!("{query}: {text}"))))
+}
+
+/// Runs until it is killed.
+pub fn run() {
+    let text = std::env::var(VARIABLE).expect("the parent gives a plan");
+    let plan = Plan::from_text(&text).expect("the plan is whole");
+    let acknowledged = AtomicU64::new(0);
+    let mut random = Random::new(u64::from(std::process::id()));
+    say("\nstarted");
+    {
+        let db = plan.open();
+        check(sql(&db, &format!("PRAGMA page_size={}", plan.page_size)));
+        check(sql(&db, ledger::SCHEMA));
+        acknowledged.store(check(ledger::check_all(&db)), Ordering::SeqCst);
+    }
+    say("ready");
+    loop {
+        // All connections are closed and opened again every now and then, so kills hit that too.
+        let until = Instant::now() + Duration::from_millis(5 + random.below(60));
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for writer in 0..WRITERS {
+                let mut random = Random::new(random.next());
+                let (plan, acknowledged, stop) = (&plan, &acknowledged, &stop);
+                scope.spawn(move || write(plan, writer, acknowledged, stop, &mut random));
+            }
+            for _ in 0..READERS {
+                let (plan, acknowledged, stop) = (&plan, &acknowledged, &stop);
+                let mut random = Random::new(random.next());
+                scope.spawn(move || read(plan, acknowledged, stop, &mut random));
+            }
+            let mut random = Random::new(random.next());
+            let (plan, stop) = (&plan, &stop);
+            scope.spawn(move || checkpoint(plan, stop, &mut random));
+            while Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            stop.store(true, Ordering::SeqCst);
+        });
+    }
+}
+
+fn write(plan: &Plan, writer: u64, acknowledged: &AtomicU64, stop: &AtomicBool, random: &mut Random) {
+    let db = plan.open();
+    while !stop.load(Ordering::SeqCst) {
+        check(sql(&db, "BEGIN IMMEDIATE"));
+        let base = number(&db, "SELECT vwal_frame_no()");
+        match random.below(12) {
+            // Never committed.
+            0 => {
+                check(sql(&db, "INSERT INTO ledger VALUES (1000000000, 'never', zeroblob(60000))"));
+                check(sql(&db, "UPDATE cell SET k = 0; ROLLBACK"));
+                continue;
+            }
+            // Committed, but for a part that spills and is taken back.
+            1..3 => {
+                check(sql(&db, "SAVEPOINT s; INSERT INTO ledger VALUES (1000000000, 'never', zeroblob(60000))"));
+                check(sql(&db, "UPDATE cell SET k = 0, filler = zeroblob(3000); ROLLBACK TO s; RELEASE s"));
+            }
+            _ => {}
+        }
+        let k = check(ledger::write_next(&db));
+        say(&format!("attempt {k}"));
+        check(sql(&db, "COMMIT"));
+        let durable = number(&db, "SELECT vwal_durable_frame_no()");
+        if matches!(plan.synchronous.as_str(), "FULL" | "EXTRA") && durable <= base {
+            wrong(&format!("entry {k} was acknowledged with frame {durable} durable, after frame {base}"));
+        }
+        acknowledged.fetch_max(k, Ordering::SeqCst);
+        // The frames before this transaction are those of acknowledged commits; this one has at least one more.
+        say(&format!("acknowledged {k} {}", base + 1));
+        if writer > 0 && random.below(4) == 0 {
+            std::thread::sleep(Duration::from_micros(random.below(2000)));
+        }
+    }
+}
+
+fn read(plan: &Plan, acknowledged: &AtomicU64, stop: &AtomicBool, random: &mut Random) {
+    let db = plan.open();
+    let mut last = 0;
+    while !stop.load(Ordering::SeqCst) {
+        let floor = acknowledged.load(Ordering::SeqCst);
+        let pause = Duration::from_micros(random.below(3000));
+        check(sql(&db, "BEGIN"));
+        let k = check(ledger::check_quickly(&db, || std::thread::sleep(pause)));
+        check(sql(&db, "COMMIT"));
+        if k < floor || k < last {
+            wrong(&format!("a read transaction saw entry {k}, after {floor} was acknowledged and {last} was seen"));
+        }
+        last = k;
+    }
+}
+
+fn checkpoint(plan: &Plan, stop: &AtomicBool, random: &mut Random) {
+    let db = plan.open();
+    // A checkpoint that waits for readers must not stop the others for long.
+    check(db.busy_timeout(Duration::from_millis(5)).map_err(|error| error.to_string()));
+    while !stop.load(Ordering::SeqCst) {
+        let statement = *random.pick(&[
+            "PRAGMA wal_checkpoint(PASSIVE)",
+            "PRAGMA wal_checkpoint(FULL)",
+            "PRAGMA wal_checkpoint(RESTART)",
+            "PRAGMA wal_checkpoint(TRUNCATE)",
+            "SELECT vwal_sync()",
+            "SELECT vwal_checkpoint()",
+        ]);
+        let result = text::run(&db, statement);
+        // Readers and writers may be in the way.
+        if result.contains('!') && !result.starts_with("!5: ") {
+            wrong(&format!("{statement}: {result}"));
+        }
+        std::thread::sleep(Duration::from_micros(random.below(8000)));
+    }
+}

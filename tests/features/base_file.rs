@@ -1,0 +1,96 @@
+//! When the base file alone holds everything: after `wal_checkpoint(TRUNCATE)`, `vwal_checkpoint()` and the last close.
+
+use rusqlite::Connection;
+
+use crate::lab::{Engine, Lab};
+use crate::text::{assert_intact, dump, query};
+
+const FILL: &str = "CREATE TABLE t(id INTEGER PRIMARY KEY, body);
+    CREATE INDEX by_body ON t(body);
+    WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n WHERE i < 500)
+    INSERT INTO t SELECT i, zeroblob(300) || i FROM n;
+    DELETE FROM t WHERE id % 7 = 0";
+
+/// The base file without its log, read by stock SQLite.
+fn assert_base_file_is_complete(lab: &Lab, expected: &str) {
+    let copy = lab.path("copied.db");
+    std::fs::copy(lab.path("a.db"), &copy).unwrap();
+    let stock = lab.open_stock("copied.db").unwrap();
+    assert_intact(&stock, "main");
+    assert_eq!(dump(&stock, "main"), expected);
+    drop(stock);
+    std::fs::remove_file(copy).unwrap();
+}
+
+fn filled(lab: &Lab, size: u32) -> Connection {
+    let db = lab.create("a.db", &format!("PRAGMA page_size={size}"));
+    query(&db, FILL);
+    db
+}
+
+#[test]
+fn after_a_truncating_checkpoint() {
+    for size in [512, 4096, 65536] {
+        let lab = Lab::new(Engine::Vwal);
+        let db = filled(&lab, size);
+        for round in 0..3 {
+            query(&db, &format!("UPDATE t SET body = body || {round} WHERE id % 5 = {round}"));
+            assert_eq!(query(&db, "PRAGMA wal_checkpoint(TRUNCATE)"), "0|0|0");
+            assert_base_file_is_complete(&lab, &dump(&db, "main"));
+            assert_eq!(query(&db, "SELECT vwal_checkpointed_frame_no() = vwal_frame_no()"), "1");
+        }
+    }
+}
+
+#[test]
+fn after_vwal_checkpoint() {
+    let lab = Lab::new(Engine::Vwal);
+    let db = filled(&lab, 4096);
+    assert_eq!(query(&db, "SELECT vwal_checkpoint() = vwal_frame_no()"), "1");
+    assert_base_file_is_complete(&lab, &dump(&db, "main"));
+    assert_eq!(query(&db, "SELECT vwal_checkpointed_frame_no() = vwal_frame_no()"), "1");
+}
+
+#[test]
+fn after_the_last_close() {
+    for size in [512, 4096, 65536] {
+        let lab = Lab::new(Engine::Vwal);
+        let db = filled(&lab, size);
+        let other = lab.open("a.db");
+        let expected = dump(&other, "main");
+        drop(db);
+        assert_eq!(dump(&other, "main"), expected);
+        drop(other);
+        assert_base_file_is_complete(&lab, &expected);
+    }
+}
+
+#[test]
+fn a_shrunk_database_leaves_no_old_pages_behind_its_end() {
+    let lab = Lab::new(Engine::Vwal);
+    let db = filled(&lab, 1024);
+    query(&db, "PRAGMA wal_checkpoint(TRUNCATE)");
+    let before = std::fs::metadata(lab.path("a.db")).unwrap().len();
+    query(&db, "DELETE FROM t WHERE id > 20; VACUUM; PRAGMA wal_checkpoint(TRUNCATE)");
+    let pages: u64 = query(&db, "PRAGMA page_count").parse().unwrap();
+    let after = std::fs::metadata(lab.path("a.db")).unwrap().len();
+    assert!(after < before);
+    assert!(after < (pages + 1) * 1024, "{pages} pages and a footer, not {after} bytes");
+    assert_base_file_is_complete(&lab, &dump(&db, "main"));
+}
+
+#[test]
+fn a_reader_in_the_way_of_the_drain_keeps_its_snapshot() {
+    let lab = Lab::new(Engine::Vwal);
+    let db = filled(&lab, 1024);
+    let reader = lab.open("a.db");
+    let before = query(&reader, "BEGIN; SELECT count(*), sum(length(body)) FROM t");
+    query(&db, "UPDATE t SET body = 'short'; DELETE FROM t WHERE id > 100");
+    // It may drain what the reader allows, and says how far it came.
+    query(&db, "SELECT vwal_checkpoint()");
+    assert_eq!(query(&db, "PRAGMA wal_checkpoint(TRUNCATE)").split('|').next(), Some("1"), "busy");
+    assert_eq!(query(&reader, "SELECT count(*), sum(length(body)) FROM t"), before);
+    query(&reader, "COMMIT");
+    assert_eq!(query(&db, "PRAGMA wal_checkpoint(TRUNCATE)"), "0|0|0");
+    assert_base_file_is_complete(&lab, &dump(&reader, "main"));
+}

@@ -1,0 +1,102 @@
+//! A new, empty database opened through vwal becomes virtual at its first write, so that what SQLite lets one choose
+//! before the first table can be chosen.
+
+use crate::lab::{Engine, Lab};
+use crate::text::{assert_intact, query};
+
+#[test]
+fn until_then_nothing_is_made() {
+    let lab = Lab::new(Engine::Vwal);
+    let db = lab.open("a.db");
+    assert_eq!(query(&db, "PRAGMA journal_mode"), "wal");
+    assert_eq!(query(&db, "SELECT vwal_log_id(), vwal_frame_no(), (SELECT count(*) FROM vwal_status)"), "NULL|NULL|0");
+    assert_eq!(query(&db, "SELECT count(*) FROM sqlite_schema"), "0");
+    query(&db, "CREATE TABLE t(x)");
+    assert!(lab.wal("a.db").is_dir());
+    assert_ne!(query(&db, "SELECT vwal_log_id()"), "NULL");
+    query(&db, "INSERT INTO t VALUES (1)");
+    drop(db);
+    let db = lab.open("a.db");
+    assert_eq!(query(&db, "SELECT * FROM t; PRAGMA journal_mode"), "1\nwal");
+    assert_intact(&db, "main");
+}
+
+#[test]
+fn settings_of_a_new_database_hold() {
+    for size in [512, 1024, 8192, 65536] {
+        let lab = Lab::new(Engine::Vwal);
+        let db = lab.open("a.db");
+        query(&db, &format!("PRAGMA page_size={size}; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA encoding='UTF-16le'"));
+        query(&db, "CREATE TABLE t(x); INSERT INTO t VALUES ('é')");
+        drop(db);
+        let db = lab.open("a.db");
+        let settings = query(&db, "PRAGMA page_size; PRAGMA auto_vacuum; PRAGMA encoding; SELECT x FROM t");
+        assert_eq!(settings, format!("{size}\n2\nUTF-16le\né"));
+        assert_intact(&db, "main");
+    }
+}
+
+#[test]
+fn the_first_write_may_be_any() {
+    let firsts = [
+        "BEGIN; CREATE TABLE t(x); INSERT INTO t VALUES (1); COMMIT",
+        "BEGIN IMMEDIATE; CREATE TABLE t(x); COMMIT; INSERT INTO t VALUES (1)",
+        "BEGIN EXCLUSIVE; CREATE TABLE t(x); INSERT INTO t VALUES (1); COMMIT",
+        "SAVEPOINT s; CREATE TABLE t(x); INSERT INTO t VALUES (1); RELEASE s",
+        "BEGIN; CREATE TABLE gone(x); ROLLBACK; CREATE TABLE t AS SELECT 1 AS x",
+        "PRAGMA user_version=5; CREATE TABLE t AS SELECT 1 AS x",
+        "PRAGMA journal_mode=WAL; CREATE TABLE t AS SELECT 1 AS x",
+        "VACUUM; CREATE TABLE t AS SELECT 1 AS x",
+        "PRAGMA cache_size=5; BEGIN; CREATE TABLE big(x); INSERT INTO big VALUES (zeroblob(200000)); COMMIT;
+         CREATE TABLE t AS SELECT 1 AS x",
+    ];
+    for first in firsts {
+        let lab = Lab::new(Engine::Vwal);
+        let db = lab.open("a.db");
+        query(&db, first);
+        assert_eq!(query(&db, "SELECT * FROM t"), "1", "{first}");
+        assert_ne!(query(&db, "SELECT vwal_log_id()"), "NULL", "virtual after: {first}");
+        let other = lab.open("a.db");
+        assert_eq!(query(&other, "SELECT * FROM t"), "1", "{first}");
+        query(&other, "INSERT INTO t VALUES (2)");
+        lab.copy("a.db", "crashed.db");
+        let after = lab.open("crashed.db");
+        assert_eq!(query(&after, "SELECT * FROM t"), "1\n2", "{first}");
+        assert_intact(&after, "main");
+    }
+}
+
+#[test]
+fn two_connections_open_the_empty_database_before_either_writes() {
+    let lab = Lab::new(Engine::Vwal);
+    let one = lab.open("a.db");
+    let two = lab.open("a.db");
+    assert_eq!(query(&two, "SELECT count(*) FROM sqlite_schema"), "0");
+    query(&one, "CREATE TABLE t(x); INSERT INTO t VALUES (1)");
+    assert_eq!(query(&two, "SELECT * FROM t"), "1");
+    query(&two, "INSERT INTO t VALUES (2)");
+    assert_eq!(query(&one, "SELECT * FROM t"), "1\n2");
+    assert_eq!(query(&one, "SELECT vwal_log_id()"), query(&two, "SELECT vwal_log_id()"));
+    assert_intact(&two, "main");
+}
+
+#[test]
+fn many_threads_open_and_write_at_once() {
+    let lab = Lab::new(Engine::Vwal);
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let lab = &lab;
+            scope.spawn(move || {
+                let db = lab.open("a.db");
+                db.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
+                query(&db, "CREATE TABLE IF NOT EXISTS t(x)");
+                for _ in 0..20 {
+                    query(&db, &format!("INSERT INTO t VALUES ({thread})"));
+                }
+            });
+        }
+    });
+    let db = lab.open("a.db");
+    assert_eq!(query(&db, "SELECT count(*), sum(x) FROM t"), "160|560");
+    assert_intact(&db, "main");
+}

@@ -1,0 +1,96 @@
+//! A forked child: every call of its connections is an error, and the parent does not notice.
+
+use std::collections::HashMap;
+
+use rusqlite::Connection;
+
+use crate::lab::{Engine, Lab};
+use crate::remote::Process;
+use crate::text::{assert_intact, query, run};
+
+/// Requests that only this file makes of a child process.
+pub fn in_child(request: &str, connections: &mut HashMap<String, Connection>) -> String {
+    match request.split_once(' ') {
+        Some(("fork", name)) => fork_and_try(&connections[name]),
+        _ => format!("!unknown request {request}"),
+    }
+}
+
+/// Forks. The forked process tries everything on `db`, reports what succeeded, and then lives on, with all that it has
+/// inherited, until its parent kills it. Returns its process id, a space, and what it managed to do.
+fn fork_and_try(db: &Connection) -> String {
+    let mut pipe = [0; 2];
+    // SAFETY: `pipe` has room for the two descriptors.
+    assert_eq!(unsafe { libc::pipe(pipe.as_mut_ptr()) }, 0);
+    // SAFETY: this process has no other thread that could hold a lock of the allocator or of the standard library: the
+    // harness runs its single test on the main thread; the threads of vwal are what the test is about.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0, "a child is forked");
+    if pid == 0 {
+        let attempts = [
+            "SELECT count(*) FROM t",
+            "INSERT INTO t VALUES (99)",
+            "BEGIN IMMEDIATE",
+            "PRAGMA wal_checkpoint(TRUNCATE)",
+            "PRAGMA journal_mode=DELETE",
+            "SELECT vwal_sync()",
+            "SELECT vwal_checkpoint()",
+            "VACUUM",
+        ];
+        // An error, or the first column of `wal_checkpoint` that says busy.
+        let refused = |result: &str| result.contains('!') || result.starts_with("1|");
+        let done: Vec<&str> = attempts.into_iter().filter(|sql| !refused(&run(db, sql))).collect();
+        let text = if done.is_empty() { "nothing".to_owned() } else { done.join("; ") };
+        // SAFETY: the descriptor is open and the buffer is as long as said; then the child only sleeps, and leaves
+        // without running destructors that belong to the parent.
+        unsafe {
+            libc::write(pipe[1], text.as_ptr().cast(), text.len());
+            libc::close(pipe[1]);
+            libc::close(pipe[0]);
+            libc::sleep(60);
+            libc::_exit(0);
+        }
+    }
+    // SAFETY: the descriptor is this process's own.
+    unsafe { libc::close(pipe[1]) };
+    let mut text = [0_u8; 1000];
+    let mut length = 0;
+    loop {
+        // SAFETY: the buffer has that much room left.
+        let count = unsafe { libc::read(pipe[0], text[length..].as_mut_ptr().cast(), text.len() - length) };
+        if count <= 0 {
+            break;
+        }
+        length += count as usize;
+    }
+    // SAFETY: the descriptor is this process's own.
+    unsafe { libc::close(pipe[0]) };
+    format!("{pid} {}", String::from_utf8_lossy(&text[..length]))
+}
+
+#[test]
+fn can_do_nothing_and_does_no_harm() {
+    let lab = Lab::new(Engine::Vwal);
+    let uri = Engine::Vwal.uri(&lab.path("a.db"), "");
+    let mut parent = Process::start();
+    assert_eq!(parent.open("x", &uri), "");
+    assert_eq!(parent.sql("x", "CREATE TABLE t(x); INSERT INTO t VALUES (1)"), "");
+    let answer = parent.ask("fork x");
+    let (pid, done) = answer.split_once(' ').expect("a process id and a word");
+    assert_eq!(done, "nothing", "the forked child may do nothing");
+
+    // The parent is unharmed, with the child alive.
+    assert_eq!(parent.sql("x", "INSERT INTO t VALUES (2); SELECT * FROM t"), "1\n2");
+    assert_eq!(parent.sql("x", "PRAGMA wal_checkpoint(TRUNCATE)"), "0|0|0");
+    let held = lab.open_with("a.db", "").expect_err("the parent holds it").to_string();
+    assert!(held.contains(&format!("process {}", parent.id())), "{held}");
+    parent.close("x");
+
+    // The child lives on with what it inherited, and is not in the way.
+    let db = lab.open("a.db");
+    assert_eq!(query(&db, "SELECT * FROM t"), "1\n2");
+    query(&db, "INSERT INTO t VALUES (3)");
+    assert_intact(&db, "main");
+    // SAFETY: it is the child that was forked for this test, and still asleep.
+    assert_eq!(unsafe { libc::kill(pid.parse().expect("a process id"), libc::SIGKILL) }, 0);
+}
