@@ -218,11 +218,10 @@ static int dbCheckReservedLock(sqlite3_file *pFile, int *pResOut){
   return REAL(p)->pMethods->xCheckReservedLock(REAL(p), pResOut);
 }
 
-/* PRAGMA journal_mode of a new database that will be in WAL mode as soon as there is a page to say so. */
+/* PRAGMA journal_mode of a new database that is in WAL mode as soon as there is a page to say so, and that page has been
+** read again. */
 static int dbJournalModePragma(DbFile *p, char **azArg){
-  sqlite3_int64 nByte = 0;
-  if( !p->bConvert || sqlite3_stricmp(azArg[1], "journal_mode")!=0 ) return SQLITE_NOTFOUND;
-  if( REAL(p)->pMethods->xFileSize(REAL(p), &nByte)!=SQLITE_OK || nByte>0 ) return SQLITE_NOTFOUND;
+  if( !p->bConvert || p->pHandle || sqlite3_stricmp(azArg[1], "journal_mode")!=0 ) return SQLITE_NOTFOUND;
   if( azArg[2]==0 ){
     azArg[0] = sqlite3_mprintf("wal");
     return SQLITE_OK;

@@ -75,7 +75,8 @@ impl FrameCache {
         CacheId(self.next_id.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Bytes of pages held now.
+    /// Bytes of pages held now, for tests.
+    #[cfg(test)]
     pub fn used(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().bytes).sum()
     }

@@ -24,8 +24,8 @@ use crate::io::parent_dir;
 use crate::log::{LOCK_NAME, Log, META_NAME, SHM_NAME};
 use crate::segment::{Segment, is_spare_name, parse_segment_name};
 
-/// Neighbouring pages are written together, up to this many bytes.
-const WRITE_BYTES: usize = 1 << 20;
+/// Neighbouring pages are written together, up to this many bytes: what the base file takes in one call.
+const WRITE_BYTES: usize = 1 << 16;
 
 impl Log {
     /// Bring the base file to the last absorbed frame, and free what is not needed any more. Returns the checkpointed

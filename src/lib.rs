@@ -38,7 +38,7 @@ pub mod segment;
 mod types;
 mod wal;
 
-pub use db::inspect;
+
 pub use db::{Database, SegmentInfo, Status};
 pub use error::{Error, Result};
 pub use ffi::{register, sqlite3_vwal_init};

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::OpenFlags;
+
 use super::registry::OpenDatabase;
 use crate::error::{Error, Result};
 use crate::log::Log;
@@ -116,7 +118,13 @@ impl Database {
     /// Bring the base file forward now, as far as open read transactions allow; with none and no writer, the base file
     /// then holds everything. Returns the checkpointed frame number.
     pub fn checkpoint(&self) -> Result<u64> {
-        crate::ffi::checkpoint_through_sqlite(self.log().database())?;
+        // What readers allow is for wal.c to decide, so SQLite is asked to checkpoint first.
+        let path = self.log().database();
+        let asked = rusqlite::Connection::open_with_flags_and_vfs(path, OpenFlags::SQLITE_OPEN_READ_WRITE, c"vwal")
+            .and_then(|db| db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
+        if let Err(error) = asked {
+            return Err(Error::InUse { path: path.to_owned(), what: error.to_string() });
+        }
         self.log().checkpoint()
     }
 

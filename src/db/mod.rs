@@ -2,7 +2,8 @@
 
 mod background;
 mod database;
+pub mod inspect;
 mod registry;
 
 pub use database::{Database, SegmentInfo, Status};
-pub use registry::{OpenDatabase, Registry};
+pub use registry::{Claim, OpenRequest, Registry};

@@ -107,7 +107,7 @@ impl Tail {
         let split = bytes.len().min(SQLITE_FRAME_HEADER_SIZE.saturating_sub(at));
         let (header, page) = bytes.split_at(split);
         if !header.is_empty() {
-            self.write_header(log, frame_no, at, header)?;
+            self.write_header(frame_no, at, header)?;
         }
         if !page.is_empty() {
             let from = at.max(SQLITE_FRAME_HEADER_SIZE) - SQLITE_FRAME_HEADER_SIZE;
@@ -123,7 +123,7 @@ impl Tail {
         Ok(())
     }
 
-    fn write_header(&mut self, log: &Log, frame_no: u64, at: usize, header: &[u8]) -> Result<()> {
+    fn write_header(&mut self, frame_no: u64, at: usize, header: &[u8]) -> Result<()> {
         self.put(frame_no, at, header)?;
         let mut words = [0; 8];
         self.get(frame_no, 0, &mut words)?;
@@ -134,7 +134,7 @@ impl Tail {
         self.marks[(frame_no - self.first) as usize] = mark;
         if mark.db_size_pages != 0 && frame_no < self.end() {
             // A commit ends the transaction: what lies behind it was rolled back.
-            self.cut(log, frame_no);
+            self.cut(frame_no);
         }
         if frame_no == self.end() && self.reread != Some(frame_no) {
             self.complete = false;
@@ -159,7 +159,7 @@ impl Tail {
     }
 
     /// Frames behind `last` do not belong to the transaction any more.
-    fn cut(&mut self, log: &Log, last: u64) {
+    fn cut(&mut self, last: u64) {
         self.marks.truncate((last + 1 - self.first) as usize);
         if last < self.buffered_from {
             self.buffer.clear();

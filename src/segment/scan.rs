@@ -162,7 +162,8 @@ impl<'a> Frames<'a> {
     /// The frame, or `None` behind the end of the file.
     fn get(&mut self, index: u64) -> Result<Option<&[u8]>> {
         if index < self.first || index >= self.first + self.count {
-            let got = self.file.read_at(&mut self.buffer, self.offset(index))?;
+            let offset = self.offset(index);
+            let got = self.file.read_at(&mut self.buffer, offset)?;
             self.first = index;
             self.count = (got / self.frame_size) as u64;
             if self.count == 0 {

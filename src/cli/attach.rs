@@ -1,0 +1,88 @@
+//! `vwal attach` and `vwal detach`: between an ordinary SQLite database and a vwal database.
+
+use std::path::Path;
+
+use serde_json::json;
+use vwal::Database;
+
+use super::{Failure, Outcome, Report, open, plain};
+
+/// Make the database virtual: opening it through vwal does all of it.
+pub fn attach(db: &Path) -> Result<Report, Failure> {
+    let path = open::existing(db)?;
+    let before = open::log_dir(&path).is_dir();
+    let conn = open::through_vwal(&path, &[])?;
+    let database = Database::of(&conn, "main").map_err(|error| {
+        // An empty file becomes a database, and virtual, with its first table.
+        let empty = path.metadata().is_ok_and(|metadata| metadata.len() == 0);
+        let why = if empty {
+            "the file is empty; it becomes a vwal database when something is written through vwal"
+        } else {
+            ""
+        };
+        if empty { Failure::new(format!("'{}': {why}", path.display())) } else { error.into() }
+    })?;
+    let (log_id, frame_no) = (database.log_id(), database.frame_no());
+    drop(database);
+    close(conn)?;
+    let dir = open::log_dir(&path);
+    let text = format!(
+        "{} {} a vwal database.\nlog id        {log_id}\nframe number  {frame_no}\nlog directory {}",
+        path.display(),
+        if before { "already is" } else { "is now" },
+        dir.display()
+    );
+    let data = json!({
+        "path": path, "attached": true, "already": before, "log_id": log_id.to_string(), "frame_no": frame_no, "log_dir": dir,
+    });
+    Ok(Report::new(text, &data, Outcome::Good))
+}
+
+/// Make the database ordinary: everything into the file, the log directory gone.
+pub fn detach(db: &Path) -> Result<Report, Failure> {
+    let path = open::existing(db)?;
+    let dir = open::log_dir(&path);
+    let before = dir.is_dir();
+    if before {
+        leave(&path)?;
+    }
+    let check = plain::check(&path)?;
+    if !check.problems.is_empty() {
+        let problems = check.problems.join("\n  ");
+        return Err(Failure::new(format!("'{}' is detached, but damaged:\n  {problems}", path.display())));
+    }
+    let text = format!(
+        "{} {} an ordinary SQLite database (journal mode {}, integrity ok in SQLite {}).",
+        path.display(),
+        if before { "is now" } else { "already is" },
+        check.journal_mode,
+        check.sqlite
+    );
+    let data = json!({
+        "path": path, "attached": false, "already": !before, "journal_mode": check.journal_mode, "integrity": "ok",
+    });
+    Ok(Report::new(text, &data, Outcome::Good))
+}
+
+/// Drain the log of the vwal database at `path` and remove it.
+pub fn leave(path: &Path) -> Result<(), Failure> {
+    let conn = open::through_vwal(path, &[])?;
+    let mode: String = conn
+        .query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0))
+        .map_err(|error| open::named(path, &error))?;
+    close(conn)?;
+    let dir = open::log_dir(path);
+    if mode != "delete" || dir.symlink_metadata().is_ok() {
+        return Err(Failure::new(format!(
+            "'{}' could not be detached: its journal mode is still '{mode}'{}",
+            path.display(),
+            if dir.exists() { ", and its log directory is still there" } else { "" }
+        )));
+    }
+    Ok(())
+}
+
+/// Close, and say so when that fails: the last close drains the log.
+pub fn close(conn: rusqlite::Connection) -> Result<(), Failure> {
+    conn.close().map_err(|(_, error)| error.into())
+}

@@ -1,0 +1,127 @@
+//! Opening databases: through vwal, and through SQLite's own VFS.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use rusqlite::{Connection, OpenFlags};
+use vwal::Options;
+
+use super::Failure;
+
+/// The database file `db`, which must exist: absolute, and with symbolic links resolved, as SQLite does before it
+/// appends `-wal`.
+pub fn existing(db: &Path) -> Result<PathBuf, Failure> {
+    let fail = |what: &str| Failure::new(format!("'{}' {what}", db.display()));
+    let path = fs::canonicalize(db).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => fail("does not exist"),
+        _ => fail(&format!("cannot be opened: {error}")),
+    })?;
+    match fs::metadata(&path) {
+        Ok(metadata) if metadata.is_file() => Ok(path),
+        Ok(metadata) if metadata.is_dir() => Err(fail("is a directory, not a database file")),
+        Ok(_) => Err(fail("is not a regular file")),
+        Err(error) => Err(fail(&format!("cannot be opened: {error}"))),
+    }
+}
+
+/// The log directory of the database at `path`, whether or not it exists.
+pub fn log_dir(path: &Path) -> PathBuf {
+    let mut dir = OsString::from(path);
+    dir.push("-wal");
+    dir.into()
+}
+
+/// Open the existing database at `path` through vwal. A rollback-mode database becomes a vwal database by this.
+/// `params` are URI parameters, "vwal_swap=frames>=100".
+pub fn through_vwal(path: &Path, params: &[&str]) -> Result<Connection, Failure> {
+    static REGISTERED: OnceLock<Result<(), vwal::Error>> = OnceLock::new();
+    let registered = REGISTERED.get_or_init(|| {
+        // The command names its VFS wherever it opens something, so that a plain open stays plain.
+        vwal::register(Options::from_env()?.default_vfs(false))
+    });
+    registered.clone()?;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let mut uri = uri(path, "vwal");
+    for param in params {
+        let (key, value) = param.split_once('=').unwrap_or((param, ""));
+        let _ = write!(uri, "&{key}={}", encode(value.as_bytes()));
+    }
+    let conn = Connection::open_with_flags(uri, flags).map_err(|error| named(path, &error))?;
+    // SQLite opens a file lazily: this is where one that is no database is found out.
+    conn.query_row("PRAGMA schema_version", [], |_| Ok(())).map_err(|error| named(path, &error))?;
+    Ok(conn)
+}
+
+/// Open the existing database at `path` through the operating system's VFS.
+pub fn plain(path: &Path, access: OpenFlags) -> Result<Connection, Failure> {
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let vfs = if cfg!(windows) { "win32" } else { "unix" };
+    let conn = Connection::open_with_flags(uri(path, vfs), flags).map_err(|error| named(path, &error))?;
+    conn.query_row("PRAGMA schema_version", [], |_| Ok(())).map_err(|error| named(path, &error))?;
+    Ok(conn)
+}
+
+/// What `PRAGMA integrity_check` says: empty when all is well.
+pub fn integrity_check(conn: &Connection) -> Result<Vec<String>, Failure> {
+    let mut statement = conn.prepare("PRAGMA integrity_check")?;
+    let lines = statement.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+    Ok(if lines == ["ok"] { Vec::new() } else { lines })
+}
+
+/// An SQLite error in words: without the frame that SQLite puts round what an extension said at open.
+pub fn message(error: &rusqlite::Error) -> String {
+    let text = error.to_string();
+    let text = text.strip_prefix("automatic extension loading failed: ").unwrap_or(&text);
+    text.strip_prefix("vwal: ").unwrap_or(text).to_owned()
+}
+
+/// An SQLite error about `path`, which is named if the message does not do so already.
+pub fn named(path: &Path, error: &rusqlite::Error) -> Failure {
+    let message = message(error);
+    let name = path.display().to_string();
+    Failure(if message.contains(&name) { message } else { format!("'{name}': {message}") })
+}
+
+fn uri(path: &Path, vfs: &str) -> String {
+    format!("file:{}?vfs={vfs}", encode(path.as_os_str().as_encoded_bytes()))
+}
+
+/// Percent-encode all that could mean something in a URI.
+fn encode(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, &byte| {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => {
+                text.push(char::from(byte))
+            }
+            _ => {
+                let _ = write!(text, "%{byte:02X}");
+            }
+        }
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uri_holds_any_path() {
+        assert_eq!(uri(Path::new("/a b/ü?#&%.db"), "vwal"), "file:/a%20b/%C3%BC%3F%23%26%25.db?vfs=vwal");
+    }
+
+    #[test]
+    fn an_open_error_is_what_vwal_said() {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+        let framed = "automatic extension loading failed: vwal: '/x' is in use by process 7 (sh)";
+        let error = rusqlite::Error::SqliteFailure(code, Some(framed.to_owned()));
+        assert_eq!(message(&error), "'/x' is in use by process 7 (sh)");
+        assert_eq!(named(Path::new("/x"), &error).0, "'/x' is in use by process 7 (sh)");
+        assert_eq!(named(Path::new("/y"), &error).0, "'/y': '/x' is in use by process 7 (sh)");
+    }
+}

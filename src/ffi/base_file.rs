@@ -1,0 +1,133 @@
+//! The base file, through the VFS that vwal stands on.
+
+use std::ffi::{CString, c_int};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use libsqlite3_sys as sqlite;
+
+use super::shim::{self, VwalBase};
+use crate::error::{Error, Result};
+use crate::io::File;
+
+/// Bytes that one call of the VFS moves: the largest page. The unix VFS cannot write more than 131071 at once
+/// (`seekAndWriteFd` in `os_unix.c` keeps 17 bits of the length), as SQLite itself never does.
+const MAX_CALL: usize = 1 << 16;
+
+pub(super) struct BaseFile {
+    path: PathBuf,
+    base: *mut VwalBase,
+}
+
+// SAFETY: the file of a VFS has no thread affinity. The unix VFS reads and writes with pread and pwrite and keeps no
+// position; what it changes in its own structure (the last errno, a size hint) is changed by one checkpoint pass at a
+// time, and reads through this handle happen only while the log is opened.
+unsafe impl Send for BaseFile {}
+// SAFETY: as above.
+unsafe impl Sync for BaseFile {}
+
+impl BaseFile {
+    /// Open the file. Also says whether it can only be read.
+    pub(super) fn open(database: &Path, wal: &Path) -> Result<(BaseFile, bool)> {
+        let c_string = |path: &Path| {
+            CString::new(path.as_os_str().as_bytes())
+                .map_err(|_| Error::Usage(format!("the path '{}' has a NUL in it", path.display())))
+        };
+        let (database_name, wal_name) = (c_string(database)?, c_string(wal)?);
+        let mut read_only = 0;
+        let mut base = std::ptr::null_mut();
+        // SAFETY: both names are C strings that live through the call, which copies them; the out pointers are valid.
+        let code =
+            unsafe { shim::vwal_base_open(database_name.as_ptr(), wal_name.as_ptr(), &mut read_only, &mut base) };
+        let file = BaseFile { path: database.to_owned(), base };
+        file.check("open", None, code)?;
+        Ok((file, read_only != 0))
+    }
+
+    fn check(&self, op: &'static str, offset: Option<u64>, code: c_int) -> Result<()> {
+        if code == sqlite::SQLITE_OK {
+            return Ok(());
+        }
+        if code & 0xff == sqlite::SQLITE_FULL {
+            return Err(Error::Full { op, path: self.path.clone() });
+        }
+        if code & 0xff == sqlite::SQLITE_READONLY {
+            return Err(Error::ReadOnly { path: self.path.clone() });
+        }
+        let system = std::io::Error::last_os_error();
+        Err(Error::Io {
+            op,
+            path: self.path.clone(),
+            offset,
+            kind: std::io::ErrorKind::Other,
+            message: format!("SQLite's VFS says {code} (system: {system})"),
+        })
+    }
+}
+
+fn signed(offset: u64) -> i64 {
+    // Larger than any file; the VFS refuses it.
+    i64::try_from(offset).unwrap_or(i64::MAX)
+}
+
+impl File for BaseFile {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
+        // A short read is told only by its code, so ask for no more than there is.
+        let available = usize::try_from(self.len()?.saturating_sub(offset)).unwrap_or(usize::MAX).min(buf.len());
+        let mut done = 0;
+        while done < available {
+            let len = (available - done).min(MAX_CALL);
+            let at = offset + done as u64;
+            // SAFETY: `buf[done..done + len]` is writable; `base` is open until `self` is dropped.
+            let code = unsafe {
+                shim::vwal_base_read(self.base, buf[done..done + len].as_mut_ptr().cast(), len as c_int, signed(at))
+            };
+            self.check("read", Some(at), code)?;
+            done += len;
+        }
+        Ok(available)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> Result<()> {
+        for (part, bytes) in buf.chunks(MAX_CALL).enumerate() {
+            let at = offset + (part * MAX_CALL) as u64;
+            // SAFETY: `bytes` is readable; `base` is open until `self` is dropped.
+            let code = unsafe {
+                shim::vwal_base_write(self.base, bytes.as_ptr().cast(), bytes.len() as c_int, signed(at))
+            };
+            self.check("write", Some(at), code)?;
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> Result<()> {
+        // SAFETY: `base` is open until `self` is dropped.
+        let code = unsafe { shim::vwal_base_truncate(self.base, signed(len)) };
+        self.check("resize", Some(len), code)
+    }
+
+    fn len(&self) -> Result<u64> {
+        let mut len = 0;
+        // SAFETY: `base` is open until `self` is dropped.
+        let code = unsafe { shim::vwal_base_size(self.base, &mut len) };
+        self.check("look at", None, code)?;
+        Ok(u64::try_from(len).unwrap_or(0))
+    }
+
+    fn sync(&self) -> Result<()> {
+        // SAFETY: `base` is open until `self` is dropped.
+        let code = unsafe { shim::vwal_base_sync(self.base) };
+        self.check("fsync", None, code)
+    }
+}
+
+impl Drop for BaseFile {
+    fn drop(&mut self) {
+        // SAFETY: nobody else has the pointer; vwal_base_close takes null.
+        unsafe { shim::vwal_base_close(self.base) };
+    }
+}

@@ -1,0 +1,28 @@
+//! Errors as SQLite result codes (<https://sqlite.org/rescode.html>).
+
+use std::ffi::c_int;
+
+use libsqlite3_sys as sqlite;
+
+use crate::error::Error;
+
+impl Error {
+    /// The result code that SQLite gets.
+    pub(crate) fn sqlite_code(&self) -> c_int {
+        match self {
+            Error::Io { op: "read", .. } => sqlite::SQLITE_IOERR_READ,
+            Error::Io { op: "write", .. } => sqlite::SQLITE_IOERR_WRITE,
+            Error::Io { op: "fsync" | "fsync the directory", .. } => sqlite::SQLITE_IOERR_FSYNC,
+            Error::Io { op: "open" | "lock" | "list" | "create the directory" | "map", .. } => sqlite::SQLITE_CANTOPEN,
+            Error::Io { .. } => sqlite::SQLITE_IOERR,
+            Error::Corrupt { .. } => sqlite::SQLITE_CORRUPT,
+            Error::Busy { .. } | Error::InUse { .. } | Error::Timeout(_) => sqlite::SQLITE_BUSY,
+            Error::Full { .. } => sqlite::SQLITE_FULL,
+            Error::ReadOnly { .. } => sqlite::SQLITE_READONLY,
+            Error::Poisoned { .. } => sqlite::SQLITE_IOERR_FSYNC,
+            Error::Foreign { .. } => sqlite::SQLITE_CANTOPEN,
+            Error::Usage(_) | Error::NotVirtual(_) | Error::Register(_) => sqlite::SQLITE_ERROR,
+            Error::Forked => sqlite::SQLITE_IOERR,
+        }
+    }
+}

@@ -1,0 +1,398 @@
+//! The verbs of `c/vwal.h` that SQLite's file methods become.
+
+use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+
+use libsqlite3_sys as sqlite;
+use parking_lot::Mutex;
+
+use super::base_file::BaseFile;
+use super::guard::{guard, guard_with_message, report, with_handle};
+use super::shim::{VwalMethods, VwalParam};
+use super::shm::ShmFile;
+use super::{fork, register, sql};
+use crate::db::{Claim, Database, OpenRequest, Registry, SegmentInfo};
+use crate::error::{Error, Result};
+use crate::io::{Io, PathKind, SystemIo};
+use crate::log::{Log, LogSource};
+use crate::options::Options;
+use crate::wal::{LockKind, SharedIndex, WalHandle};
+
+static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::default);
+
+/// `vwal_handle`: one open database file.
+pub(super) struct Handle {
+    /// See `fork.rs`.
+    pub(super) generation: u64,
+    pub(super) wal: WalHandle,
+    claim: Option<Claim>,
+    /// What `xSegmentCount` saw.
+    pub(super) segments: Mutex<Vec<SegmentInfo>>,
+}
+
+impl Handle {
+    pub(super) fn log(&self) -> &Log {
+        self.wal.log()
+    }
+
+    pub(super) fn database(&self) -> Option<Database> {
+        self.claim.as_ref().map(|claim| Database::new(Arc::clone(&claim.database)))
+    }
+}
+
+pub(super) static METHODS: VwalMethods = VwalMethods {
+    version: 1,
+    check_params,
+    attach,
+    detach,
+    has_left,
+    wal_kind,
+    delete_wal,
+    db_read,
+    db_size,
+    db_leave,
+    committed,
+    ckpt_done,
+    wal_opened,
+    wal_closed,
+    wal_read,
+    wal_write,
+    wal_truncate,
+    wal_sync,
+    wal_size,
+    shm_map,
+    shm_lock,
+    shm_barrier,
+    shm_unmap,
+    log_id: sql::log_id,
+    frame_no: sql::frame_no,
+    durable_frame_no: sql::durable_frame_no,
+    checkpointed_frame_no: sql::checkpointed_frame_no,
+    flush: sql::flush,
+    drain: sql::drain,
+    status: sql::status,
+    segment_count: sql::segment_count,
+    segment: sql::segment,
+};
+
+/// # Safety
+///
+/// `text` is a C string.
+unsafe fn path_of(text: *const c_char) -> PathBuf {
+    // SAFETY: the caller's promise.
+    let bytes = unsafe { CStr::from_ptr(text) }.to_bytes();
+    Path::new(OsStr::from_bytes(bytes)).to_owned()
+}
+
+/// The options of the process, changed by URI parameters.
+///
+/// # Safety
+///
+/// `params` points to `count` entries of C strings.
+unsafe fn options_of(params: *const VwalParam, count: c_int) -> Result<Options> {
+    let mut options = register::defaults().for_database();
+    for at in 0..usize::try_from(count).unwrap_or(0) {
+        // SAFETY: the caller's promise; a value that is missing is an empty one.
+        let (key, value) = unsafe {
+            let param = &*params.add(at);
+            let value = if param.value.is_null() { c"" } else { CStr::from_ptr(param.value) };
+            (CStr::from_ptr(param.key), value)
+        };
+        options.set_param(&key.to_string_lossy(), &value.to_string_lossy())?;
+    }
+    Ok(options)
+}
+
+unsafe extern "C" fn check_params(params: *const VwalParam, count: c_int, message: *mut *mut c_char) -> c_int {
+    // SAFETY: the shim passes `count` parameters and a valid out pointer.
+    unsafe { guard_with_message(message, || options_of(params, count).map(|_| sqlite::SQLITE_OK)) }
+}
+
+const ATTACH_CREATE: c_int = 0x01;
+
+unsafe extern "C" fn attach(
+    database: *const c_char,
+    dir: *const c_char,
+    flags: c_int,
+    params: *const VwalParam,
+    count: c_int,
+    handle: *mut *mut Handle,
+    message: *mut *mut c_char,
+) -> c_int {
+    let body = || {
+        // SAFETY: the shim passes C strings, `count` parameters and valid out pointers.
+        let (database, dir, options) = unsafe {
+            *handle = std::ptr::null_mut();
+            (path_of(database), path_of(dir), options_of(params, count)?)
+        };
+        let source = |options: Options| {
+            let (base, read_only) = BaseFile::open(&database, &dir)?;
+            Ok(LogSource {
+                io: Arc::new(SystemIo::like(&database)),
+                database: database.clone(),
+                dir: dir.clone(),
+                base: Arc::new(base),
+                cache: register::cache(),
+                options,
+                report,
+                read_only,
+                create: flags & ATTACH_CREATE != 0,
+            })
+        };
+        let index = |log: &Arc<Log>| Ok(Box::new(ShmFile::new(log)) as Box<dyn SharedIndex>);
+        let request = OpenRequest { database: &database, options, source: &source, index: &index };
+        let Some(claim) = REGISTRY.attach(&request)? else { return Ok(sqlite::SQLITE_OK) };
+        let made = Box::new(Handle {
+            generation: fork::generation(),
+            wal: WalHandle::new(Arc::clone(claim.database.wal())),
+            claim: Some(claim),
+            segments: Mutex::default(),
+        });
+        // SAFETY: a valid out pointer, as above.
+        unsafe { *handle = Box::into_raw(made) };
+        Ok(sqlite::SQLITE_OK)
+    };
+    // SAFETY: `message` is a valid out pointer.
+    unsafe { guard_with_message(message, body) }
+}
+
+unsafe extern "C" fn detach(handle: *mut Handle) {
+    // SAFETY: the shim passes a handle of `attach`, once.
+    if unsafe { &*handle }.generation != fork::generation() {
+        // The parent's threads and locks are not here. Nothing is flushed, and nothing freed.
+        return;
+    }
+    guard(|| {
+        // SAFETY: as above; it was made by Box::into_raw.
+        let mut handle = unsafe { Box::from_raw(handle) };
+        handle.wal.unmap_index();
+        if let Some(claim) = handle.claim.take() {
+            REGISTRY.detach(claim);
+        }
+        Ok(sqlite::SQLITE_OK)
+    });
+}
+
+unsafe extern "C" fn has_left(handle: *mut Handle) -> c_int {
+    // SAFETY: an open handle.
+    let handle = unsafe { &*handle };
+    c_int::from(handle.generation == fork::generation() && handle.wal.wal().has_left())
+}
+
+unsafe extern "C" fn wal_kind(dir: *const c_char) -> c_int {
+    // SAFETY: the shim passes a C string.
+    let dir = unsafe { path_of(dir) };
+    guard(|| {
+        Ok(match SystemIo::like(&dir).kind(&dir) {
+            Ok(PathKind::Directory) => 1,
+            Ok(PathKind::File) => 2,
+            Ok(PathKind::Other) => 3,
+            // A path that cannot be looked at cannot be opened either, and then the reason is told.
+            Ok(PathKind::Missing) | Err(_) => 0,
+        })
+    })
+}
+
+unsafe extern "C" fn delete_wal(dir: *const c_char) -> c_int {
+    // SAFETY: the shim passes a C string.
+    let dir = unsafe { path_of(dir) };
+    guard(|| match REGISTRY.find(&dir) {
+        Some(database) => database.wal().end_generation().map(|_| sqlite::SQLITE_OK),
+        None => Ok(sqlite::SQLITE_NOTFOUND),
+    })
+}
+
+/// A buffer of SQLite's.
+///
+/// # Safety
+///
+/// `buf` points to `len` bytes that may be written.
+unsafe fn bytes_mut<'a>(buf: *mut c_void, len: c_int) -> &'a mut [u8] {
+    // SAFETY: the caller's promise.
+    unsafe { std::slice::from_raw_parts_mut(buf.cast(), usize::try_from(len).unwrap_or(0)) }
+}
+
+fn unsigned(offset: i64) -> Result<u64> {
+    u64::try_from(offset).map_err(|_| Error::Usage(format!("a file offset of {offset}")))
+}
+
+/// A read that ended early fills the rest with zeros, as `xRead` must
+/// (<https://sqlite.org/c3ref/io_methods.html>).
+fn short_read(buf: &mut [u8], got: usize) -> c_int {
+    if got == buf.len() {
+        return sqlite::SQLITE_OK;
+    }
+    buf[got..].fill(0);
+    sqlite::SQLITE_IOERR_SHORT_READ
+}
+
+unsafe extern "C" fn db_read(handle: *mut Handle, buf: *mut c_void, len: c_int, offset: i64, base: *mut c_int) -> c_int {
+    // SAFETY: the shim passes an open handle, SQLite's buffer and a valid out pointer.
+    unsafe {
+        with_handle(handle, |handle| {
+            let buf = bytes_mut(buf, len);
+            match handle.log().read_view(buf, unsigned(offset)?)? {
+                Some(got) => Ok(short_read(buf, got)),
+                None => {
+                    *base = 1;
+                    Ok(sqlite::SQLITE_OK)
+                }
+            }
+        })
+    }
+}
+
+unsafe extern "C" fn db_size(handle: *mut Handle, size: *mut i64) -> c_int {
+    // SAFETY: an open handle and a valid out pointer.
+    unsafe {
+        with_handle(handle, |handle| {
+            *size = i64::from(handle.log().view_pages()) * i64::from(handle.log().page_size().get());
+            Ok(sqlite::SQLITE_OK)
+        })
+    }
+}
+
+unsafe extern "C" fn db_leave(handle: *mut Handle) -> c_int {
+    // SAFETY: an open handle.
+    unsafe {
+        with_handle(handle, |handle| {
+            let claim = handle.claim.as_ref().ok_or(Error::Forked)?;
+            claim.database.leave(&handle.wal)?;
+            Ok(sqlite::SQLITE_OK)
+        })
+    }
+}
+
+unsafe extern "C" fn committed(handle: *mut Handle) -> c_int {
+    // SAFETY: an open handle.
+    unsafe { with_handle(handle, |handle| handle.wal.committed().map(|()| sqlite::SQLITE_OK)) }
+}
+
+unsafe extern "C" fn ckpt_done(handle: *mut Handle) -> c_int {
+    // SAFETY: an open handle.
+    unsafe {
+        with_handle(handle, |handle| {
+            handle.wal.checkpoint_done();
+            Ok(sqlite::SQLITE_OK)
+        })
+    }
+}
+
+unsafe extern "C" fn wal_opened(handle: *mut Handle, read_only: *mut c_int) -> c_int {
+    // SAFETY: an open handle and a valid out pointer.
+    unsafe {
+        with_handle(handle, |handle| {
+            handle.wal.open_wal();
+            *read_only = c_int::from(handle.log().read_only);
+            Ok(sqlite::SQLITE_OK)
+        })
+    }
+}
+
+unsafe extern "C" fn wal_closed(handle: *mut Handle) {
+    // SAFETY: an open handle.
+    unsafe {
+        with_handle(handle, |handle| {
+            handle.wal.close_wal();
+            Ok(sqlite::SQLITE_OK)
+        })
+    };
+}
+
+unsafe extern "C" fn wal_read(handle: *mut Handle, buf: *mut c_void, len: c_int, offset: i64) -> c_int {
+    // SAFETY: an open handle and SQLite's buffer.
+    unsafe {
+        with_handle(handle, |handle| {
+            let buf = bytes_mut(buf, len);
+            let got = handle.wal.read_wal(buf, unsigned(offset)?)?;
+            Ok(short_read(buf, got))
+        })
+    }
+}
+
+unsafe extern "C" fn wal_write(handle: *mut Handle, buf: *const c_void, len: c_int, offset: i64) -> c_int {
+    // SAFETY: an open handle, and `len` bytes of SQLite's that nobody changes meanwhile.
+    unsafe {
+        with_handle(handle, |handle| {
+            let bytes = std::slice::from_raw_parts(buf.cast::<u8>(), usize::try_from(len).unwrap_or(0));
+            handle.wal.write_wal(bytes, unsigned(offset)?).map(|()| sqlite::SQLITE_OK)
+        })
+    }
+}
+
+unsafe extern "C" fn wal_truncate(handle: *mut Handle, size: i64) -> c_int {
+    // SAFETY: an open handle.
+    unsafe {
+        with_handle(handle, |handle| handle.wal.truncate_wal(unsigned(size)?).map(|()| sqlite::SQLITE_OK))
+    }
+}
+
+unsafe extern "C" fn wal_sync(handle: *mut Handle) -> c_int {
+    // SAFETY: an open handle.
+    unsafe { with_handle(handle, |handle| handle.wal.sync_wal().map(|()| sqlite::SQLITE_OK)) }
+}
+
+unsafe extern "C" fn wal_size(handle: *mut Handle, size: *mut i64) -> c_int {
+    // SAFETY: an open handle and a valid out pointer.
+    unsafe {
+        with_handle(handle, |handle| {
+            *size = i64::try_from(handle.wal.wal_size()).unwrap_or(i64::MAX);
+            Ok(sqlite::SQLITE_OK)
+        })
+    }
+}
+
+unsafe extern "C" fn shm_map(
+    handle: *mut Handle,
+    region: c_int,
+    size: c_int,
+    extend: c_int,
+    pointer: *mut *mut c_void,
+) -> c_int {
+    // SAFETY: an open handle and a valid out pointer.
+    unsafe {
+        *pointer = std::ptr::null_mut();
+        with_handle(handle, |handle| {
+            let (region, size) = (usize::try_from(region), usize::try_from(size));
+            let (Ok(region), Ok(size)) = (region, size) else { return Ok(sqlite::SQLITE_IOERR_SHMMAP) };
+            if let Some(mapped) = handle.wal.map_index(region, size, extend != 0)? {
+                *pointer = mapped.cast();
+            }
+            Ok(sqlite::SQLITE_OK)
+        })
+    }
+}
+
+unsafe extern "C" fn shm_lock(handle: *mut Handle, first: c_int, count: c_int, flags: c_int) -> c_int {
+    // SAFETY: an open handle.
+    unsafe {
+        with_handle(handle, |handle| {
+            let (first, count) = (usize::try_from(first), usize::try_from(count));
+            let (Ok(first), Ok(count)) = (first, count) else { return Ok(sqlite::SQLITE_IOERR_SHMLOCK) };
+            let kind =
+                if flags & sqlite::SQLITE_SHM_SHARED != 0 { LockKind::Shared } else { LockKind::Exclusive };
+            if flags & sqlite::SQLITE_SHM_UNLOCK != 0 {
+                handle.wal.unlock(first, count, kind);
+            } else if !handle.wal.lock(first, count, kind) {
+                return Ok(sqlite::SQLITE_BUSY);
+            }
+            Ok(sqlite::SQLITE_OK)
+        })
+    }
+}
+
+unsafe extern "C" fn shm_barrier(_handle: *mut Handle) {
+    std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+}
+
+unsafe extern "C" fn shm_unmap(handle: *mut Handle, _delete: c_int) -> c_int {
+    // SAFETY: an open handle.
+    unsafe {
+        with_handle(handle, |handle| {
+            handle.wal.unmap_index();
+            Ok(sqlite::SQLITE_OK)
+        })
+    }
+}

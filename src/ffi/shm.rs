@@ -1,0 +1,134 @@
+//! The wal-index: memory that SQLite writes to, mapped from the file `shm` in the log directory.
+//!
+//! The first page of the file is left free: a control block for other processes will be there. The regions that SQLite
+//! asks for follow it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::error::{Error, Result};
+use crate::io::{File, Io, Mapping, OpenMode};
+use crate::log::{Log, SHM_NAME};
+use crate::wal::SharedIndex;
+
+/// Bytes before the first region.
+const CONTROL_SIZE: u64 = 4096;
+/// Offsets in the first region (<https://sqlite.org/walformat.html#wal_index_format>): `WalIndexHdr.mxFrame`, and
+/// `WalCkptInfo.nBackfillAttempted` behind two headers of 48 bytes, `nBackfill`, five read marks and eight lock bytes.
+const MX_FRAME: usize = 16;
+const BACKFILL_ATTEMPTED: usize = 2 * 48 + 4 + 5 * 4 + 8;
+
+pub(super) struct ShmFile {
+    io: Arc<dyn Io>,
+    path: PathBuf,
+    read_only: bool,
+    state: Mutex<State>,
+    /// The start of region 0, or null.
+    first: AtomicPtr<u8>,
+}
+
+#[derive(Default)]
+struct State {
+    file: Option<Arc<dyn File>>,
+    regions: Vec<Box<dyn Mapping>>,
+    /// Regions that were given up by a reset. A connection that is being closed may still have their address.
+    retired: Vec<Box<dyn Mapping>>,
+}
+
+/// A region without a file, for a log whose directory cannot be written.
+struct Heap(Box<[AtomicU32]>);
+
+impl Mapping for Heap {
+    fn pointer(&self) -> *mut u8 {
+        self.0.as_ptr().cast_mut().cast()
+    }
+}
+
+impl ShmFile {
+    pub(super) fn new(log: &Log) -> ShmFile {
+        ShmFile {
+            io: Arc::clone(&log.io),
+            path: log.dir().join(SHM_NAME),
+            read_only: log.read_only,
+            state: Mutex::default(),
+            first: AtomicPtr::new(std::ptr::null_mut()),
+        }
+    }
+
+    fn add_region(&self, state: &mut State, size: usize) -> Result<()> {
+        if self.read_only {
+            let words = (0..size / 4).map(|_| AtomicU32::new(0)).collect();
+            state.regions.push(Box::new(Heap(words)));
+            return Ok(());
+        }
+        let file = match &state.file {
+            Some(file) => Arc::clone(file),
+            None => {
+                let file = self.io.open(&self.path, OpenMode::Create)?;
+                file.set_len(0)?;
+                state.file = Some(Arc::clone(&file));
+                file
+            }
+        };
+        let offset = CONTROL_SIZE + (state.regions.len() * size) as u64;
+        if state.regions.is_empty() {
+            file.write_at(&vec![0; CONTROL_SIZE as usize], 0)?;
+        }
+        // Written, not just extended: on a full disk this is an error, where touching a hole in the mapping would be a
+        // SIGBUS in the host.
+        file.write_at(&vec![0; size], offset)?;
+        state.regions.push(self.io.map(&self.path, offset, size)?);
+        Ok(())
+    }
+
+    fn word(&self, offset: usize) -> Option<u32> {
+        let first = self.first.load(Ordering::Acquire);
+        if first.is_null() {
+            return None;
+        }
+        // SAFETY: `first` is the start of a region of at least a page that stays mapped for as long as `self` lives
+        // (regions are retired, not unmapped), and the offset is a multiple of four within it. SQLite writes these words
+        // with plain or atomic stores from other threads; a relaxed atomic load is how they may be read.
+        Some(unsafe { &*first.add(offset).cast::<AtomicU32>() }.load(Ordering::Acquire))
+    }
+}
+
+impl SharedIndex for ShmFile {
+    fn map(&self, index: usize, size: usize, extend: bool) -> Result<Option<*mut u8>> {
+        if size < 4096 || size % 4096 != 0 {
+            return Err(Error::Usage(format!("a wal-index region of {size} bytes")));
+        }
+        let mut state = self.state.lock();
+        while state.regions.len() <= index {
+            if !extend {
+                return Ok(None);
+            }
+            self.add_region(&mut state, size)?;
+        }
+        let pointer = state.regions[index].pointer();
+        if index == 0 {
+            self.first.store(pointer, Ordering::Release);
+        }
+        Ok(Some(pointer))
+    }
+
+    fn max_frame(&self) -> Option<u32> {
+        self.word(MX_FRAME)
+    }
+
+    fn backfill_attempted(&self) -> Option<u32> {
+        self.word(BACKFILL_ATTEMPTED)
+    }
+
+    fn reset(&self) {
+        let mut state = self.state.lock();
+        self.first.store(std::ptr::null_mut(), Ordering::Release);
+        let regions = std::mem::take(&mut state.regions);
+        // The mappings before these have no user left: a reset comes when the last connection is gone.
+        state.retired = regions;
+        state.file = None;
+    }
+}
