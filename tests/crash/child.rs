@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -93,7 +93,7 @@ fn number(db: &Connection, query: &str) -> u64 {
 pub fn run() {
     let text = std::env::var(VARIABLE).expect("the parent gives a plan");
     let plan = Plan::from_text(&text).expect("the plan is whole");
-    let acknowledged = AtomicU64::new(0);
+    let acknowledged = AtomicU32::new(0);
     let mut random = Random::new(u64::from(std::process::id()));
     say("\nstarted");
     {
@@ -129,7 +129,7 @@ pub fn run() {
     }
 }
 
-fn write(plan: &Plan, writer: u64, acknowledged: &AtomicU64, stop: &AtomicBool, random: &mut Random) {
+fn write(plan: &Plan, writer: u64, acknowledged: &AtomicU32, stop: &AtomicBool, random: &mut Random) {
     let db = plan.open();
     while !stop.load(Ordering::SeqCst) {
         check(sql(&db, "BEGIN IMMEDIATE"));
@@ -164,7 +164,7 @@ fn write(plan: &Plan, writer: u64, acknowledged: &AtomicU64, stop: &AtomicBool, 
     }
 }
 
-fn read(plan: &Plan, acknowledged: &AtomicU64, stop: &AtomicBool, random: &mut Random) {
+fn read(plan: &Plan, acknowledged: &AtomicU32, stop: &AtomicBool, random: &mut Random) {
     let db = plan.open();
     let mut last = 0;
     while !stop.load(Ordering::SeqCst) {

@@ -8,18 +8,18 @@ use rusqlite::Connection;
 use crate::random::Random;
 
 /// How many entries the ledger keeps.
-const KEPT: u64 = 300;
+const KEPT: u32 = 300;
 /// How many cells there are.
-const CELLS: u64 = 40;
+const CELLS: u32 = 40;
 
 /// The tables, for a new database.
 pub const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS ledger(k INTEGER PRIMARY KEY, hash TEXT NOT NULL, body BLOB);
     CREATE TABLE IF NOT EXISTS cell(id INTEGER PRIMARY KEY, k INTEGER NOT NULL, filler BLOB)";
 
 /// The hash of entry `k`, given that of the entry before it.
-fn chained(previous: &str, k: u64) -> String {
+fn chained(previous: &str, k: u32) -> String {
     let seed = u64::from_str_radix(previous, 16).expect("hashes are hexadecimal");
-    format!("{:016x}", Random::new(seed ^ k.rotate_left(32)).next())
+    format!("{:016x}", Random::new(seed ^ (u64::from(k) << 32)).next())
 }
 
 /// The body of the entry with that hash: mostly short, sometimes several pages long.
@@ -29,7 +29,7 @@ fn body(hash: &str) -> Vec<u8> {
     hash.bytes().cycle().take(length as usize).collect()
 }
 
-fn filler(k: u64) -> Vec<u8> {
+fn filler(k: u32) -> Vec<u8> {
     vec![k as u8; (k * 37 % 500) as usize]
 }
 
@@ -39,7 +39,7 @@ fn one<T: rusqlite::types::FromSql>(db: &Connection, sql: &str) -> Outcome<T> {
     db.query_row(sql, [], |row| row.get(0)).map_err(|error| format!("{sql}: {error}"))
 }
 
-fn last(db: &Connection) -> Outcome<(u64, String)> {
+fn last(db: &Connection) -> Outcome<(u32, String)> {
     let sql = "SELECT k, hash FROM ledger ORDER BY k DESC LIMIT 1";
     match db.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))) {
         Ok(found) => Ok(found),
@@ -49,7 +49,7 @@ fn last(db: &Connection) -> Outcome<(u64, String)> {
 }
 
 /// Writes the next entry, inside a write transaction that is open. Returns its number.
-pub fn write_next(db: &Connection) -> Outcome<u64> {
+pub fn write_next(db: &Connection) -> Outcome<u32> {
     let (k, previous) = last(db)?;
     let k = k + 1;
     let hash = chained(&previous, k);
@@ -61,7 +61,7 @@ pub fn write_next(db: &Connection) -> Outcome<u64> {
 }
 
 /// Commits the next entry in a transaction of its own.
-pub fn commit_next(db: &Connection) -> Outcome<u64> {
+pub fn commit_next(db: &Connection) -> Outcome<u32> {
     db.execute_batch("BEGIN IMMEDIATE").map_err(|error| format!("begin: {error}"))?;
     let k = write_next(db)?;
     db.execute_batch("COMMIT").map_err(|error| format!("commit {k}: {error}"))?;
@@ -69,16 +69,16 @@ pub fn commit_next(db: &Connection) -> Outcome<u64> {
 }
 
 /// The state that an open read transaction sees, by a few statements that look at different tables.
-pub fn check_quickly(db: &Connection, between: impl Fn()) -> Outcome<u64> {
+pub fn check_quickly(db: &Connection, between: impl Fn()) -> Outcome<u32> {
     let (k, hash) = last(db)?;
     between();
-    let count: u64 = one(db, "SELECT count(*) FROM ledger")?;
+    let count: u32 = one(db, "SELECT count(*) FROM ledger")?;
     if count != k.min(KEPT) {
         return Err(format!("entry {k} is the last of {count}"));
     }
     between();
-    let cells: u64 = one(db, "SELECT coalesce(sum(k), 0) FROM cell")?;
-    let expected: u64 = (k.saturating_sub(CELLS - 1)..=k).sum();
+    let cells: u32 = one(db, "SELECT coalesce(sum(k), 0) FROM cell")?;
+    let expected: u32 = (k.saturating_sub(CELLS - 1)..=k).sum();
     if cells != expected {
         return Err(format!("at entry {k} the cells sum up to {cells}, not {expected}"));
     }
@@ -93,22 +93,22 @@ pub fn check_quickly(db: &Connection, between: impl Fn()) -> Outcome<u64> {
 }
 
 /// Every row of the database: which state it is, or what is wrong with it.
-pub fn check_all(db: &Connection) -> Outcome<u64> {
+pub fn check_all(db: &Connection) -> Outcome<u32> {
     db.execute_batch("BEGIN").map_err(|error| format!("begin: {error}"))?;
     let result = check_rows(db);
     db.execute_batch("COMMIT").map_err(|error| format!("end of a read transaction: {error}"))?;
     result
 }
 
-fn check_rows(db: &Connection) -> Outcome<u64> {
+fn check_rows(db: &Connection) -> Outcome<u32> {
     let k = check_quickly(db, || ())?;
-    let rows = |sql: &str| -> rusqlite::Result<Vec<(u64, String, Vec<u8>)>> {
+    let rows = |sql: &str| -> rusqlite::Result<Vec<(u32, String, Vec<u8>)>> {
         let mut statement = db.prepare(sql)?;
         let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         rows.collect()
     };
     let entries = rows("SELECT k, hash, body FROM ledger ORDER BY k").map_err(|error| error.to_string())?;
-    let mut before: Option<&(u64, String, Vec<u8>)> = None;
+    let mut before: Option<&(u32, String, Vec<u8>)> = None;
     for entry in &entries {
         let (at, hash, content) = entry;
         match before {
@@ -130,7 +130,7 @@ fn check_rows(db: &Connection) -> Outcome<u64> {
             return Err(format!("at entry {k} cell {id} holds {at}, not {expected}"));
         }
     }
-    if cells.len() as u64 != k.min(CELLS) {
+    if cells.len() != k.min(CELLS) as usize {
         return Err(format!("at entry {k} there are {} cells", cells.len()));
     }
     Ok(k)
