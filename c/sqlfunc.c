@@ -94,11 +94,21 @@ static const VwalFunc aVwalFunc[] = {
 ** The log of the database zSchema, or *ppHandle==0 when that is not virtual. SQLITE_ERROR: no such database.
 */
 static int vwalFindHandle(sqlite3 *db, const char *zSchema, vwal_handle **ppHandle){
+  DbFile *pFile = 0;
   int rc;
   *ppHandle = 0;
   /* Before its first use the temp database has no file at all, which the file control reports as an unknown name. */
   if( sqlite3_stricmp(zSchema, "temp")==0 ) return SQLITE_OK;
   rc = sqlite3_file_control(db, zSchema, VWAL_FCNTL_HANDLE, (void*)ppHandle);
+  if( rc==SQLITE_NOTFOUND && sqlite3_file_control(db, zSchema, VWAL_FCNTL_FILE, (void*)&pFile)==SQLITE_OK
+   && pFile->bConvert ){
+    /* A database that has just been created: its log is opened with its next read, which may as well be now. */
+    char *zSql = sqlite3_mprintf("SELECT 1 FROM \"%w\".sqlite_master LIMIT 1", zSchema);
+    if( zSql==0 ) return SQLITE_NOMEM;
+    sqlite3_exec(db, zSql, 0, 0, 0);
+    sqlite3_free(zSql);
+    rc = sqlite3_file_control(db, zSchema, VWAL_FCNTL_HANDLE, (void*)ppHandle);
+  }
   if( rc==SQLITE_OK ) return SQLITE_OK;
   *ppHandle = 0;
   return rc==SQLITE_NOTFOUND ? SQLITE_OK : rc;
@@ -122,14 +132,19 @@ static void vwalResultErrorOwned(sqlite3_context *pCtx, int rc, char *zMsg){
 }
 
 /* vwal_sync() and vwal_checkpoint(). */
-static void vwalCommand(sqlite3_context *pCtx, int eWhat, vwal_handle *pHandle){
+static void vwalCommand(sqlite3_context *pCtx, int eWhat, const char *zSchema, vwal_handle *pHandle){
+  sqlite3 *db = sqlite3_context_db_handle(pCtx);
   int rc;
   int64_t iFrameNo = 0;
   char *zErr = 0;
   if( eWhat==VWAL_SYNC ){
     rc = pVwal->xFlush(pHandle, &iFrameNo, &zErr);
   }else{
-    rc = pVwal->xDrain(pHandle, &iFrameNo, &zErr);
+    /* How much of the log the open read transactions allow to be absorbed is for wal.c to decide, so SQLite is asked to
+    ** checkpoint first. When readers are in the way it gets as far as it can, and so does the drain. */
+    rc = sqlite3_wal_checkpoint_v2(db, zSchema, SQLITE_CHECKPOINT_TRUNCATE, 0, 0);
+    if( rc==SQLITE_BUSY || rc==SQLITE_LOCKED ) rc = SQLITE_OK;
+    if( rc==SQLITE_OK ) rc = pVwal->xDrain(pHandle, &iFrameNo, &zErr);
   }
   if( rc==SQLITE_OK ){
     sqlite3_result_int64(pCtx, iFrameNo);
@@ -189,7 +204,7 @@ static void vwalSchemaFunc(sqlite3_context *pCtx, int argc, sqlite3_value **argv
       sqlite3_result_int64(pCtx, pVwal->xCheckpointedFrameNo(pHandle));
       break;
     default:
-      vwalCommand(pCtx, pFunc->eWhat, pHandle);
+      vwalCommand(pCtx, pFunc->eWhat, zSchema, pHandle);
       break;
   }
 }

@@ -39,7 +39,7 @@ mod types;
 mod wal;
 
 
-pub use db::{Database, SegmentInfo, Status};
+pub use db::{Database, SegmentInfo, Status, inspect};
 pub use error::{Error, Result};
 pub use ffi::{register, sqlite3_vwal_init};
 pub use log::read_meta;
