@@ -92,8 +92,16 @@ static int vwalDelete(sqlite3_vfs *pVfs, const char *zName, int syncDir){
   return pParentVfs->xDelete(pParentVfs, zName, syncDir);
 }
 
+/* To SQLite a log directory is no file: it opens the WAL of a database whose header says so, and when it has deleted the
+** WAL, to leave WAL mode, it must not find it again. */
 static int vwalAccess(sqlite3_vfs *pVfs, const char *zName, int flags, int *pResOut){
+  size_t n = zName ? strlen(zName) : 0;
   (void)pVfs;
+  if( flags==SQLITE_ACCESS_EXISTS && n>4 && memcmp(&zName[n-4], "-wal", 4)==0
+   && pVwal->xWalKind(zName)==KIND_DIR ){
+    *pResOut = 0;
+    return SQLITE_OK;
+  }
   return pParentVfs->xAccess(pParentVfs, zName, flags, pResOut);
 }
 
