@@ -94,6 +94,13 @@ static int vwalDelete(sqlite3_vfs *pVfs, const char *zName, int syncDir){
 
 static int vwalAccess(sqlite3_vfs *pVfs, const char *zName, int flags, int *pResOut){
   (void)pVfs;
+  if( flags==SQLITE_ACCESS_EXISTS && pVwal->xWalKind(zName)==KIND_DIR ){
+    /* To SQLite a log file that it has deleted is gone, though the directory stays. It asks for no other reason than to
+    ** open a WAL that is there (pagerOpenWalIfPresent() in pager.c), also in the middle of PRAGMA journal_mode=DELETE,
+    ** when it must not. A database in WAL mode it recognizes by its first page, and then it does not ask. */
+    *pResOut = 0;
+    return SQLITE_OK;
+  }
   return pParentVfs->xAccess(pParentVfs, zName, flags, pResOut);
 }
 
