@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 /// A turn that nobody uses is taken away after this long.
-const UNUSED: Duration = Duration::from_millis(2);
+const UNUSED: Duration = Duration::from_millis(10);
 /// Read transactions that a connection with a turn may end before it loses it. More than one, since `wal.c` takes and
 /// releases the read lock again when the snapshot turns out to be a moment old.
 const READS_PER_TURN: u8 = 2;
@@ -124,6 +124,7 @@ impl WriterQueue {
                 true
             }
             Some((_, since, false)) if since.elapsed() >= UNUSED => {
+                place.has_turn.store(false, Ordering::Relaxed);
                 self.pass_on(&mut state);
                 let free = state.turn.is_none();
                 self.settle(&state);
@@ -132,6 +133,7 @@ impl WriterQueue {
             }
             None => true,
             Some(_) => {
+                place.has_turn.store(false, Ordering::Relaxed);
                 self.wants(place, true);
                 false
             }
