@@ -92,12 +92,13 @@ static int vwalDelete(sqlite3_vfs *pVfs, const char *zName, int syncDir){
   return pParentVfs->xDelete(pParentVfs, zName, syncDir);
 }
 
+/* To SQLite a log directory is no file: it opens the WAL of a database whose header says so, and when it has deleted the
+** WAL, to leave WAL mode, it must not find it again. */
 static int vwalAccess(sqlite3_vfs *pVfs, const char *zName, int flags, int *pResOut){
+  size_t n = zName ? strlen(zName) : 0;
   (void)pVfs;
-  if( flags==SQLITE_ACCESS_EXISTS && pVwal->xWalKind(zName)==KIND_DIR ){
-    /* To SQLite a log file that it has deleted is gone, though the directory stays. It asks for no other reason than to
-    ** open a WAL that is there (pagerOpenWalIfPresent() in pager.c), also in the middle of PRAGMA journal_mode=DELETE,
-    ** when it must not. A database in WAL mode it recognizes by its first page, and then it does not ask. */
+  if( flags==SQLITE_ACCESS_EXISTS && n>4 && memcmp(&zName[n-4], "-wal", 4)==0
+   && pVwal->xWalKind(zName)==KIND_DIR ){
     *pResOut = 0;
     return SQLITE_OK;
   }
