@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 /// A turn that nobody uses is taken away after this long.
-const UNUSED: Duration = Duration::from_millis(2);
+const UNUSED: Duration = Duration::from_millis(10);
 /// Read transactions that a connection with a turn may end before it loses it. More than one, since `wal.c` takes and
 /// releases the read lock again when the snapshot turns out to be a moment old.
 const READS_PER_TURN: u8 = 2;
