@@ -93,8 +93,14 @@ static int vwalDelete(sqlite3_vfs *pVfs, const char *zName, int syncDir){
 }
 
 static int vwalAccess(sqlite3_vfs *pVfs, const char *zName, int flags, int *pResOut){
+  int rc;
   (void)pVfs;
-  return pParentVfs->xAccess(pParentVfs, zName, flags, pResOut);
+  rc = pParentVfs->xAccess(pParentVfs, zName, flags, pResOut);
+  /* SQLite asks whether there is a -wal file to recover before it has read what mode the database is in, and opens the
+  ** WAL if there is. The directory is none: it also stays for a moment when WAL mode ends, and the page that says so must
+  ** not go into the log. A database in WAL mode gets its WAL opened by the first page. */
+  if( rc==SQLITE_OK && *pResOut && flags==SQLITE_ACCESS_EXISTS && pVwal->xWalKind(zName)==KIND_DIR ) *pResOut = 0;
+  return rc;
 }
 
 static int vwalFullPathname(sqlite3_vfs *pVfs, const char *zName, int nOut, char *zOut){
