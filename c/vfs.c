@@ -92,15 +92,17 @@ static int vwalDelete(sqlite3_vfs *pVfs, const char *zName, int syncDir){
   return pParentVfs->xDelete(pParentVfs, zName, syncDir);
 }
 
+/* To SQLite a log directory is no file: it opens the WAL of a database whose header says so, and when it has deleted the
+** WAL, to leave WAL mode, it must not find it again. */
 static int vwalAccess(sqlite3_vfs *pVfs, const char *zName, int flags, int *pResOut){
-  int rc;
+  size_t n = zName ? strlen(zName) : 0;
   (void)pVfs;
-  rc = pParentVfs->xAccess(pParentVfs, zName, flags, pResOut);
-  /* SQLite asks whether there is a -wal file to recover before it has read what mode the database is in, and opens the
-  ** WAL if there is. The directory is none: it also stays for a moment when WAL mode ends, and the page that says so must
-  ** not go into the log. A database in WAL mode gets its WAL opened by the first page. */
-  if( rc==SQLITE_OK && *pResOut && flags==SQLITE_ACCESS_EXISTS && pVwal->xWalKind(zName)==KIND_DIR ) *pResOut = 0;
-  return rc;
+  if( flags==SQLITE_ACCESS_EXISTS && n>4 && memcmp(&zName[n-4], "-wal", 4)==0
+   && pVwal->xWalKind(zName)==KIND_DIR ){
+    *pResOut = 0;
+    return SQLITE_OK;
+  }
+  return pParentVfs->xAccess(pParentVfs, zName, flags, pResOut);
 }
 
 static int vwalFullPathname(sqlite3_vfs *pVfs, const char *zName, int nOut, char *zOut){
