@@ -40,18 +40,6 @@ impl Log {
         }
     }
 
-    /// Pages of the database as of the last published commit; the view may be behind it.
-    pub fn db_size_pages(&self) -> u32 {
-        let _guard = self.absorbing.lock();
-        let mut pages = self.view_pages();
-        self.for_each_mark(self.absorbed_frame_no() + 1, self.published_frame_no(), |_, db_size_pages, _| {
-            if db_size_pages != 0 {
-                pages = db_size_pages;
-            }
-        });
-        pages
-    }
-
     fn for_each_mark(&self, from: u64, to: u64, mut visit: impl FnMut(u64, u32, u32)) {
         let segments = self.segments.read();
         for segment in segments.iter().filter(|segment| segment.end() >= from && segment.start() <= to) {
