@@ -217,7 +217,10 @@ fn shell(host: Host, database: Option<&str>) -> Result<Command, String> {
             "there is no `sqlite3` in PATH: install it (Debian and Ubuntu: `apt-get install sqlite3`)".into(),
         );
     }
-    // The shell buffers its output, but not its errors: without stdbuf (coreutils) their order would be lost.
+    if Command::new("stdbuf").arg("--version").output().is_err() {
+        return Err("there is no `stdbuf` in PATH: install GNU coreutils".into());
+    }
+    // The shell buffers its output, but not its errors: without stdbuf their order would be lost.
     let mut command = Command::new("stdbuf");
     command.args(["-oL", "sqlite3", "-batch"]);
     match (host, database) {
