@@ -203,7 +203,7 @@ fn run(host: Host, name: &str) -> Result<String, String> {
     if code.is_none() {
         return Err(format!("{name} on {host:?} was killed by a signal; it printed:\n{printed}"));
     }
-    // Messages name files in full. macOS resolves /tmp.
+    // Messages name files in full; the temporary directory may be a link (macOS).
     let real = home.path().canonicalize().map_err(|error| error.to_string())?;
     let printed = printed.replace(&format!("{}/", real.display()), "");
     let printed = printed.replace(&format!("{}/", home.path().display()), "");
