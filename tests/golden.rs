@@ -203,7 +203,7 @@ fn run(host: Host, name: &str) -> Result<String, String> {
     if code.is_none() {
         return Err(format!("{name} on {host:?} was killed by a signal; it printed:\n{printed}"));
     }
-    // Messages name files in full. macOS resolves /tmp.
+    // Messages name files in full; the temporary directory may be a link (macOS).
     let real = home.path().canonicalize().map_err(|error| error.to_string())?;
     let printed = printed.replace(&format!("{}/", real.display()), "");
     let printed = printed.replace(&format!("{}/", home.path().display()), "");
@@ -217,7 +217,10 @@ fn shell(host: Host, database: Option<&str>) -> Result<Command, String> {
             "there is no `sqlite3` in PATH: install it (Debian and Ubuntu: `apt-get install sqlite3`)".into(),
         );
     }
-    // The shell buffers its output, but not its errors: without stdbuf (coreutils) their order would be lost.
+    if Command::new("stdbuf").arg("--version").output().is_err() {
+        return Err("there is no `stdbuf` in PATH: install GNU coreutils".into());
+    }
+    // The shell buffers its output, but not its errors: without stdbuf their order would be lost.
     let mut command = Command::new("stdbuf");
     command.args(["-oL", "sqlite3", "-batch"]);
     match (host, database) {
