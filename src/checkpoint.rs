@@ -161,8 +161,14 @@ impl Log {
         if run.is_empty() { Ok(()) } else { self.base.write_at(run, offset) }
     }
 
+    /// Free segments outside a pass: a generation that ended may have been all that kept them.
+    pub(crate) fn free_segments_between_passes(&self) -> Result<()> {
+        let _pass = self.pass.lock();
+        self.free_segments()
+    }
+
     /// Free the segments that are checkpointed and belong to a generation that nobody reads through the WAL any more.
-    pub(crate) fn free_segments(&self) -> Result<()> {
+    fn free_segments(&self) -> Result<()> {
         let limit = self.checkpointed_frame_no().min(self.generation_base());
         let freed: Vec<Arc<Segment>> = {
             let current = self.current_segment();

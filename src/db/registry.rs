@@ -41,7 +41,7 @@ impl OpenDatabase {
         drop(background);
         handle.leave().inspect_err(|_| {
             // The database stays virtual, so it needs its threads again.
-            match Background::start(self.wal.log()) {
+            match Background::start(&self.wal) {
                 Ok(background) => *self.background.lock() = Some(background),
                 Err(error) => self.wal.log().note_error(&error),
             }
@@ -119,8 +119,8 @@ impl Registry {
         let dir = source.dir.clone();
         let Some(log) = Log::open(source)? else { return Ok(None) };
         let log = Arc::new(log);
-        let background = Background::start(&log)?;
         let wal = Arc::new(Wal::new(Arc::clone(&log), (request.index)(&log)?));
+        let background = Background::start(&wal)?;
         let database = Arc::new(OpenDatabase {
             wal,
             options: request.options.clone(),

@@ -53,6 +53,7 @@ pub(super) static METHODS: VwalMethods = VwalMethods {
     db_read,
     db_size,
     db_leave,
+    exclusive,
     committed,
     ckpt_done,
     wal_opened,
@@ -263,6 +264,16 @@ unsafe extern "C" fn db_leave(handle: *mut Handle) -> c_int {
             Ok(sqlite::SQLITE_OK)
         })
     }
+}
+
+unsafe extern "C" fn exclusive(handle: *mut Handle, exclusive: c_int) {
+    // SAFETY: an open handle.
+    unsafe {
+        with_handle(handle, |handle| {
+            handle.wal.set_exclusive(exclusive != 0);
+            Ok(sqlite::SQLITE_OK)
+        })
+    };
 }
 
 unsafe extern "C" fn committed(handle: *mut Handle) -> c_int {

@@ -59,6 +59,11 @@ const _: () = {
     assert!(std::mem::offset_of!(RawSeal, crc) == 28);
 };
 
+/// No log gets beyond 2^62 frames, so sums of frame numbers in range never overflow.
+fn is_frame_no(number: u64) -> bool {
+    (1..=1 << 62).contains(&number)
+}
+
 /// What the header of a segment says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentHeader {
@@ -122,8 +127,8 @@ impl SegmentHeader {
         if raw.crc.get() != crc {
             return Err(format!("segment header checksum {:08x}, expected {crc:08x}", raw.crc));
         }
-        if raw.start_frame_no.get() == 0 {
-            return Err("the segment starts at frame 0; frame numbers start at 1".into());
+        if !is_frame_no(raw.start_frame_no.get()) {
+            return Err(format!("the segment starts at frame {}; frame numbers are 1 to 2^62", raw.start_frame_no));
         }
         Ok(SegmentHeader {
             log_id: LogId::from_bytes(raw.log_id),
@@ -187,7 +192,7 @@ impl Seal {
         if raw.magic.get() != SEAL_MAGIC || raw.crc.get() != crc {
             return Err(format!("the seal has checksum {:08x}, expected {crc:08x}", raw.crc));
         }
-        if raw.end_frame_no.get() < header.start_frame_no {
+        if raw.end_frame_no.get() < header.start_frame_no || !is_frame_no(raw.end_frame_no.get()) {
             return Err(format!(
                 "the seal says that the segment ends at frame {}, but it starts at frame {}",
                 raw.end_frame_no, header.start_frame_no

@@ -24,6 +24,8 @@ pub struct WalHandle {
     /// It has mapped the wal-index. A connection in `locking_mode=EXCLUSIVE` may keep a private one instead, and then
     /// takes no locks here either.
     mapped: AtomicBool,
+    /// It holds the EXCLUSIVE lock of the database file.
+    exclusive: AtomicBool,
 }
 
 impl WalHandle {
@@ -36,6 +38,15 @@ impl WalHandle {
             wrote: AtomicBool::new(false),
             sync_to: AtomicU64::new(0),
             mapped: AtomicBool::new(false),
+            exclusive: AtomicBool::new(false),
+        }
+    }
+
+    /// The connection has got, or is about to release, the EXCLUSIVE lock of the database file.
+    pub fn set_exclusive(&self, exclusive: bool) {
+        if self.exclusive.swap(exclusive, Ordering::AcqRel) != exclusive {
+            let mut count = self.wal.exclusive.lock();
+            *count = if exclusive { *count + 1 } else { *count - 1 };
         }
     }
 
@@ -257,6 +268,7 @@ impl WalHandle {
 
 impl Drop for WalHandle {
     fn drop(&mut self) {
+        self.set_exclusive(false);
         self.unmap_index();
     }
 }
