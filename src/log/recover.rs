@@ -235,7 +235,7 @@ pub(super) fn build(source: LogSource, lock: LockFile, meta: Meta, base: &BaseSt
     if !source.read_only {
         io.sync_dir(&source.dir)?;
     }
-    let meta_file = if source.read_only { None } else { Some(open_meta(&source, meta, fresh)?) };
+    let meta_file = if source.read_only { None } else { Some(open_meta(&source, meta, base, fresh)?) };
 
     let index = PageIndex::new();
     index.advance(end);
@@ -258,6 +258,7 @@ pub(super) fn build(source: LogSource, lock: LockFile, meta: Meta, base: &BaseSt
             synced: AtomicU64::new(end),
             absorbed: AtomicU64::new(end),
             checkpointed: AtomicU64::new(meta.checkpointed_frame_no),
+            published_pages: AtomicU32::new(view_pages),
             view_pages: AtomicU32::new(view_pages),
             base_pages: AtomicU32::new(base_pages),
             generation_base: AtomicU64::new(end),
