@@ -67,9 +67,8 @@ impl Log {
 
         let mut head = [0; DATABASE_HEADER_SIZE];
         self.base.read_exact_at(&mut head, 0)?;
-        let header = DatabaseHeader::parse(&head).ok_or_else(|| {
-            Error::corrupt(&self.database, 0, "page 1 is not the start of a database")
-        })?;
+        let header = DatabaseHeader::parse(&head)
+            .ok_or_else(|| Error::corrupt(&self.database, 0, "page 1 is not the start of a database"))?;
         let footer = Footer {
             frame_no: target,
             log_id: self.log_id,
@@ -176,7 +175,8 @@ impl Log {
             let keep = segments
                 .iter()
                 .position(|segment| {
-                    segment.end() > limit || current.as_ref().is_some_and(|current| Arc::ptr_eq(segment, current))
+                    segment.end() > limit
+                        || current.as_ref().is_some_and(|current| Arc::ptr_eq(segment, current))
                 })
                 .unwrap_or(segments.len());
             segments.drain(..keep).collect()

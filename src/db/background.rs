@@ -91,7 +91,11 @@ fn sync_loop(wal: &Wal, stop: &AtomicBool) {
             waiting_since = None;
             None
         };
-        log.syncer.wait(if failed { Some(timeout.map_or(RETRY, |timeout| timeout.max(RETRY))) } else { timeout });
+        log.syncer.wait(if failed {
+            Some(timeout.map_or(RETRY, |timeout| timeout.max(RETRY)))
+        } else {
+            timeout
+        });
     }
 }
 

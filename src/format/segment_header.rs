@@ -113,9 +113,9 @@ impl SegmentHeader {
 
     /// Check and read the header at the start of a segment file.
     pub fn decode(head: &[u8]) -> Result<SegmentHeader, Problem> {
-        let record = head
-            .get(..SEGMENT_HEADER_SIZE)
-            .ok_or_else(|| format!("the segment has {} bytes, its header alone has {SEGMENT_HEADER_SIZE}", head.len()))?;
+        let record = head.get(..SEGMENT_HEADER_SIZE).ok_or_else(|| {
+            format!("the segment has {} bytes, its header alone has {SEGMENT_HEADER_SIZE}", head.len())
+        })?;
         let raw = RawHeader::ref_from_bytes(record).map_err(|error| error.to_string())?;
         if raw.magic.get() != HEADER_MAGIC {
             return Err("this is not a vwal segment (wrong magic)".into());
@@ -128,7 +128,10 @@ impl SegmentHeader {
             return Err(format!("segment header checksum {:08x}, expected {crc:08x}", raw.crc));
         }
         if !is_frame_no(raw.start_frame_no.get()) {
-            return Err(format!("the segment starts at frame {}; frame numbers are 1 to 2^62", raw.start_frame_no));
+            return Err(format!(
+                "the segment starts at frame {}; frame numbers are 1 to 2^62",
+                raw.start_frame_no
+            ));
         }
         Ok(SegmentHeader {
             log_id: LogId::from_bytes(raw.log_id),

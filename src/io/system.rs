@@ -175,7 +175,9 @@ impl File for SystemFile {
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<()> {
-        self.file.write_all_at(buf, offset).map_err(|error| Error::io("write", &self.path, Some(offset), &error))
+        self.file
+            .write_all_at(buf, offset)
+            .map_err(|error| Error::io("write", &self.path, Some(offset), &error))
     }
 
     fn set_len(&self, len: u64) -> Result<()> {

@@ -330,7 +330,9 @@ impl Log {
 
     /// Bytes of frames that are published and not checkpointed.
     pub(crate) fn backlog_bytes(&self) -> u64 {
-        self.published_frame_no().saturating_sub(self.checkpointed_frame_no()).saturating_mul(self.frame_size() as u64)
+        self.published_frame_no()
+            .saturating_sub(self.checkpointed_frame_no())
+            .saturating_mul(self.frame_size() as u64)
     }
 
     /// After a publish: the syncer has something to do.
@@ -375,8 +377,14 @@ impl Log {
         let current = self.current_segment();
         let complete: Vec<Arc<Segment>> = {
             let segments = self.segments.read();
-            let is_current = |segment: &Arc<Segment>| current.as_ref().is_some_and(|current| Arc::ptr_eq(segment, current));
-            segments.iter().filter(|segment| !segment.is_sealed() && !is_current(segment)).map(Arc::clone).collect()
+            let is_current = |segment: &Arc<Segment>| {
+                current.as_ref().is_some_and(|current| Arc::ptr_eq(segment, current))
+            };
+            segments
+                .iter()
+                .filter(|segment| !segment.is_sealed() && !is_current(segment))
+                .map(Arc::clone)
+                .collect()
         };
         for segment in complete {
             self.sync_to(segment.end())?;

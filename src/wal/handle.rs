@@ -83,7 +83,11 @@ impl WalHandle {
 
     /// The last frame that this connection finds in the `-wal` file.
     fn last_frame_no(&self) -> u64 {
-        if self.wrote.load(Ordering::Relaxed) { self.log().open_frame_no() } else { self.log().written_frame_no() }
+        if self.wrote.load(Ordering::Relaxed) {
+            self.log().open_frame_no()
+        } else {
+            self.log().written_frame_no()
+        }
     }
 
     /// Size of the `-wal` file in bytes.
@@ -139,7 +143,10 @@ impl WalHandle {
             return Err(Error::corrupt(
                 self.log().dir(),
                 offset,
-                format!("SQLite writes {} bytes into the WAL header; this vwal does not know why", bytes.len()),
+                format!(
+                    "SQLite writes {} bytes into the WAL header; this vwal does not know why",
+                    bytes.len()
+                ),
             ));
         };
         self.log().check_writable()?;
@@ -148,7 +155,10 @@ impl WalHandle {
             return Err(Error::corrupt(
                 self.log().dir(),
                 offset,
-                format!("SQLite begins a WAL with page size {page_size}, the log has {}", self.log().page_size().get()),
+                format!(
+                    "SQLite begins a WAL with page size {page_size}, the log has {}",
+                    self.log().page_size().get()
+                ),
             ));
         }
         let published = self.log().published_frame_no();
@@ -236,7 +246,8 @@ impl WalHandle {
     /// Release locks `first..first + count`.
     pub fn unlock(&self, first: usize, count: usize, kind: LockKind) {
         if first == WRITE_LOCK && kind == LockKind::Exclusive {
-            let last = self.wal.index.max_frame().map(|frame| self.log().generation_base() + u64::from(frame));
+            let last =
+                self.wal.index.max_frame().map(|frame| self.log().generation_base() + u64::from(frame));
             let wrote = self.wrote.load(Ordering::Relaxed);
             self.end_write(last);
             self.wal.locks.release_writer(&self.held, wrote);

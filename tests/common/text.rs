@@ -71,7 +71,9 @@ fn value_into(value: ValueRef<'_>, out: &mut String) {
 pub fn dump(connection: &Connection, schema: &str) -> String {
     let mut out = query(
         connection,
-        &format!("SELECT type, name, sql FROM {schema}.sqlite_schema WHERE sql IS NOT NULL ORDER BY type, name"),
+        &format!(
+            "SELECT type, name, sql FROM {schema}.sqlite_schema WHERE sql IS NOT NULL ORDER BY type, name"
+        ),
     );
     let tables = query(
         connection,

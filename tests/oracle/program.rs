@@ -213,10 +213,15 @@ impl Program {
             8 => format!("UPDATE {table} SET a = a + 1 WHERE a < {key}"),
             9 => {
                 let from = self.table();
-                format!("INSERT INTO {table}(a, b) SELECT a, b FROM {from} WHERE id % 7 = {} LIMIT 25", key % 7)
+                format!(
+                    "INSERT INTO {table}(a, b) SELECT a, b FROM {from} WHERE id % 7 = {} LIMIT 25",
+                    key % 7
+                )
             }
             10 => format!("DELETE FROM {table} WHERE id % 5 = {}", key % 5),
-            _ => format!("DELETE FROM {table} WHERE id > (SELECT max(id) - 30 FROM {table}) OR length(b) > 20000"),
+            _ => format!(
+                "DELETE FROM {table} WHERE id > (SELECT max(id) - 30 FROM {table}) OR length(b) > 20000"
+            ),
         }
     }
 
@@ -237,7 +242,8 @@ impl Program {
             &["BEGIN", "BEGIN", "BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"]
         };
         let any = ["BEGIN", "COMMIT", "ROLLBACK"];
-        (*if self.random.below(20) == 0 { self.random.pick(&any) } else { self.random.pick(fitting) }).to_owned()
+        (*if self.random.below(20) == 0 { self.random.pick(&any) } else { self.random.pick(fitting) })
+            .to_owned()
     }
 
     fn savepoint(&mut self, slot: usize) -> String {
@@ -266,7 +272,9 @@ impl Program {
             3 => format!("CREATE INDEX j{name} ON t0(b, a)"),
             4 => format!("DROP INDEX j{name}"),
             5 => format!("ALTER TABLE x{name} ADD COLUMN w DEFAULT {name}"),
-            _ => format!("CREATE TEMP TABLE IF NOT EXISTS y AS SELECT * FROM t0; INSERT INTO y SELECT {name}, 1, b FROM t1"),
+            _ => format!(
+                "CREATE TEMP TABLE IF NOT EXISTS y AS SELECT * FROM t0; INSERT INTO y SELECT {name}, 1, b FROM t1"
+            ),
         }
     }
 
