@@ -236,7 +236,7 @@ struct Base {
 impl Base {
     fn read(io: &dyn Io, path: &Path, inspection: &mut Inspection) -> Result<Base> {
         let file = io.open(path, OpenMode::Read)?;
-        let size = file.len()?;
+        let size = file.size()?;
         let mut head = [0; DATABASE_HEADER_SIZE];
         let got = file.read_at(&mut head, 0)?;
         let header = DatabaseHeader::parse(&head[..got]);

@@ -73,6 +73,9 @@ pub struct Registry {
     slots: Mutex<HashMap<Identity, Arc<Mutex<Slot>>>>,
 }
 
+/// Makes the wal-index of a log.
+type MakeIndex<'a> = dyn Fn(&Arc<Log>) -> Result<Box<dyn SharedIndex>> + 'a;
+
 /// What opens a log that is not open yet.
 pub struct OpenRequest<'a> {
     /// The database file.
@@ -82,7 +85,7 @@ pub struct OpenRequest<'a> {
     /// Makes what [`Log::open`] needs.
     pub source: &'a dyn Fn(Options) -> Result<LogSource>,
     /// Makes the wal-index.
-    pub index: &'a dyn Fn(&Arc<Log>) -> Result<Box<dyn SharedIndex>>,
+    pub index: &'a MakeIndex<'a>,
 }
 
 /// A connection's claim on an open database.

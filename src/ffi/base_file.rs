@@ -79,7 +79,7 @@ impl File for BaseFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
         // A short read is told only by its code, so ask for no more than there is.
         let available =
-            usize::try_from(self.len()?.saturating_sub(offset)).unwrap_or(usize::MAX).min(buf.len());
+            usize::try_from(self.size()?.saturating_sub(offset)).unwrap_or(usize::MAX).min(buf.len());
         let mut done = 0;
         while done < available {
             let len = (available - done).min(MAX_CALL);
@@ -117,7 +117,7 @@ impl File for BaseFile {
         self.check("resize", Some(len), code)
     }
 
-    fn len(&self) -> Result<u64> {
+    fn size(&self) -> Result<u64> {
         let mut len = 0;
         // SAFETY: `base` is open until `self` is dropped.
         let code = unsafe { shim::vwal_base_size(self.base, &mut len) };

@@ -100,7 +100,7 @@ impl ShmFile {
 
 impl SharedIndex for ShmFile {
     fn map(&self, index: usize, size: usize, extend: bool) -> Result<Option<*mut u8>> {
-        if size < 4096 || size % 4096 != 0 {
+        if size < 4096 || !size.is_multiple_of(4096) {
             return Err(Error::Usage(format!("a wal-index region of {size} bytes")));
         }
         let mut state = self.state.lock();

@@ -184,7 +184,7 @@ impl File for SystemFile {
         self.file.set_len(len).map_err(|error| Error::io("resize", &self.path, Some(len), &error))
     }
 
-    fn len(&self) -> Result<u64> {
+    fn size(&self) -> Result<u64> {
         let meta = self.file.metadata().map_err(|error| Error::io("look at", &self.path, None, &error))?;
         Ok(meta.len())
     }

@@ -61,7 +61,7 @@ pub(super) struct BaseState {
 
 impl BaseState {
     fn read(base: &dyn File) -> Result<BaseState> {
-        let size = base.len()?;
+        let size = base.size()?;
         let mut head = [0; DATABASE_HEADER_SIZE];
         let got = base.read_at(&mut head, 0)?;
         let header = DatabaseHeader::parse(&head[..got]);
