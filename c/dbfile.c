@@ -74,6 +74,8 @@ int vwalDbCheckParams(DbFile *p){
 static int dbAdopt(DbFile *p){
   sqlite3 *db = 0;
   int rc = sqlite3_open_v2(p->zDb, &db, SQLITE_OPEN_READWRITE|SQLITE_OPEN_PRIVATECACHE, pParentVfs->zName);
+  /* The EXCLUSIVE lock comes first, so that nothing is touched when somebody else has the database open. */
+  if( rc==SQLITE_OK ) rc = sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE; SELECT 1 FROM sqlite_master", 0, 0, 0);
   if( rc==SQLITE_OK ) rc = sqlite3_exec(db, "PRAGMA wal_checkpoint(TRUNCATE)", 0, 0, 0);
   sqlite3_close(db);
   if( rc==SQLITE_OK && pVwal->xWalKind(p->zWal)==2 ) rc = SQLITE_BUSY;

@@ -34,6 +34,9 @@ static int bDefaultVfs = 0;
 /* The oldest SQLite that has everything vwal calls. */
 #define VWAL_MIN_SQLITE 3034000
 
+/* How long an open waits for another connection that has the rollback-mode database locked. */
+#define CONVERT_WAIT_MS 2000
+
 static char *copyText(const char *z){
   return sqlite3_mprintf("%s", z);
 }
@@ -100,7 +103,15 @@ static int queryText(sqlite3 *db, const char *zSql, char **pzOut){
 static int convertMain(sqlite3 *db, DbFile *p, char **pzErr){
   char *zMode = 0;
   char *zCount = 0;
+  int nWait;
   int rc = queryText(db, "PRAGMA main.journal_mode=WAL", &zMode);
+  /* Connections that are opened at the same time convert at the same time, and the application cannot have set a busy
+  ** timeout yet. When it is the log that is busy (rcErr), waiting would not help. */
+  for(nWait=0; rc==SQLITE_BUSY && p->rcErr==SQLITE_OK && nWait<CONVERT_WAIT_MS; nWait+=10){
+    sqlite3_sleep(10);
+    sqlite3_free(zMode);
+    rc = queryText(db, "PRAGMA main.journal_mode=WAL", &zMode);
+  }
   if( rc==SQLITE_OK && (zMode==0 || sqlite3_stricmp(zMode, "wal")!=0) ){
     *pzErr = sqlite3_mprintf("vwal: the database cannot be put into WAL mode: its journal mode stays '%s'",
                              zMode ? zMode : "");

@@ -16,6 +16,10 @@
 ** opened through another VFS, or new and not written to yet) the four questions answer NULL, the two tables have no
 ** row, and the two commands are an error: a caller who asks for durability must not take a NULL for it.
 **
+** vwal_checkpoint() asks SQLite for a TRUNCATE checkpoint first, so it waits for readers and writers as long as the busy
+** handler of the connection lets it. When they, or a transaction of this very connection, stay in the way, it drains what
+** they allow: the frame number that it gives is then smaller than vwal_frame_no().
+**
 ** vwal_sync() and vwal_checkpoint() change state and the tables look at files, so all four are DIRECTONLY: a view or a
 ** trigger in a database that somebody sent cannot reach them. The questions give away numbers only.
 **
@@ -37,7 +41,7 @@
 #include "internal.h"
 #include <string.h>
 
-/* One cell of a table row: text when z is set, else an integer, else NULL. */
+/* One cell of a table row. */
 typedef struct VwalCell {
   int eType;                   /* SQLITE_NULL, SQLITE_INTEGER or SQLITE_TEXT */
   sqlite3_int64 i;

@@ -36,7 +36,7 @@ typedef struct vwal_status_row {
   int64_t iDurableFrameNo;     /* Up to here everything is durable */
   int64_t iCheckpointedFrameNo;/* What the footer of the base file says */
   int64_t szPage;              /* Bytes */
-  int64_t nDbPage;             /* Pages of the view */
+  int64_t nDbPage;             /* Pages of the database as of iFrameNo */
   int64_t nSegment;            /* Segments that hold frames */
   int64_t nLogByte;            /* Bytes of those segments */
   char *zStorage;              /* Storage URL, or NULL: local disk only */

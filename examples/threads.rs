@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use vwal::{Database, Options};
 
-const WRITERS: usize = 8;
-const COMMITS: usize = 250;
+const WRITERS: u32 = 8;
+const COMMITS: u32 = 250;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -30,7 +30,7 @@ fn main() -> Result<(), Failure> {
         "CREATE TABLE entry (writer INTEGER, i INTEGER, PRIMARY KEY (writer, i)) WITHOUT ROWID",
     )?;
 
-    let start = Barrier::new(WRITERS + 1);
+    let start = Barrier::new(WRITERS as usize + 1);
     let elapsed = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..WRITERS)
             .map(|writer| {
@@ -59,12 +59,12 @@ fn main() -> Result<(), Failure> {
         Ok::<Duration, Failure>(started.elapsed())
     })?;
 
-    let count: usize = conn.query_row("SELECT count(*) FROM entry", [], |row| row.get(0))?;
+    let count: u32 = conn.query_row("SELECT count(*) FROM entry", [], |row| row.get(0))?;
     let database = Database::of(&conn, "main")?;
     println!(
         "{WRITERS} writers, {count} commits in {:.2} s: {:.0} durable commits/s",
         elapsed.as_secs_f64(),
-        count as f64 / elapsed.as_secs_f64()
+        f64::from(count) / elapsed.as_secs_f64()
     );
     println!("frame {}, durable up to {}", database.frame_no(), database.durable_frame_no());
     if count != WRITERS * COMMITS || database.durable_frame_no() < database.frame_no() {

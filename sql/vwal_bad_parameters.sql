@@ -16,10 +16,10 @@
 .open file:app.db?vfs=vwal&mode=rwc&other=1
 SELECT count(*) FROM sqlite_schema;
 CREATE TABLE t(a);
+INSERT INTO t VALUES(1);
 -- a second connection with other values than the open log has
 .connection 1
 .open file:app.db?vfs=vwal&vwal_group_commit=off
-SELECT count(*) FROM t;
 .open file:app.db?vfs=vwal&vwal_group_commit=on
 SELECT count(*) FROM t;
 -- and an attached database

@@ -6,7 +6,7 @@ CREATE TEMP TABLE was(log_id, frame_no);
 INSERT INTO was SELECT vwal_log_id(), vwal_frame_no();
 SELECT vwal_log_id() GLOB '????????-????-7???-[89ab]???-????????????', length(vwal_log_id());
 SELECT vwal_log_id()=vwal_log_id('main'), vwal_log_id()=vwal_log_id(NULL), vwal_log_id()=vwal_log_id('MAIN');
-SELECT frame_no>0 FROM was;
+SELECT typeof(frame_no) FROM was;
 -- one page changes: one frame
 INSERT INTO t VALUES(1);
 SELECT vwal_frame_no()-frame_no FROM was;

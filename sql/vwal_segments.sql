@@ -22,7 +22,7 @@ SELECT count(*) FROM vwal_segments WHERE state='sealed' AND end_frame_no-start_f
 SELECT max(end_frame_no)=vwal_frame_no() FROM vwal_segments;
 SELECT segment_count=(SELECT count(*) FROM vwal_segments), log_bytes<=(SELECT sum(bytes) FROM vwal_segments) FROM vwal_status;
 SELECT vwal_checkpoint()=vwal_frame_no();
-SELECT sum(state='sealed') FROM vwal_segments;
+SELECT count(*) FROM vwal_segments WHERE state='sealed';
 SELECT count(*), sum(length(b)) FROM t;
 INSERT INTO t VALUES(100, 'after');
 SELECT count(*), max(end_frame_no)=vwal_frame_no() FROM vwal_segments WHERE end_frame_no>=start_frame_no;

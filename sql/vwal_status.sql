@@ -19,6 +19,7 @@ SELECT name, type FROM pragma_table_info('vwal_status');
 SELECT name, type FROM pragma_table_info('vwal_segments');
 SELECT schema, start_frame_no, end_frame_no=vwal_frame_no(schema), state, bytes>0, path LIKE '%-wal/%.seg'
   FROM vwal_segments ORDER BY schema, start_frame_no;
+INSERT INTO t VALUES(zeroblob(100000));
 SELECT page_size*db_size_pages=(SELECT page_count*page_size FROM pragma_page_count, pragma_page_size)
   FROM vwal_status WHERE schema='main';
 SELECT count(*) FROM vwal_status AS s JOIN vwal_segments AS g ON g.schema=s.schema

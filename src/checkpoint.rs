@@ -88,6 +88,7 @@ impl Log {
         done.db_size_pages = db_size_pages;
         done.change_counter = header.change_counter;
         done.version_valid_for = header.version_valid_for;
+        done.has_footer = true;
         self.with_meta(|meta| meta.put(done))?;
 
         self.control.base_pages.store(db_size_pages, Ordering::Release);

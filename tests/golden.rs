@@ -89,6 +89,9 @@ fn every_script_has_its_expected_output_and_nothing_lies_about() {
     let mut stems: [BTreeSet<String>; 2] = Default::default();
     for entry in fs::read_dir(directory()).expect("the directory sql/") {
         let path = entry.expect("an entry of sql/").path();
+        if path.is_dir() {
+            continue; // sql/demo: the data of `vwal demo`
+        }
         let stem = path.file_stem().expect("a name").to_string_lossy().into_owned();
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("sql") => stems[0].insert(stem),
@@ -200,6 +203,10 @@ fn run(host: Host, name: &str) -> Result<String, String> {
     if code.is_none() {
         return Err(format!("{name} on {host:?} was killed by a signal; it printed:\n{printed}"));
     }
+    // Messages name files in full; the temporary directory may be a link (macOS).
+    let real = home.path().canonicalize().map_err(|error| error.to_string())?;
+    let printed = printed.replace(&format!("{}/", real.display()), "");
+    let printed = printed.replace(&format!("{}/", home.path().display()), "");
     Ok(restore_names(&printed, &renamed))
 }
 
@@ -210,7 +217,10 @@ fn shell(host: Host, database: Option<&str>) -> Result<Command, String> {
             "there is no `sqlite3` in PATH: install it (Debian and Ubuntu: `apt-get install sqlite3`)".into(),
         );
     }
-    // The shell buffers its output, but not its errors: without stdbuf (coreutils) their order would be lost.
+    if Command::new("stdbuf").arg("--version").output().is_err() {
+        return Err("there is no `stdbuf` in PATH: install GNU coreutils".into());
+    }
+    // The shell buffers its output, but not its errors: without stdbuf their order would be lost.
     let mut command = Command::new("stdbuf");
     command.args(["-oL", "sqlite3", "-batch"]);
     match (host, database) {

@@ -51,7 +51,7 @@ pub fn through_vwal(path: &Path, params: &[&str]) -> Result<Connection, Failure>
         let (key, value) = param.split_once('=').unwrap_or((param, ""));
         let _ = write!(uri, "&{key}={}", encode(value.as_bytes()));
     }
-    let conn = Connection::open_with_flags(uri, flags).map_err(|error| named(path, &error))?;
+    let conn = Connection::open_with_flags(&uri, flags).map_err(|error| opening(path, &uri, &error))?;
     // SQLite opens a file lazily: this is where one that is no database is found out.
     conn.query_row("PRAGMA schema_version", [], |_| Ok(())).map_err(|error| named(path, &error))?;
     Ok(conn)
@@ -61,7 +61,8 @@ pub fn through_vwal(path: &Path, params: &[&str]) -> Result<Connection, Failure>
 pub fn plain(path: &Path, access: OpenFlags) -> Result<Connection, Failure> {
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let vfs = if cfg!(windows) { "win32" } else { "unix" };
-    let conn = Connection::open_with_flags(uri(path, vfs), flags).map_err(|error| named(path, &error))?;
+    let uri = uri(path, vfs);
+    let conn = Connection::open_with_flags(&uri, flags).map_err(|error| opening(path, &uri, &error))?;
     conn.query_row("PRAGMA schema_version", [], |_| Ok(())).map_err(|error| named(path, &error))?;
     Ok(conn)
 }
@@ -80,11 +81,19 @@ pub fn message(error: &rusqlite::Error) -> String {
     text.strip_prefix("vwal: ").unwrap_or(text).to_owned()
 }
 
+/// An error of an open, to whose words rusqlite appends the name that was opened: here a URI that nobody has typed.
+fn opening(path: &Path, uri: &str, error: &rusqlite::Error) -> Failure {
+    named_message(path, message(error).trim_end_matches(uri).trim_end_matches(": "))
+}
+
 /// An SQLite error about `path`, which is named if the message does not do so already.
 pub fn named(path: &Path, error: &rusqlite::Error) -> Failure {
-    let message = message(error);
+    named_message(path, &message(error))
+}
+
+fn named_message(path: &Path, message: &str) -> Failure {
     let name = path.display().to_string();
-    Failure(if message.contains(&name) { message } else { format!("'{name}': {message}") })
+    Failure(if message.contains(&name) { message.to_owned() } else { format!("'{name}': {message}") })
 }
 
 fn uri(path: &Path, vfs: &str) -> String {

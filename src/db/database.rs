@@ -32,7 +32,7 @@ pub struct Status {
     pub checkpointed_frame_no: u64,
     /// Bytes.
     pub page_size: u32,
-    /// Pages of the database file as SQLite sees it. Frames that SQLite has not checkpointed are not in it.
+    /// Pages of the database as of the last commit.
     pub db_size_pages: u32,
     /// Segments that hold frames.
     pub segment_count: u64,
@@ -139,7 +139,7 @@ impl Database {
             durable_frame_no: self.durable_frame_no(),
             checkpointed_frame_no: self.checkpointed_frame_no(),
             page_size: log.page_size().get(),
-            db_size_pages: log.view_pages(),
+            db_size_pages: log.database_pages(),
             segment_count,
             log_bytes,
             storage: None,

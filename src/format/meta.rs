@@ -15,6 +15,7 @@ const VERSION: u32 = 1;
 /// Bytes of one slot; a sector multiple, so that one slot's write cannot tear the other.
 pub const META_SLOT_SIZE: usize = 4096;
 const RECORD_SIZE: usize = 76;
+const FLAG_FOOTER: u32 = 1;
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -29,7 +30,7 @@ struct Raw {
     db_size_pages: U32,
     change_counter: U32,
     version_valid_for: U32,
-    reserved: U32,
+    flags: U32,
     crc: U32,
 }
 
@@ -61,6 +62,8 @@ pub struct Meta {
     pub change_counter: u32,
     /// Version-valid-for number of the base file at `checkpointed_frame_no`.
     pub version_valid_for: u32,
+    /// The base file carries a footer that says the same.
+    pub has_footer: bool,
 }
 
 impl Meta {
@@ -87,7 +90,7 @@ impl Meta {
             db_size_pages: self.db_size_pages.into(),
             change_counter: self.change_counter.into(),
             version_valid_for: self.version_valid_for.into(),
-            reserved: 0.into(),
+            flags: if self.has_footer { FLAG_FOOTER } else { 0 }.into(),
             crc: 0.into(),
         };
         raw.crc = crc32(0, &[&raw.as_bytes()[..RECORD_SIZE - 4]]).into();
@@ -129,6 +132,7 @@ impl Meta {
             db_size_pages: raw.db_size_pages.get(),
             change_counter: raw.change_counter.get(),
             version_valid_for: raw.version_valid_for.get(),
+            has_footer: raw.flags.get() & FLAG_FOOTER != 0,
         };
         if meta.intent_frame_no < meta.checkpointed_frame_no {
             return Err(format!(
@@ -154,6 +158,7 @@ mod tests {
             db_size_pages: 7,
             change_counter: 1,
             version_valid_for: 1,
+            has_footer: true,
         }
     }
 

@@ -164,6 +164,16 @@ impl Seal {
         bytes
     }
 
+    /// Whether a head holds a whole seal under a header with the checksum `header_crc`, which need not be there any more.
+    pub fn is_whole(head: &[u8], header_crc: u32) -> bool {
+        head.get(SEAL_OFFSET..SEAL_OFFSET + SEAL_SIZE)
+            .and_then(|record| RawSeal::ref_from_bytes(record).ok())
+            .is_some_and(|raw| {
+                raw.magic.get() == SEAL_MAGIC
+                    && raw.crc.get() == crc32(header_crc, &[&raw.as_bytes()[..SEAL_SIZE - 4]])
+            })
+    }
+
     /// Check and read the seal of a segment head. `Ok(None)`: not sealed.
     pub fn decode(head: &[u8], header: &SegmentHeader) -> Result<Option<Seal>, Problem> {
         let Some(record) = head.get(SEAL_OFFSET..SEAL_OFFSET + SEAL_SIZE) else {

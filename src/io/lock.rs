@@ -135,6 +135,8 @@ impl Drop for LockFile {
             // Nobody holds it any more; a stale name would only mislead.
             let _ = self.file.set_len(0);
         }
+        // Closing is not enough: a child that is between fork and exec has the descriptor too, and with it the lock.
+        let _ = self.file.unlock();
     }
 }
 

@@ -50,6 +50,8 @@ pub(crate) struct Control {
     synced: AtomicU64,
     absorbed: AtomicU64,
     pub(crate) checkpointed: AtomicU64,
+    /// Pages of the database as of `published`.
+    published_pages: AtomicU32,
     /// Pages of the database as of `absorbed`.
     view_pages: AtomicU32,
     /// Pages of the base file that reads may go to.
@@ -188,6 +190,11 @@ impl Log {
     /// Pages of the database file as SQLite sees it.
     pub fn view_pages(&self) -> u32 {
         self.control.view_pages.load(Ordering::Acquire)
+    }
+
+    /// Pages of the database as of the last commit.
+    pub fn database_pages(&self) -> u32 {
+        self.control.published_pages.load(Ordering::Acquire)
     }
 
     /// The last error of a background task, for status reports.

@@ -92,11 +92,24 @@ impl BaseState {
         }
     }
 
-    /// Whether nothing else has written to the file since `meta` was.
-    fn matches(&self, meta: &Meta) -> bool {
+    /// Whether this is the base file that `meta` speaks of, and nothing else has written to it since. `drained`: no frame
+    /// of the log is missing from it, so a new log can take its place without loss, and doubt is reason enough.
+    fn matches(&self, meta: &Meta, drained: bool) -> bool {
         let Some(header) = self.header else { return false };
         if header.page_size != meta.page_size || !header.is_wal {
             return false;
+        }
+        match self.footer {
+            // A whole footer names the log and the state of the file.
+            Some(footer) if footer.log_id != meta.log_id => return false,
+            Some(footer) if footer.frame_no != meta.checkpointed_frame_no && footer.frame_no != meta.intent_frame_no => {
+                return false;
+            }
+            Some(_) => {}
+            // SQLite's own checkpoint cuts it off, and may leave the change counter as it was. But a footer can also be
+            // torn, and must not be what keeps committed frames from being read.
+            None if meta.has_footer && !meta.has_intent() && drained => return false,
+            None => {}
         }
         if meta.has_intent() {
             // A pass was writing: pages, the counters and the size may be of either state, and the log has them all.
@@ -140,10 +153,11 @@ fn decide(source: &LogSource, meta: Option<Meta>, base: &BaseState, found: &Foun
             None => Decision::Fresh { log_id: None, frame_no: 0 },
         });
     };
-    if base.matches(&meta) {
+    let drained = found.end() <= meta.checkpointed_frame_no;
+    if base.matches(&meta, drained) {
         return Ok(Decision::Recover(meta));
     }
-    if found.end() > meta.checkpointed_frame_no {
+    if !drained {
         return Err(Error::Foreign {
             path: source.database.clone(),
             what: format!(
@@ -203,6 +217,7 @@ fn fresh_meta(
         db_size_pages: base.db_size_pages(page_size),
         change_counter: base.header.map_or(0, |header| header.change_counter),
         version_valid_for: base.header.map_or(0, |header| header.version_valid_for),
+        has_footer: log_id.is_some(),
     }
 }
 
@@ -266,7 +281,12 @@ fn is_denied(error: &Error) -> bool {
 }
 
 /// The metadata file of a log that has just been recovered or made.
-pub(super) fn open_meta(source: &LogSource, meta: Meta, fresh: bool) -> Result<MetaFile> {
+pub(super) fn open_meta(source: &LogSource, meta: Meta, base: &BaseState, fresh: bool) -> Result<MetaFile> {
+    if fresh && !meta.has_footer && base.footer.is_some() {
+        // The footer of a log that ended must not speak for this one.
+        source.base.set_len(u64::from(meta.db_size_pages) * u64::from(meta.page_size.get()))?;
+        source.base.sync()?;
+    }
     let mode = if fresh { OpenMode::Create } else { OpenMode::ReadWrite };
     let mut file = MetaFile::open(&*source.io, &source.dir, meta, mode)?;
     if fresh {

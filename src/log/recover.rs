@@ -17,12 +17,12 @@ use super::open::{BaseState, LogSource, open_meta};
 use super::tail::Tail;
 use super::{Control, Log, Signal};
 use crate::error::{Error, Result};
-use crate::format::frame::{FRAME_HEADER_SIZE, FrameHeader};
+use crate::format::frame::FRAME_HEADER_SIZE;
 use crate::format::meta::Meta;
 use crate::format::segment_header::{SEGMENT_HEAD_SIZE, SegmentHeader};
 use crate::io::{File, Io, LockFile, OpenMode};
 use crate::page_index::PageIndex;
-use crate::segment::{Scan, Segment, SpareFiles, parse_segment_name, scan};
+use crate::segment::{Scan, Segment, SpareFiles, headless_witness, parse_segment_name, scan};
 
 /// The name of a segment's copy until it takes the segment's place.
 const COPY_SUFFIX: &str = "copy";
@@ -91,39 +91,41 @@ pub(super) fn find(io: &dyn Io, dir: &Path, meta: Option<&Meta>, read_only: bool
     Ok(found)
 }
 
-/// Whether a segment file has frames of this log. False: it was named, but a crash came before its first frame.
+/// Whether a segment file has a head of this log. False: a crash came before the head was durable, and so before anything
+/// in the file was.
 fn check_head(file: &dyn File, start: u64, meta: &Meta) -> Result<bool> {
     let path = file.path();
-    let mut head = vec![0; SEGMENT_HEAD_SIZE + FRAME_HEADER_SIZE];
+    let mut head = vec![0; SEGMENT_HEAD_SIZE];
     let got = file.read_at(&mut head, 0)?;
     head.truncate(got);
-    let first_frame = head.get(SEGMENT_HEAD_SIZE..).and_then(|bytes| {
-        <FrameHeader as zerocopy::FromBytes>::read_from_bytes(bytes).ok()
-    });
-    let has_frame = first_frame.is_some_and(|frame| frame.frame_no.get() == start);
-    match SegmentHeader::decode(&head) {
-        Err(problem) if has_frame => Err(Error::corrupt(path, 0, format!("{problem}, and frame {start} follows it"))),
-        Err(_) => Ok(false),
-        Ok(header) if header.start_frame_no != start && !has_frame => Ok(false),
-        Ok(header) if header.start_frame_no != start => Err(Error::corrupt(
+    let problem = match SegmentHeader::decode(&head) {
+        Err(problem) => problem,
+        // The head of the file's former life, most likely.
+        Ok(header) if header.start_frame_no != start => {
+            format!("the header says that the segment starts at frame {}, its name {start}", header.start_frame_no)
+        }
+        Ok(header) if header.log_id != meta.log_id => {
+            return Err(Error::corrupt(
+                path,
+                0,
+                format!(
+                    "the segment belongs to log {}, this is log {}: it was copied here, and does not belong here",
+                    header.log_id, meta.log_id
+                ),
+            ));
+        }
+        Ok(header) if header.page_size != meta.page_size => {
+            format!("page size {}, the log has {}", header.page_size.get(), meta.page_size.get())
+        }
+        Ok(_) => return Ok(true),
+    };
+    match headless_witness(file, start, meta.page_size)? {
+        None => Ok(false),
+        Some(witness) => Err(Error::corrupt(
             path,
             0,
-            format!("the header says that the segment starts at frame {}, its name {start}", header.start_frame_no),
+            format!("{problem}; {witness} shows that the segment had been fsynced, so this is no torn write"),
         )),
-        Ok(header) if header.log_id != meta.log_id => Err(Error::corrupt(
-            path,
-            0,
-            format!(
-                "the segment belongs to log {}, this is log {}: it was copied here, and does not belong here",
-                header.log_id, meta.log_id
-            ),
-        )),
-        Ok(header) if header.page_size != meta.page_size => Err(Error::corrupt(
-            path,
-            0,
-            format!("page size {}, the log has {}", header.page_size.get(), meta.page_size.get()),
-        )),
-        Ok(_) => Ok(true),
     }
 }
 
@@ -235,7 +237,7 @@ pub(super) fn build(source: LogSource, lock: LockFile, meta: Meta, base: &BaseSt
     if !source.read_only {
         io.sync_dir(&source.dir)?;
     }
-    let meta_file = if source.read_only { None } else { Some(open_meta(&source, meta, fresh)?) };
+    let meta_file = if source.read_only { None } else { Some(open_meta(&source, meta, base, fresh)?) };
 
     let index = PageIndex::new();
     index.advance(end);
@@ -258,6 +260,7 @@ pub(super) fn build(source: LogSource, lock: LockFile, meta: Meta, base: &BaseSt
             synced: AtomicU64::new(end),
             absorbed: AtomicU64::new(end),
             checkpointed: AtomicU64::new(meta.checkpointed_frame_no),
+            published_pages: AtomicU32::new(view_pages),
             view_pages: AtomicU32::new(view_pages),
             base_pages: AtomicU32::new(base_pages),
             generation_base: AtomicU64::new(end),

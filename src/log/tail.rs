@@ -301,6 +301,9 @@ impl Tail {
         if let Some(segment) = &self.segment {
             segment.publish(&self.marks);
         }
+        if let Some(mark) = self.marks.last() {
+            log.control.published_pages.store(mark.db_size_pages, Ordering::Release);
+        }
         log.control.published.store(end, Ordering::Release);
         self.reset(end, crc);
         log.committed();

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
-pub use scan::{Scan, scan};
+pub use scan::{Scan, headless_witness, scan};
 pub use spare::{SpareFiles, is_spare_name};
 
 use crate::error::{Error, Result};

@@ -1,10 +1,13 @@
 //! Reading a segment back: which of its frames are whole, and what the first bad one means.
 
+use zerocopy::FromBytes;
+
 use crate::error::{Error, Result};
-use crate::format::frame::{FRAME_HEADER_SIZE, verify};
+use crate::format::frame::{FRAME_HEADER_SIZE, FrameHeader, verify};
 use crate::format::segment_header::{SEGMENT_HEAD_SIZE, Seal, SegmentHeader};
 use crate::io::File;
 use crate::segment::FrameMark;
+use crate::types::PageSize;
 
 /// Bytes that are read at once.
 const CHUNK: usize = 1 << 20;
@@ -138,6 +141,43 @@ fn durable_witness(frames: &mut Frames<'_>, header: &SegmentHeader, bad: u64) ->
     Ok(None)
 }
 
+/// A segment whose head is damaged: proof that it had been fsynced, if there is one. `start` is the frame number in its
+/// name.
+///
+/// Without proof the head is one that a crash kept from the disk, and so is everything behind it as far as anybody was
+/// told. The frames can be verified without the head: the first one carries its checksum.
+pub fn headless_witness(file: &dyn File, start: u64, page_size: PageSize) -> Result<Option<String>> {
+    let mut head = vec![0; SEGMENT_HEAD_SIZE];
+    if file.read_at(&mut head, 0)? < head.len() {
+        return Ok(None);
+    }
+    let mut frames = Frames::of_size(file, FRAME_HEADER_SIZE + page_size.bytes());
+    let mut at = 0;
+    let mut seed = None;
+    while let Some(frame) = frames.get(at)? {
+        let seed = match seed {
+            Some(seed) => seed,
+            None => {
+                let Ok(header) = FrameHeader::ref_from_bytes(&frame[..FRAME_HEADER_SIZE]) else { return Ok(None) };
+                let first = header.previous_crc.get();
+                if verify(frame, start, first).is_err() {
+                    return Ok(None);
+                }
+                if Seal::is_whole(&head, first) {
+                    return Ok(Some("its seal".into()));
+                }
+                *seed.insert(first)
+            }
+        };
+        let frame_no = start + at;
+        if verify(frame, frame_no, seed).is_ok_and(|frame| frame.synced_frame_no.get() >= start) {
+            return Ok(Some(format!("frame {frame_no}")));
+        }
+        at += 1;
+    }
+    Ok(None)
+}
+
 /// Frames by index, read in large pieces.
 struct Frames<'a> {
     file: &'a dyn File,
@@ -150,7 +190,10 @@ struct Frames<'a> {
 
 impl<'a> Frames<'a> {
     fn new(file: &'a dyn File, header: &SegmentHeader) -> Self {
-        let frame_size = FRAME_HEADER_SIZE + header.page_size.bytes();
+        Self::of_size(file, FRAME_HEADER_SIZE + header.page_size.bytes())
+    }
+
+    fn of_size(file: &'a dyn File, frame_size: usize) -> Self {
         let frames = (CHUNK / frame_size).max(1);
         Frames { file, frame_size, buffer: vec![0; frames * frame_size], first: 0, count: 0 }
     }

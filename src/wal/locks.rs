@@ -91,8 +91,8 @@ impl Locks {
     }
 
     fn seize(&self, held: &HeldLocks, lock: usize) -> bool {
-        if lock == WRITE_LOCK && !self.queue.may_write(&held.place) {
-            return false;
+        if lock == WRITE_LOCK {
+            self.queue.before_write(&held.place);
         }
         let taken = self.slots[lock].compare_exchange(0, -1, Ordering::SeqCst, Ordering::Acquire).is_ok();
         if taken {
@@ -132,7 +132,10 @@ impl Locks {
         if held.has(LockKind::Exclusive, WRITE_LOCK) {
             held.exclusive.fetch_and(!(1 << WRITE_LOCK), Ordering::Relaxed);
             self.slots[WRITE_LOCK].store(0, Ordering::SeqCst);
-            self.queue.after_write(&held.place, wrote);
+            // A write lock that is given up unused while a snapshot is held: the snapshot was stale. (Without a snapshot it
+            // was a checkpoint, or the recovery of the wal-index.)
+            let reading = held.shared.load(Ordering::Relaxed) >> FIRST_READ_LOCK != 0;
+            self.queue.after_write(&held.place, !wrote && reading);
         }
     }
 

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 /// A turn that nobody uses is taken away after this long.
-const UNUSED: Duration = Duration::from_millis(2);
+const UNUSED: Duration = Duration::from_millis(10);
 /// Read transactions that a connection with a turn may end before it loses it. More than one, since `wal.c` takes and
 /// releases the read lock again when the snapshot turns out to be a moment old.
 const READS_PER_TURN: u8 = 2;
@@ -56,11 +56,13 @@ pub(super) struct WriterQueue {
     /// Somebody has a turn or waits for one. While nobody does, writers do not touch the mutex.
     busy: AtomicBool,
     state: Mutex<State>,
+    /// A turn was used, or ended.
+    changed: Condvar,
 }
 
 impl WriterQueue {
     pub(super) fn new(wait: Duration) -> WriterQueue {
-        WriterQueue { wait, busy: AtomicBool::new(false), state: Mutex::default() }
+        WriterQueue { wait, busy: AtomicBool::new(false), state: Mutex::default(), changed: Condvar::new() }
     }
 
     /// A read lock is about to be taken: wait for the turn, if the connection wants to write.
@@ -112,28 +114,31 @@ impl WriterQueue {
         }
     }
 
-    /// Whether a connection may try for the write lock: it is nobody's turn, or its own.
-    pub(super) fn may_write(&self, place: &Place) -> bool {
+    /// A connection is about to try for the write lock. If it is somebody else's turn, and that one has not used it yet,
+    /// wait for it to begin or to run out: the lock is free then, and a connection that came straight here must not get an
+    /// `SQLITE_BUSY` that stock SQLite would not give.
+    pub(super) fn before_write(&self, place: &Place) {
         if !self.busy.load(Ordering::SeqCst) {
-            return true;
+            return;
         }
         let mut state = self.state.lock();
-        match &mut state.turn {
-            Some((id, _, used)) if *id == place.id => {
-                *used = true;
-                true
-            }
-            Some((_, since, false)) if since.elapsed() >= UNUSED => {
-                self.pass_on(&mut state);
-                let free = state.turn.is_none();
-                self.settle(&state);
-                self.wants(place, !free);
-                free
-            }
-            None => true,
-            Some(_) => {
-                self.wants(place, true);
-                false
+        loop {
+            match &mut state.turn {
+                Some((id, _, used)) if *id == place.id => {
+                    *used = true;
+                    self.changed.notify_all();
+                    return;
+                }
+                Some((_, since, false)) => {
+                    place.has_turn.store(false, Ordering::Relaxed);
+                    let left = UNUSED.saturating_sub(since.elapsed());
+                    if left.is_zero() {
+                        state.turn = None;
+                        return;
+                    }
+                    self.changed.wait_for(&mut state, left);
+                }
+                _ => return,
             }
         }
     }
@@ -151,9 +156,9 @@ impl WriterQueue {
         }
     }
 
-    /// The write lock was released. `wrote` false: most likely the snapshot was stale.
-    pub(super) fn after_write(&self, place: &Place, wrote: bool) {
-        if !wrote {
+    /// The write lock was released. `stale`: it was given up at once, since the snapshot was old.
+    pub(super) fn after_write(&self, place: &Place, stale: bool) {
+        if stale {
             self.wants(place, true);
         }
         if self.busy.load(Ordering::SeqCst) {
@@ -194,6 +199,7 @@ impl WriterQueue {
 
     /// The turn goes to the one that has waited longest.
     fn pass_on(&self, state: &mut State) {
+        self.changed.notify_all();
         state.turn = state.waiters.pop_front().map(|next| {
             next.wake.notify_one();
             (next.id, Instant::now(), false)

@@ -12,6 +12,7 @@ fn until_then_nothing_is_made() {
     assert_eq!(query(&db, "SELECT vwal_log_id(), vwal_frame_no(), (SELECT count(*) FROM vwal_status)"), "NULL|NULL|0");
     assert_eq!(query(&db, "SELECT count(*) FROM sqlite_schema"), "0");
     query(&db, "CREATE TABLE t(x)");
+    // The log is made when the new page 1 is read again.
     assert_ne!(query(&db, "SELECT vwal_log_id()"), "NULL");
     assert!(lab.wal("a.db").is_dir());
     query(&db, "INSERT INTO t VALUES (1)");

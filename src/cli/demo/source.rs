@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use rusqlite::backup::Backup;
+use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
 use super::super::{Failure, open};
@@ -12,6 +13,9 @@ use super::copy_path;
 /// The shop: about 50,000 rows.
 const SHOP: [&str; 2] =
     [include_str!("../../../sql/demo/1-schema.sql"), include_str!("../../../sql/demo/2-data.sql")];
+
+/// How long a database may stay locked before it cannot be copied.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A new directory, removed at the end unless it is to be kept.
 pub struct WorkDir {
@@ -87,7 +91,18 @@ pub fn copy(db: Option<&Path>, dir: &WorkDir) -> Result<(PathBuf, String), Failu
 
 /// A consistent copy, also of a database that is being written to.
 fn backup(source: &Connection, target: &mut Connection) -> rusqlite::Result<()> {
-    // In one step, under one read transaction: in smaller ones, a busy writer makes it start over without end.
-    source.busy_timeout(std::time::Duration::from_secs(10))?;
-    Backup::new(source, target)?.run_to_completion(-1, std::time::Duration::from_millis(50), None)
+    let started = Instant::now();
+    let backup = Backup::new(source, target)?;
+    // All pages in one step, under one read transaction: in smaller ones, a busy writer makes it start over without end.
+    while backup.step(-1)? != StepResult::Done {
+        if started.elapsed() > PATIENCE {
+            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+            return Err(rusqlite::Error::SqliteFailure(
+                code,
+                Some("it stays locked, and cannot be copied".to_owned()),
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }

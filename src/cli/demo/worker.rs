@@ -27,7 +27,7 @@ pub fn work(args: &WorkerArgs) -> ExitCode {
         std::process::exit(1);
     });
     let acknowledged = AtomicI64::new(0);
-    let failed = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let (send, receive) = std::sync::mpsc::channel();
         for writer in 0..args.writers {
             let (send, acknowledged) = (send.clone(), &acknowledged);
@@ -41,8 +41,7 @@ pub fn work(args: &WorkerArgs) -> ExitCode {
         let failure = receive.recv().unwrap_or(Ok(())).err().unwrap_or_else(|| Failure::new("no threads"));
         eprintln!("vwal: the writing process failed: {failure}");
         std::process::exit(1)
-    });
-    failed
+    })
 }
 
 fn connect(path: &Path) -> Result<Connection, Failure> {
