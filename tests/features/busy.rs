@@ -38,6 +38,29 @@ fn a_reader_that_wants_to_write_on_a_stale_snapshot_is_refused() {
 }
 
 #[test]
+fn a_connection_that_is_idle_keeps_nobody_out() {
+    same_as_stock(|lab, record| {
+        let one = lab.create("a.db", "");
+        record.ok(&one, "CREATE TABLE t(x)");
+        for round in 0..10 {
+            // Opening may write-lock the log for a moment; so do transactions that write nothing.
+            let two = lab.open("a.db");
+            record.sql(&one, &format!("INSERT INTO t VALUES ({round})"));
+            record.ok(&two, "BEGIN IMMEDIATE; ROLLBACK; SELECT count(*) FROM t");
+            record.sql(&one, &format!("INSERT INTO t VALUES ({round})"));
+            record.ok(&two, "BEGIN IMMEDIATE; COMMIT; SELECT count(*) FROM t");
+            record.sql(&one, &format!("INSERT INTO t VALUES ({round})"));
+            record.ok(&one, "BEGIN IMMEDIATE");
+            record.sql(&two, "BEGIN IMMEDIATE");
+            record.ok(&one, "COMMIT");
+            record.ok(&two, "SELECT count(*) FROM t");
+            record.sql(&one, &format!("INSERT INTO t VALUES ({round})"));
+        }
+        record.content(&one, "main");
+    });
+}
+
+#[test]
 fn writers_that_wait_all_get_their_turn() {
     let lab = Lab::new(Engine::Vwal);
     query(&lab.create("a.db", ""), "CREATE TABLE t(thread, i)");

@@ -54,6 +54,24 @@ fn a_copy_that_stock_sqlite_wrote_to_was_put_back() {
 }
 
 #[test]
+fn an_older_copy_was_put_back() {
+    let lab = Lab::new(Engine::Vwal);
+    let log_id = made(&lab);
+    fs::copy(lab.path("a.db"), lab.path("backup.db")).unwrap();
+    let db = lab.open("a.db");
+    query(&db, "INSERT INTO t VALUES (2); CREATE TABLE u(y)");
+    drop(db);
+    fs::copy(lab.path("backup.db"), lab.path("a.db")).unwrap();
+    let db = lab.open("a.db");
+    assert_eq!(query(&db, "SELECT * FROM t; SELECT count(*) FROM sqlite_schema"), "1\n1");
+    query(&db, "INSERT INTO t VALUES (3)");
+    assert_ne!(query(&db, "SELECT vwal_log_id()"), log_id, "frame numbers must not be used for other bytes");
+    assert_intact(&db, "main");
+    drop(db);
+    assert_eq!(query(&lab.open("a.db"), "SELECT * FROM t"), "1\n3");
+}
+
+#[test]
 fn another_database_was_put_in_its_place() {
     let lab = Lab::new(Engine::Vwal);
     let log_id = made(&lab);
@@ -84,8 +102,7 @@ fn another_vwal_database_was_put_in_its_place_without_its_log() {
     assert_eq!(query(&db, "SELECT * FROM u"), "7");
     query(&db, "INSERT INTO u VALUES (8)");
     let now = query(&db, "SELECT vwal_log_id()");
-    assert_ne!(now, log_id);
-    // Its own log is still elsewhere and might go on there.
-    assert_ne!(now, other_id);
+    assert_ne!(now, log_id, "the log that lies here is that of another database");
+    assert_ne!(now, other_id, "its own log still lies elsewhere, and might go on there");
     assert_intact(&db, "main");
 }

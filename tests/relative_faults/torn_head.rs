@@ -87,7 +87,35 @@ fn a_segment_file_without_its_head() {
     let empty = opened_after(&lab, "empty.db", |bytes| bytes.clear());
     assert!(empty > 0 && empty < count);
     assert_eq!(opened_after(&lab, "short.db", |bytes| bytes.truncate(100)), empty);
-    assert_eq!(opened_after(&lab, "no-head.db", |bytes| bytes[..HEAD].fill(0)), empty);
+}
+
+/// A power cut may have written the frames and not the head, unless something shows that the file had been fsynced
+/// (sealing the segment before it does that): then it is damage, and the file must not go.
+#[test]
+fn frames_without_a_head() {
+    let lab = Lab::new(Engine::Vwal);
+    let count = many_commits(&lab);
+    for at in 1..=count {
+        let name = format!("early{at}.db");
+        let newest = segments(&lab.wal(&name)).pop().expect("there are segments");
+        let mut bytes = fs::read(&newest).unwrap();
+        bytes[..HEAD].fill(0);
+        fs::write(&newest, &bytes).unwrap();
+        match lab.open_with(&name, "") {
+            Ok(db) => {
+                assert_intact(&db, "main");
+                let tables = query(&db, "SELECT count(*) FROM sqlite_schema");
+                let rows = if tables == "0" { tables } else { query(&db, "SELECT count(*) FROM t") };
+                assert!(rows.parse::<u32>().expect("a number") <= at, "{name}");
+            }
+            Err(error) => {
+                let text = error.to_string();
+                assert!(text.contains(newest.to_str().expect("a path of text")), "it names the file: {text}");
+                assert!(text.contains("fsynced"), "{text}");
+                assert!(fs::read(&newest).unwrap() == bytes, "and leaves it alone");
+            }
+        }
+    }
 }
 
 #[test]
