@@ -1,5 +1,7 @@
 //! Results of SQL as text, so that those of two engines can be compared and read.
 
+#![allow(dead_code, reason = "each test uses its own part of this")]
+
 use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::types::ValueRef;
 use rusqlite::{Batch, Connection, Error};

@@ -26,7 +26,7 @@ fn chained(previous: &str, k: u32) -> String {
 /// The body of the entry with that hash: mostly short, sometimes several pages long.
 fn body(hash: &str) -> Vec<u8> {
     let seed = u64::from_str_radix(hash, 16).expect("hashes are hexadecimal");
-    let length = if seed % 16 == 0 { seed / 16 % 9000 } else { seed / 16 % 200 };
+    let length = if seed.is_multiple_of(16) { seed / 16 % 9000 } else { seed / 16 % 200 };
     hash.bytes().cycle().take(length as usize).collect()
 }
 

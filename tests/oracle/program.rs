@@ -339,7 +339,10 @@ impl Program {
         }
         steps.push(Step::Sql(slot, "COMMIT".to_owned()));
         // With the read it holds the lock by which others see that the database is in use.
-        steps.push(Step::Sql(slot, "PRAGMA journal_mode=WAL; SELECT count(*) FROM t0; PRAGMA journal_mode".to_owned()));
+        steps.push(Step::Sql(
+            slot,
+            "PRAGMA journal_mode=WAL; SELECT count(*) FROM t0; PRAGMA journal_mode".to_owned(),
+        ));
         let others = (0..self.open.len()).filter(|&other| other != slot && self.open[other]).map(Step::Close);
         self.planned = others.chain(steps).collect();
         self.planned.reverse();

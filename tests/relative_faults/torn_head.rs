@@ -37,14 +37,19 @@ fn segments(log: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Copies the crashed database, damages its newest segment, and opens it: the rows are 1..=n for some n, which is
-/// returned, and the log goes on.
-fn opened_after(lab: &Lab, name: &str, damage: impl Fn(&mut Vec<u8>)) -> u32 {
+/// Copies the crashed database and damages its newest segment.
+fn damaged_copy(lab: &Lab, name: &str, damage: impl Fn(&mut Vec<u8>)) {
     lab.copy("crashed.db", name);
     let newest = segments(&lab.wal(name)).pop().expect("there are segments");
     let mut bytes = fs::read(&newest).unwrap();
     damage(&mut bytes);
     fs::write(&newest, bytes).unwrap();
+}
+
+/// Copies the crashed database, damages its newest segment, and opens it: the rows are 1..=n for some n, which is
+/// returned, and the log goes on.
+fn opened_after(lab: &Lab, name: &str, damage: impl Fn(&mut Vec<u8>)) -> u32 {
+    damaged_copy(lab, name, damage);
     let db = lab.open_with(name, "").unwrap_or_else(|error| panic!("{name}: {error}"));
     assert_intact(&db, "main");
     let found: Vec<u32> = query(&db, "SELECT count(*), coalesce(max(id), 0) FROM t")
