@@ -338,9 +338,9 @@ impl Log {
         used.fold((0, 0), |(bytes, count), segment| (bytes + segment.used_bytes(), count + 1))
     }
 
-    /// Bytes of frames that are published and not checkpointed.
+    /// Bytes of frames that are absorbed and not checkpointed.
     pub(crate) fn backlog_bytes(&self) -> u64 {
-        self.published_frame_no()
+        self.absorbed_frame_no()
             .saturating_sub(self.checkpointed_frame_no())
             .saturating_mul(self.frame_size() as u64)
     }
@@ -435,9 +435,6 @@ impl Log {
         self.segments.write().push(Arc::clone(&segment));
         tail.set_segment(segment);
         self.syncer.notify();
-        if self.backlog_bytes() >= self.options.checkpoint_size {
-            self.checkpointer.notify();
-        }
         Ok(())
     }
 
