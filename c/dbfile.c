@@ -203,15 +203,19 @@ static int dbFileSize(sqlite3_file *pFile, sqlite3_int64 *pnByte){
 
 static int dbLock(sqlite3_file *pFile, int eLock){
   DbFile *p = (DbFile*)pFile;
+  int rc;
   if( eLock==SQLITE_LOCK_SHARED ){
-    int rc = vwalDbPrepare(p, 0);
+    rc = vwalDbPrepare(p, 0);
     if( rc!=SQLITE_OK ) return rc;
   }
-  return REAL(p)->pMethods->xLock(REAL(p), eLock);
+  rc = REAL(p)->pMethods->xLock(REAL(p), eLock);
+  if( rc==SQLITE_OK && eLock==SQLITE_LOCK_EXCLUSIVE && p->pHandle ) pVwal->xExclusive(p->pHandle, 1);
+  return rc;
 }
 
 static int dbUnlock(sqlite3_file *pFile, int eLock){
   DbFile *p = (DbFile*)pFile;
+  if( p->pHandle ) pVwal->xExclusive(p->pHandle, 0);
   return REAL(p)->pMethods->xUnlock(REAL(p), eLock);
 }
 

@@ -67,9 +67,8 @@ impl Log {
 
         let mut head = [0; DATABASE_HEADER_SIZE];
         self.base.read_exact_at(&mut head, 0)?;
-        let header = DatabaseHeader::parse(&head).ok_or_else(|| {
-            Error::corrupt(&self.database, 0, "page 1 is not the start of a database")
-        })?;
+        let header = DatabaseHeader::parse(&head)
+            .ok_or_else(|| Error::corrupt(&self.database, 0, "page 1 is not the start of a database"))?;
         let footer = Footer {
             frame_no: target,
             log_id: self.log_id,
@@ -161,8 +160,14 @@ impl Log {
         if run.is_empty() { Ok(()) } else { self.base.write_at(run, offset) }
     }
 
+    /// Free segments outside a pass: a generation that ended may have been all that kept them.
+    pub(crate) fn free_segments_between_passes(&self) -> Result<()> {
+        let _pass = self.pass.lock();
+        self.free_segments()
+    }
+
     /// Free the segments that are checkpointed and belong to a generation that nobody reads through the WAL any more.
-    pub(crate) fn free_segments(&self) -> Result<()> {
+    fn free_segments(&self) -> Result<()> {
         let limit = self.checkpointed_frame_no().min(self.generation_base());
         let freed: Vec<Arc<Segment>> = {
             let current = self.current_segment();
@@ -170,7 +175,8 @@ impl Log {
             let keep = segments
                 .iter()
                 .position(|segment| {
-                    segment.end() > limit || current.as_ref().is_some_and(|current| Arc::ptr_eq(segment, current))
+                    segment.end() > limit
+                        || current.as_ref().is_some_and(|current| Arc::ptr_eq(segment, current))
                 })
                 .unwrap_or(segments.len());
             segments.drain(..keep).collect()

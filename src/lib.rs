@@ -38,7 +38,6 @@ pub mod segment;
 mod types;
 mod wal;
 
-
 pub use db::{Database, SegmentInfo, Status, inspect};
 pub use error::{Error, Result};
 pub use ffi::{register, sqlite3_vwal_init};

@@ -66,8 +66,10 @@ impl PageIndex {
     /// The page's newest absorbed frame is `frame_no`.
     pub fn set(&self, page_no: u32, frame_no: u64) {
         let page = page_no as usize;
-        let group = self.groups[page / (CHUNK * GROUP)].get_or_init(|| (0..GROUP).map(|_| OnceLock::new()).collect());
-        let chunk = group[page / CHUNK % GROUP].get_or_init(|| (0..CHUNK).map(|_| AtomicU32::new(0)).collect());
+        let group =
+            self.groups[page / (CHUNK * GROUP)].get_or_init(|| (0..GROUP).map(|_| OnceLock::new()).collect());
+        let chunk =
+            group[page / CHUNK % GROUP].get_or_init(|| (0..CHUNK).map(|_| AtomicU32::new(0)).collect());
         chunk[page % CHUNK].store(encode(frame_no), Ordering::Release);
     }
 

@@ -57,7 +57,10 @@ fn a_savepoint_opened_after_a_spill_is_recovered_with_all_that_follows() {
         let lab = Lab::new(Engine::Vwal);
         let db = lab.create("a.db", &format!("PRAGMA page_size={size}; PRAGMA cache_size=5"));
         query(&db, &format!("{TABLE}; BEGIN; {}; SAVEPOINT s; {}", rows(1, 200, 500), rows(1000, 1200, 500)));
-        query(&db, "UPDATE t SET body = id WHERE id < 20; SAVEPOINT u; UPDATE t SET body = 'no' WHERE id > 1100");
+        query(
+            &db,
+            "UPDATE t SET body = id WHERE id < 20; SAVEPOINT u; UPDATE t SET body = 'no' WHERE id > 1100",
+        );
         query(&db, "ROLLBACK TO u; RELEASE s; COMMIT");
         assert_survives_a_crash(&lab, &db, "one.db");
         for at in 2000..2010 {
@@ -192,7 +195,10 @@ fn a_writer_that_gives_up_its_place_in_the_queue_holds_up_nobody() {
             assert_eq!(thread.join().unwrap(), "", "it gets its turn");
         }
     });
-    assert_eq!(query(&holder, "SELECT group_concat(id) FROM (SELECT id FROM t ORDER BY id)"), "1,10,11,12,13");
+    assert_eq!(
+        query(&holder, "SELECT group_concat(id) FROM (SELECT id FROM t ORDER BY id)"),
+        "1,10,11,12,13"
+    );
     query(&holder, &rows(20, 20, 10));
 }
 

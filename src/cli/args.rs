@@ -9,7 +9,7 @@ Exit codes:
   0  done, and all is well
   1  it could not be done; standard error says why
   2  wrong arguments
-  3  done, and what was verified is not right (verify, status, demo)
+  3  done, and what was verified is not right (demo, status, verify, detach)
 
 Data goes to standard output (as JSON with --json), messages to standard error.
 Options of the databases that are opened come from the environment: VWAL_SWAP, VWAL_SYNC_INTERVAL_MS, ...";
@@ -40,8 +40,9 @@ pub enum Command {
     },
     /// Check every segment, the metadata, the footer and the database's integrity
     ///
-    /// When no process has the database open, it is opened through vwal for PRAGMA integrity_check. When one has, all
-    /// that can be read from outside is checked, and the rest is said to be left out.
+    /// When no process has the database open and its files are whole, it is opened through vwal for PRAGMA
+    /// integrity_check (which recovers and checkpoints it, as any open does). When a process has it open, all that can be
+    /// read from outside is checked, and the rest is said to be left out.
     Verify {
         /// The database file
         db: PathBuf,

@@ -14,13 +14,13 @@ pub fn attach(db: &Path) -> Result<Report, Failure> {
     let conn = open::through_vwal(&path, &[])?;
     let database = Database::of(&conn, "main").map_err(|error| {
         // An empty file becomes a database, and virtual, with its first table.
-        let empty = path.metadata().is_ok_and(|metadata| metadata.len() == 0);
-        let why = if empty {
-            "the file is empty; it becomes a vwal database when something is written through vwal"
-        } else {
-            ""
-        };
-        if empty { Failure::new(format!("'{}': {why}", path.display())) } else { error.into() }
+        match path.metadata() {
+            Ok(metadata) if metadata.len() == 0 => Failure::new(format!(
+                "'{}' is empty: it becomes a vwal database when something is written to it through vwal",
+                path.display()
+            )),
+            _ => error.into(),
+        }
     })?;
     let (log_id, frame_no) = (database.log_id(), database.frame_no());
     drop(database);
@@ -47,21 +47,23 @@ pub fn detach(db: &Path) -> Result<Report, Failure> {
         leave(&path)?;
     }
     let check = plain::check(&path)?;
-    if !check.problems.is_empty() {
-        let problems = check.problems.join("\n  ");
-        return Err(Failure::new(format!("'{}' is detached, but damaged:\n  {problems}", path.display())));
-    }
-    let text = format!(
-        "{} {} an ordinary SQLite database (journal mode {}, integrity ok in SQLite {}).",
+    let good = check.problems.is_empty();
+    let mut text = format!(
+        "{} {} an ordinary SQLite database (journal mode {}, integrity {} in SQLite {}).\n",
         path.display(),
         if before { "is now" } else { "already is" },
         check.journal_mode,
+        if good { "ok" } else { "NOT ok" },
         check.sqlite
     );
+    for problem in &check.problems {
+        text.push_str(&format!("! integrity_check: {problem}\n"));
+    }
     let data = json!({
-        "path": path, "attached": false, "already": !before, "journal_mode": check.journal_mode, "integrity": "ok",
+        "path": path, "attached": false, "already": !before, "journal_mode": check.journal_mode,
+        "integrity": if good { "ok" } else { "failed" }, "problems": check.problems,
     });
-    Ok(Report::new(text, &data, Outcome::Good))
+    Ok(Report::new(text, &data, if good { Outcome::Good } else { Outcome::Findings }))
 }
 
 /// Drain the log of the vwal database at `path` and remove it.

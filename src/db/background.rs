@@ -2,7 +2,7 @@
 //!
 //! - *syncer*: seals segments that are complete, fsyncs at an interval what `synchronous=NORMAL` did not, and prepares the
 //!   next segment file before it is needed.
-//! - *checkpointer*: runs a pass when enough has been absorbed, or when the oldest of it is old enough.
+//! - *checkpointer*: absorbs what open read transactions allow and runs a pass, when the log is large or old enough.
 //!
 //! Both sleep while there is nothing to do: an idle database costs no wake-ups.
 
@@ -13,35 +13,36 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::log::Log;
+use crate::wal::Wal;
 
 /// A task that failed is tried again after this long.
 const RETRY: Duration = Duration::from_secs(1);
 
 pub(super) struct Background {
-    log: Arc<Log>,
+    wal: Arc<Wal>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Background {
-    pub(super) fn start(log: &Arc<Log>) -> Result<Background> {
-        let mut background = Background { log: Arc::clone(log), stop: Arc::default(), threads: Vec::new() };
-        if !log.read_only {
+    pub(super) fn start(wal: &Arc<Wal>) -> Result<Background> {
+        let mut background = Background { wal: Arc::clone(wal), stop: Arc::default(), threads: Vec::new() };
+        if !wal.log().read_only {
             background.spawn("vwal-syncer", sync_loop)?;
             background.spawn("vwal-ckpt", checkpoint_loop)?;
         }
         Ok(background)
     }
 
-    fn spawn(&mut self, name: &str, run: fn(&Log, &AtomicBool)) -> Result<()> {
-        let (log, stop) = (Arc::clone(&self.log), Arc::clone(&self.stop));
-        let thread = std::thread::Builder::new().name(name.into()).spawn(move || run(&log, &stop));
+    fn spawn(&mut self, name: &str, run: fn(&Wal, &AtomicBool)) -> Result<()> {
+        let (wal, stop) = (Arc::clone(&self.wal), Arc::clone(&self.stop));
+        let thread = std::thread::Builder::new().name(name.into()).spawn(move || run(&wal, &stop));
         match thread {
             Ok(thread) => {
                 self.threads.push(thread);
                 Ok(())
             }
-            Err(error) => Err(Error::io("start a thread for", self.log.database(), None, &error)),
+            Err(error) => Err(Error::io("start a thread for", self.wal.log().database(), None, &error)),
         }
     }
 }
@@ -49,17 +50,18 @@ impl Background {
 impl Drop for Background {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
-        self.log.syncer.notify();
-        self.log.checkpointer.notify();
+        self.wal.log().syncer.notify();
+        self.wal.log().checkpointer.notify();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
-                self.log.note_error(&Error::Usage("a background thread of vwal panicked".into()));
+                self.wal.log().note_error(&Error::Usage("a background thread of vwal panicked".into()));
             }
         }
     }
 }
 
-fn sync_loop(log: &Log, stop: &AtomicBool) {
+fn sync_loop(wal: &Wal, stop: &AtomicBool) {
+    let log = wal.log();
     let interval = log.options.sync_interval;
     // When the oldest commit that is not durable was first seen.
     let mut waiting_since: Option<Instant> = None;
@@ -89,32 +91,41 @@ fn sync_loop(log: &Log, stop: &AtomicBool) {
             waiting_since = None;
             None
         };
-        log.syncer.wait(if failed { Some(timeout.map_or(RETRY, |timeout| timeout.max(RETRY))) } else { timeout });
+        log.syncer.wait(if failed {
+            Some(timeout.map_or(RETRY, |timeout| timeout.max(RETRY)))
+        } else {
+            timeout
+        });
     }
 }
 
-fn checkpoint_loop(log: &Log, stop: &AtomicBool) {
-    let mut failed = false;
-    while !stop.load(Ordering::Acquire) {
-        let timeout = match (failed, due_in(log)) {
-            (true, _) => Some(RETRY),
-            (false, due) => due,
-        };
+fn checkpoint_loop(wal: &Wal, stop: &AtomicBool) {
+    let log = wal.log();
+    let mut stuck = false;
+    loop {
+        let timeout = if stuck { Some(RETRY) } else { due_in(log) };
         if timeout != Some(Duration::ZERO) {
             log.checkpointer.wait(timeout);
         }
         if stop.load(Ordering::Acquire) {
             return;
         }
-        let result = if due_in(log) == Some(Duration::ZERO) {
+        if log.check_poison().is_err() {
+            // There is nothing left to do for this thread but to be stopped.
+            stuck = false;
+            log.checkpointer.wait(None);
+            continue;
+        }
+        let before = log.checkpointed_frame_no();
+        let due = due_in(log) == Some(Duration::ZERO);
+        let result = if due {
+            wal.absorb_passively();
             log.checkpoint().map(drop)
-        } else if log.check_poison().is_ok() {
-            let _pass = log.pass.lock();
-            log.free_segments()
         } else {
-            Ok(())
+            log.free_segments_between_passes()
         };
-        failed = result.is_err();
+        // Open read transactions may hold everything back, and an error may last: do not run in circles.
+        stuck = result.is_err() || (due && log.checkpointed_frame_no() == before);
         if let Err(error) = &result {
             log.note_error(error);
         }
@@ -123,7 +134,7 @@ fn checkpoint_loop(log: &Log, stop: &AtomicBool) {
 
 /// When the next pass is due: zero is now, `None` until something changes.
 fn due_in(log: &Log) -> Option<Duration> {
-    if log.check_poison().is_err() || log.absorbed_frame_no() <= log.checkpointed_frame_no() {
+    if log.check_poison().is_err() || log.published_frame_no() <= log.checkpointed_frame_no() {
         return None;
     }
     if log.backlog_bytes() >= log.options.checkpoint_size {

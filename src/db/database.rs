@@ -120,8 +120,9 @@ impl Database {
     pub fn checkpoint(&self) -> Result<u64> {
         // What readers allow is for wal.c to decide, so SQLite is asked to checkpoint first.
         let path = self.log().database();
-        let asked = rusqlite::Connection::open_with_flags_and_vfs(path, OpenFlags::SQLITE_OPEN_READ_WRITE, c"vwal")
-            .and_then(|db| db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
+        let asked =
+            rusqlite::Connection::open_with_flags_and_vfs(path, OpenFlags::SQLITE_OPEN_READ_WRITE, c"vwal")
+                .and_then(|db| db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
         if let Err(error) = asked {
             return Err(Error::InUse { path: path.to_owned(), what: error.to_string() });
         }

@@ -236,7 +236,7 @@ struct Base {
 impl Base {
     fn read(io: &dyn Io, path: &Path, inspection: &mut Inspection) -> Result<Base> {
         let file = io.open(path, OpenMode::Read)?;
-        let size = file.len()?;
+        let size = file.size()?;
         let mut head = [0; DATABASE_HEADER_SIZE];
         let got = file.read_at(&mut head, 0)?;
         let header = DatabaseHeader::parse(&head[..got]);
@@ -272,19 +272,30 @@ impl Base {
         })
     }
 
-    /// What is not as the log left it.
-    fn difference(&self, meta: &Meta) -> Option<String> {
+    /// What is not as the log left it. The same questions as recovery asks (`log/open.rs`), with words for answers.
+    fn difference(&self, meta: &Meta, footer: Option<Footer>) -> Option<String> {
         let Some(header) = self.header else { return Some("it is not a database".into()) };
         let pages = self.size / u64::from(header.page_size.get());
         if header.page_size != meta.page_size {
-            Some(format!(
+            return Some(format!(
                 "its page size is {}, the log's is {}",
                 header.page_size.get(),
                 meta.page_size.get()
-            ))
+            ));
         } else if !header.is_wal {
-            Some("it is not in WAL mode any more".into())
-        } else if meta.has_intent() {
+            return Some("it is not in WAL mode any more".into());
+        }
+        if let Some(footer) = footer
+            && (footer.log_id != meta.log_id
+                || ![meta.checkpointed_frame_no, meta.intent_frame_no].contains(&footer.frame_no))
+        {
+            return Some(format!(
+                "its footer says frame {} of log {}, the log's metadata frame {} of log {}",
+                footer.frame_no, footer.log_id, meta.checkpointed_frame_no, meta.log_id
+            ));
+        }
+        if meta.has_intent() {
+            // A pass was writing, and the log has everything that it writes.
             None
         } else if header.change_counter != meta.change_counter
             || header.version_valid_for != meta.version_valid_for
@@ -341,38 +352,29 @@ fn read_meta_slots(io: &dyn Io, dir: &Path, inspection: &mut Inspection) -> Resu
 fn compare(base: &Base, inspection: &mut Inspection) {
     let Some(meta) = inspection.meta() else { return };
     let path = inspection.path.clone();
-    if let Some(difference) = base.difference(&meta) {
-        let end = inspection.frame_no().unwrap_or(0);
-        if end > meta.checkpointed_frame_no {
+    let end = inspection.frame_no().unwrap_or(0);
+    let drained = end <= meta.checkpointed_frame_no;
+    let gone = inspection.footer.is_none() && meta.has_footer && !meta.has_intent();
+    match base.difference(&meta, inspection.footer) {
+        Some(difference) if !drained => {
             let message = format!(
-                "something other than vwal changed or replaced it ({difference}), while frames {} to {end} are only in the log",
+                "something other than vwal changed or replaced it ({difference}), while frames {} to {end} are only in \
+                 the log",
                 meta.checkpointed_frame_no + 1
             );
             inspection.find(&path, None, message);
-        } else {
+        }
+        // That it is damaged has been said already.
+        None if gone && !drained && inspection.findings.iter().any(|finding| finding.path == path) => {}
+        None if gone && !drained => {
+            inspection.find(&path, base.size, "the footer is missing; the next checkpoint writes it again");
+        }
+        None if !gone => {}
+        difference => {
+            let difference = difference.unwrap_or_else(|| "its footer is gone".into());
             inspection.notes.push(format!(
                 "the database file was changed without vwal ({difference}); when it is opened next, a new log begins"
             ));
-        }
-        return;
-    }
-    // While a pass is under way the footer is overwritten, and a log that was never checkpointed has none.
-    let damaged = inspection.findings.iter().any(|finding| finding.path == path);
-    if meta.has_intent() || meta.checkpointed_frame_no == 0 || damaged {
-        return;
-    }
-    match inspection.footer {
-        Some(footer) if footer.log_id == meta.log_id && footer.frame_no == meta.checkpointed_frame_no => {}
-        Some(footer) => inspection.find(
-            &path,
-            base.size - FOOTER_SIZE as u64,
-            format!(
-                "the footer says frame {} of log {}, the metadata frame {} of log {}",
-                footer.frame_no, footer.log_id, meta.checkpointed_frame_no, meta.log_id
-            ),
-        ),
-        None => {
-            inspection.find(&path, base.size, "the footer is missing; the next checkpoint writes it again")
         }
     }
 }

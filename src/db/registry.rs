@@ -41,7 +41,7 @@ impl OpenDatabase {
         drop(background);
         handle.leave().inspect_err(|_| {
             // The database stays virtual, so it needs its threads again.
-            match Background::start(self.wal.log()) {
+            match Background::start(&self.wal) {
                 Ok(background) => *self.background.lock() = Some(background),
                 Err(error) => self.wal.log().note_error(&error),
             }
@@ -73,6 +73,9 @@ pub struct Registry {
     slots: Mutex<HashMap<Identity, Arc<Mutex<Slot>>>>,
 }
 
+/// Makes the wal-index of a log.
+type MakeIndex<'a> = dyn Fn(&Arc<Log>) -> Result<Box<dyn SharedIndex>> + 'a;
+
 /// What opens a log that is not open yet.
 pub struct OpenRequest<'a> {
     /// The database file.
@@ -82,7 +85,7 @@ pub struct OpenRequest<'a> {
     /// Makes what [`Log::open`] needs.
     pub source: &'a dyn Fn(Options) -> Result<LogSource>,
     /// Makes the wal-index.
-    pub index: &'a dyn Fn(&Arc<Log>) -> Result<Box<dyn SharedIndex>>,
+    pub index: &'a MakeIndex<'a>,
 }
 
 /// A connection's claim on an open database.
@@ -119,8 +122,8 @@ impl Registry {
         let dir = source.dir.clone();
         let Some(log) = Log::open(source)? else { return Ok(None) };
         let log = Arc::new(log);
-        let background = Background::start(&log)?;
         let wal = Arc::new(Wal::new(Arc::clone(&log), (request.index)(&log)?));
+        let background = Background::start(&wal)?;
         let database = Arc::new(OpenDatabase {
             wal,
             options: request.options.clone(),

@@ -37,8 +37,9 @@ impl BaseFile {
         let mut read_only = 0;
         let mut base = std::ptr::null_mut();
         // SAFETY: both names are C strings that live through the call, which copies them; the out pointers are valid.
-        let code =
-            unsafe { shim::vwal_base_open(database_name.as_ptr(), wal_name.as_ptr(), &mut read_only, &mut base) };
+        let code = unsafe {
+            shim::vwal_base_open(database_name.as_ptr(), wal_name.as_ptr(), &mut read_only, &mut base)
+        };
         let file = BaseFile { path: database.to_owned(), base };
         file.check("open", None, code)?;
         Ok((file, read_only != 0))
@@ -77,14 +78,20 @@ impl File for BaseFile {
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
         // A short read is told only by its code, so ask for no more than there is.
-        let available = usize::try_from(self.len()?.saturating_sub(offset)).unwrap_or(usize::MAX).min(buf.len());
+        let available =
+            usize::try_from(self.size()?.saturating_sub(offset)).unwrap_or(usize::MAX).min(buf.len());
         let mut done = 0;
         while done < available {
             let len = (available - done).min(MAX_CALL);
             let at = offset + done as u64;
             // SAFETY: `buf[done..done + len]` is writable; `base` is open until `self` is dropped.
             let code = unsafe {
-                shim::vwal_base_read(self.base, buf[done..done + len].as_mut_ptr().cast(), len as c_int, signed(at))
+                shim::vwal_base_read(
+                    self.base,
+                    buf[done..done + len].as_mut_ptr().cast(),
+                    len as c_int,
+                    signed(at),
+                )
             };
             self.check("read", Some(at), code)?;
             done += len;
@@ -110,7 +117,7 @@ impl File for BaseFile {
         self.check("resize", Some(len), code)
     }
 
-    fn len(&self) -> Result<u64> {
+    fn size(&self) -> Result<u64> {
         let mut len = 0;
         // SAFETY: `base` is open until `self` is dropped.
         let code = unsafe { shim::vwal_base_size(self.base, &mut len) };

@@ -13,7 +13,9 @@ impl Error {
             Error::Io { op: "read", .. } => sqlite::SQLITE_IOERR_READ,
             Error::Io { op: "write", .. } => sqlite::SQLITE_IOERR_WRITE,
             Error::Io { op: "fsync" | "fsync the directory", .. } => sqlite::SQLITE_IOERR_FSYNC,
-            Error::Io { op: "open" | "lock" | "list" | "create the directory" | "map", .. } => sqlite::SQLITE_CANTOPEN,
+            Error::Io { op: "open" | "lock" | "list" | "create the directory" | "map", .. } => {
+                sqlite::SQLITE_CANTOPEN
+            }
             Error::Io { .. } => sqlite::SQLITE_IOERR,
             Error::Corrupt { .. } => sqlite::SQLITE_CORRUPT,
             Error::Busy { .. } | Error::InUse { .. } | Error::Timeout(_) => sqlite::SQLITE_BUSY,

@@ -60,7 +60,10 @@ pub(super) unsafe fn with_handle(handle: *mut Handle, body: impl FnOnce(&Handle)
 /// # Safety
 ///
 /// `message` is null or points to a pointer that may be written.
-pub(super) unsafe fn guard_with_message(message: *mut *mut c_char, body: impl FnOnce() -> Result<c_int>) -> c_int {
+pub(super) unsafe fn guard_with_message(
+    message: *mut *mut c_char,
+    body: impl FnOnce() -> Result<c_int>,
+) -> c_int {
     let mut text = None;
     let code = guard(|| {
         body().or_else(|error| {

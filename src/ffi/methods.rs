@@ -53,6 +53,7 @@ pub(super) static METHODS: VwalMethods = VwalMethods {
     db_read,
     db_size,
     db_leave,
+    exclusive,
     committed,
     ckpt_done,
     wal_opened,
@@ -105,7 +106,11 @@ unsafe fn options_of(params: *const VwalParam, count: c_int) -> Result<Options> 
     Ok(options)
 }
 
-unsafe extern "C" fn check_params(params: *const VwalParam, count: c_int, message: *mut *mut c_char) -> c_int {
+unsafe extern "C" fn check_params(
+    params: *const VwalParam,
+    count: c_int,
+    message: *mut *mut c_char,
+) -> c_int {
     // SAFETY: the shim passes `count` parameters and a valid out pointer.
     unsafe { guard_with_message(message, || options_of(params, count).map(|_| sqlite::SQLITE_OK)) }
 }
@@ -228,7 +233,13 @@ fn short_read(buf: &mut [u8], got: usize) -> c_int {
     sqlite::SQLITE_IOERR_SHORT_READ
 }
 
-unsafe extern "C" fn db_read(handle: *mut Handle, buf: *mut c_void, len: c_int, offset: i64, base: *mut c_int) -> c_int {
+unsafe extern "C" fn db_read(
+    handle: *mut Handle,
+    buf: *mut c_void,
+    len: c_int,
+    offset: i64,
+    base: *mut c_int,
+) -> c_int {
     // SAFETY: the shim passes an open handle, SQLite's buffer and a valid out pointer.
     unsafe {
         with_handle(handle, |handle| {
@@ -263,6 +274,16 @@ unsafe extern "C" fn db_leave(handle: *mut Handle) -> c_int {
             Ok(sqlite::SQLITE_OK)
         })
     }
+}
+
+unsafe extern "C" fn exclusive(handle: *mut Handle, exclusive: c_int) {
+    // SAFETY: an open handle.
+    unsafe {
+        with_handle(handle, |handle| {
+            handle.wal.set_exclusive(exclusive != 0);
+            Ok(sqlite::SQLITE_OK)
+        })
+    };
 }
 
 unsafe extern "C" fn committed(handle: *mut Handle) -> c_int {

@@ -51,7 +51,11 @@ unsafe fn initialise(api: *const c_void, options: Options, message: *mut *mut c_
 ///
 /// Called by SQLite: `db` is the connection that loads the extension, `api` points to SQLite's routines.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sqlite3_vwal_init(db: *mut c_void, message: *mut *mut c_char, api: *const c_void) -> c_int {
+pub unsafe extern "C" fn sqlite3_vwal_init(
+    db: *mut c_void,
+    message: *mut *mut c_char,
+    api: *const c_void,
+) -> c_int {
     // The shim has SQLite's routines only after it is initialised, and the error text needs one of them.
     let options = match std::panic::catch_unwind(Options::from_env) {
         Ok(Ok(options)) => Ok(options),

@@ -16,10 +16,12 @@ use crate::wal::SharedIndex;
 
 /// Bytes before the first region.
 const CONTROL_SIZE: u64 = 4096;
-/// Offsets in the first region (<https://sqlite.org/walformat.html#wal_index_format>): `WalIndexHdr.mxFrame`, and
-/// `WalCkptInfo.nBackfillAttempted` behind two headers of 48 bytes, `nBackfill`, five read marks and eight lock bytes.
+/// Offsets in the first region (<https://sqlite.org/walformat.html#wal_index_format>): `WalIndexHdr.mxFrame`; then,
+/// behind two headers of 48 bytes, `WalCkptInfo`: `nBackfill`, five read marks, eight lock bytes, `nBackfillAttempted`.
 const MX_FRAME: usize = 16;
-const BACKFILL_ATTEMPTED: usize = 2 * 48 + 4 + 5 * 4 + 8;
+const BACKFILL: usize = 2 * 48;
+const READ_MARKS: usize = BACKFILL + 4;
+const BACKFILL_ATTEMPTED: usize = READ_MARKS + 5 * 4 + 8;
 
 pub(super) struct ShmFile {
     io: Arc<dyn Io>,
@@ -84,21 +86,21 @@ impl ShmFile {
         Ok(())
     }
 
-    fn word(&self, offset: usize) -> Option<u32> {
+    fn word(&self, offset: usize) -> Option<&AtomicU32> {
         let first = self.first.load(Ordering::Acquire);
         if first.is_null() {
             return None;
         }
         // SAFETY: `first` is the start of a region of at least a page that stays mapped for as long as `self` lives
-        // (regions are retired, not unmapped), and the offset is a multiple of four within it. SQLite writes these words
-        // with plain or atomic stores from other threads; a relaxed atomic load is how they may be read.
-        Some(unsafe { &*first.add(offset).cast::<AtomicU32>() }.load(Ordering::Acquire))
+        // (regions are retired, not unmapped), and the offset is a multiple of four within it. SQLite reads and writes these
+        // words from other threads, so here they are atomics.
+        Some(unsafe { &*first.add(offset).cast::<AtomicU32>() })
     }
 }
 
 impl SharedIndex for ShmFile {
     fn map(&self, index: usize, size: usize, extend: bool) -> Result<Option<*mut u8>> {
-        if size < 4096 || size % 4096 != 0 {
+        if size < 4096 || !size.is_multiple_of(4096) {
             return Err(Error::Usage(format!("a wal-index region of {size} bytes")));
         }
         let mut state = self.state.lock();
@@ -116,11 +118,21 @@ impl SharedIndex for ShmFile {
     }
 
     fn max_frame(&self) -> Option<u32> {
-        self.word(MX_FRAME)
+        self.word(MX_FRAME).map(|word| word.load(Ordering::Acquire))
     }
 
     fn backfill_attempted(&self) -> Option<u32> {
-        self.word(BACKFILL_ATTEMPTED)
+        self.word(BACKFILL_ATTEMPTED).map(|word| word.load(Ordering::Acquire))
+    }
+
+    fn read_mark(&self, reader: usize) -> Option<u32> {
+        self.word(READ_MARKS + 4 * reader).map(|word| word.load(Ordering::Acquire))
+    }
+
+    fn set_backfill(&self, frames: u32, done: bool) {
+        if let Some(word) = self.word(if done { BACKFILL } else { BACKFILL_ATTEMPTED }) {
+            word.store(frames, Ordering::Release);
+        }
     }
 
     fn reset(&self) {

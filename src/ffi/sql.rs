@@ -73,7 +73,11 @@ pub(super) unsafe extern "C" fn checkpointed_frame_no(handle: *mut Handle) -> i6
     unsafe { number(handle, |handle| handle.database().map(|database| database.checkpointed_frame_no())) }
 }
 
-pub(super) unsafe extern "C" fn flush(handle: *mut Handle, frame_no: *mut i64, message: *mut *mut c_char) -> c_int {
+pub(super) unsafe extern "C" fn flush(
+    handle: *mut Handle,
+    frame_no: *mut i64,
+    message: *mut *mut c_char,
+) -> c_int {
     // SAFETY: an open handle and valid out pointers.
     unsafe {
         guard_with_message(message, || {
@@ -87,7 +91,11 @@ pub(super) unsafe extern "C" fn flush(handle: *mut Handle, frame_no: *mut i64, m
     }
 }
 
-pub(super) unsafe extern "C" fn drain(handle: *mut Handle, frame_no: *mut i64, message: *mut *mut c_char) -> c_int {
+pub(super) unsafe extern "C" fn drain(
+    handle: *mut Handle,
+    frame_no: *mut i64,
+    message: *mut *mut c_char,
+) -> c_int {
     // SAFETY: an open handle and valid out pointers.
     unsafe {
         guard_with_message(message, || {

@@ -89,6 +89,9 @@ impl Footer {
         if raw.crc.get() != crc {
             return Err(format!("footer checksum {:08x}, expected {crc:08x}", raw.crc));
         }
+        if raw.replication_index.get() > 1 << 62 {
+            return Err(format!("footer with frame number {}", raw.replication_index));
+        }
         Ok(Footer {
             frame_no: raw.replication_index.get(),
             log_id: LogId(uuid::Uuid::from_u128(raw.log_id.get())),

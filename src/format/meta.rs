@@ -134,7 +134,7 @@ impl Meta {
             version_valid_for: raw.version_valid_for.get(),
             has_footer: raw.flags.get() & FLAG_FOOTER != 0,
         };
-        if meta.intent_frame_no < meta.checkpointed_frame_no {
+        if meta.intent_frame_no < meta.checkpointed_frame_no || meta.intent_frame_no > 1 << 62 {
             return Err(format!(
                 "a checkpoint to frame {} is noted, but frame {} is already checkpointed",
                 meta.intent_frame_no, meta.checkpointed_frame_no

@@ -59,6 +59,11 @@ const _: () = {
     assert!(std::mem::offset_of!(RawSeal, crc) == 28);
 };
 
+/// No log gets beyond 2^62 frames, so sums of frame numbers in range never overflow.
+fn is_frame_no(number: u64) -> bool {
+    (1..=1 << 62).contains(&number)
+}
+
 /// What the header of a segment says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentHeader {
@@ -108,9 +113,9 @@ impl SegmentHeader {
 
     /// Check and read the header at the start of a segment file.
     pub fn decode(head: &[u8]) -> Result<SegmentHeader, Problem> {
-        let record = head
-            .get(..SEGMENT_HEADER_SIZE)
-            .ok_or_else(|| format!("the segment has {} bytes, its header alone has {SEGMENT_HEADER_SIZE}", head.len()))?;
+        let record = head.get(..SEGMENT_HEADER_SIZE).ok_or_else(|| {
+            format!("the segment has {} bytes, its header alone has {SEGMENT_HEADER_SIZE}", head.len())
+        })?;
         let raw = RawHeader::ref_from_bytes(record).map_err(|error| error.to_string())?;
         if raw.magic.get() != HEADER_MAGIC {
             return Err("this is not a vwal segment (wrong magic)".into());
@@ -122,8 +127,11 @@ impl SegmentHeader {
         if raw.crc.get() != crc {
             return Err(format!("segment header checksum {:08x}, expected {crc:08x}", raw.crc));
         }
-        if raw.start_frame_no.get() == 0 {
-            return Err("the segment starts at frame 0; frame numbers start at 1".into());
+        if !is_frame_no(raw.start_frame_no.get()) {
+            return Err(format!(
+                "the segment starts at frame {}; frame numbers are 1 to 2^62",
+                raw.start_frame_no
+            ));
         }
         Ok(SegmentHeader {
             log_id: LogId::from_bytes(raw.log_id),
@@ -187,7 +195,7 @@ impl Seal {
         if raw.magic.get() != SEAL_MAGIC || raw.crc.get() != crc {
             return Err(format!("the seal has checksum {:08x}, expected {crc:08x}", raw.crc));
         }
-        if raw.end_frame_no.get() < header.start_frame_no {
+        if raw.end_frame_no.get() < header.start_frame_no || !is_frame_no(raw.end_frame_no.get()) {
             return Err(format!(
                 "the seal says that the segment ends at frame {}, but it starts at frame {}",
                 raw.end_frame_no, header.start_frame_no

@@ -96,9 +96,9 @@ impl LockFile {
             file.write_all(text.as_bytes()).map_err(error)?;
         }
         let descriptor = file.as_raw_fd();
-        let slot = DESCRIPTORS.iter().find(|slot| {
-            slot.compare_exchange(-1, descriptor, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-        });
+        let slot = DESCRIPTORS
+            .iter()
+            .find(|slot| slot.compare_exchange(-1, descriptor, Ordering::Relaxed, Ordering::Relaxed).is_ok());
         Ok(Ok(LockFile { file, slot, read_only }))
     }
 

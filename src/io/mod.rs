@@ -50,7 +50,7 @@ pub trait File: Send + Sync {
     /// Cut the file off, or extend it with zeros.
     fn set_len(&self, len: u64) -> Result<()>;
     /// The size of the file.
-    fn len(&self) -> Result<u64>;
+    fn size(&self) -> Result<u64>;
     /// Make everything written, and the size, survive a power loss.
     fn sync(&self) -> Result<()>;
 

@@ -175,14 +175,16 @@ impl File for SystemFile {
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<()> {
-        self.file.write_all_at(buf, offset).map_err(|error| Error::io("write", &self.path, Some(offset), &error))
+        self.file
+            .write_all_at(buf, offset)
+            .map_err(|error| Error::io("write", &self.path, Some(offset), &error))
     }
 
     fn set_len(&self, len: u64) -> Result<()> {
         self.file.set_len(len).map_err(|error| Error::io("resize", &self.path, Some(len), &error))
     }
 
-    fn len(&self) -> Result<u64> {
+    fn size(&self) -> Result<u64> {
         let meta = self.file.metadata().map_err(|error| Error::io("look at", &self.path, None, &error))?;
         Ok(meta.len())
     }

@@ -43,7 +43,8 @@ impl Log {
     fn for_each_mark(&self, from: u64, to: u64, mut visit: impl FnMut(u64, u32, u32)) {
         let segments = self.segments.read();
         for segment in segments.iter().filter(|segment| segment.end() >= from && segment.start() <= to) {
-            segment.for_each_mark(from, to, |frame_no, mark| visit(frame_no, mark.db_size_pages, mark.page_no));
+            segment
+                .for_each_mark(from, to, |frame_no, mark| visit(frame_no, mark.db_size_pages, mark.page_no));
         }
     }
 

@@ -32,7 +32,9 @@ pub fn read_meta(io: &dyn Io, dir: &Path) -> Result<Option<Meta>> {
         let mut bytes = vec![0; META_SLOT_SIZE];
         let got = file.read_at(&mut bytes, offset)?;
         match Meta::decode(&bytes[..got]) {
-            Ok(Some(meta)) if newest.is_none_or(|newest| newest.sequence < meta.sequence) => newest = Some(meta),
+            Ok(Some(meta)) if newest.is_none_or(|newest| newest.sequence < meta.sequence) => {
+                newest = Some(meta)
+            }
             Ok(_) => {}
             Err(problem) => damage = Some(Error::corrupt(&path, offset, problem)),
         }

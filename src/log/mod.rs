@@ -328,9 +328,10 @@ impl Log {
         used.fold((0, 0), |(bytes, count), segment| (bytes + segment.used_bytes(), count + 1))
     }
 
-    /// Bytes of frames that are absorbed and not checkpointed.
+    /// Bytes of frames that are published and not checkpointed.
     pub(crate) fn backlog_bytes(&self) -> u64 {
-        (self.absorbed_frame_no() - self.checkpointed_frame_no().min(self.absorbed_frame_no()))
+        self.published_frame_no()
+            .saturating_sub(self.checkpointed_frame_no())
             .saturating_mul(self.frame_size() as u64)
     }
 
@@ -376,8 +377,14 @@ impl Log {
         let current = self.current_segment();
         let complete: Vec<Arc<Segment>> = {
             let segments = self.segments.read();
-            let is_current = |segment: &Arc<Segment>| current.as_ref().is_some_and(|current| Arc::ptr_eq(segment, current));
-            segments.iter().filter(|segment| !segment.is_sealed() && !is_current(segment)).map(Arc::clone).collect()
+            let is_current = |segment: &Arc<Segment>| {
+                current.as_ref().is_some_and(|current| Arc::ptr_eq(segment, current))
+            };
+            segments
+                .iter()
+                .filter(|segment| !segment.is_sealed() && !is_current(segment))
+                .map(Arc::clone)
+                .collect()
         };
         for segment in complete {
             self.sync_to(segment.end())?;
@@ -418,6 +425,9 @@ impl Log {
         self.segments.write().push(Arc::clone(&segment));
         tail.set_segment(segment);
         self.syncer.notify();
+        if self.backlog_bytes() >= self.options.checkpoint_size {
+            self.checkpointer.notify();
+        }
         Ok(())
     }
 

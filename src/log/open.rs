@@ -61,7 +61,7 @@ pub(super) struct BaseState {
 
 impl BaseState {
     fn read(base: &dyn File) -> Result<BaseState> {
-        let size = base.len()?;
+        let size = base.size()?;
         let mut head = [0; DATABASE_HEADER_SIZE];
         let got = base.read_at(&mut head, 0)?;
         let header = DatabaseHeader::parse(&head[..got]);
@@ -102,7 +102,10 @@ impl BaseState {
         match self.footer {
             // A whole footer names the log and the state of the file.
             Some(footer) if footer.log_id != meta.log_id => return false,
-            Some(footer) if footer.frame_no != meta.checkpointed_frame_no && footer.frame_no != meta.intent_frame_no => {
+            Some(footer)
+                if footer.frame_no != meta.checkpointed_frame_no
+                    && footer.frame_no != meta.intent_frame_no =>
+            {
                 return false;
             }
             Some(_) => {}
@@ -134,7 +137,10 @@ fn decide(source: &LogSource, meta: Option<Meta>, base: &BaseState, found: &Foun
             return Err(Error::corrupt(
                 &source.dir.join(super::META_NAME),
                 0,
-                format!("it is empty, but there are segments ('{}'): restore it, or move the directory away", path.display()),
+                format!(
+                    "it is empty, but there are segments ('{}'): restore it, or move the directory away",
+                    path.display()
+                ),
             ));
         }
         if !source.create && !base.header.is_some_and(|header| header.is_wal) {
@@ -238,7 +244,9 @@ fn take_lock(source: &mut LogSource) -> Result<Option<LockFile>> {
         match io.kind(&source.dir)? {
             PathKind::Directory => {}
             PathKind::Missing if !source.create => return Ok(None),
-            PathKind::Missing if source.read_only => return Err(Error::ReadOnly { path: source.database.clone() }),
+            PathKind::Missing if source.read_only => {
+                return Err(Error::ReadOnly { path: source.database.clone() });
+            }
             PathKind::Missing => match io.create_dir(&source.dir) {
                 Ok(()) => io.sync_dir(&parent_dir(&source.dir))?,
                 Err(_) if io.kind(&source.dir)? != PathKind::Missing => continue,
@@ -251,7 +259,11 @@ fn take_lock(source: &mut LogSource) -> Result<Option<LockFile>> {
                 });
             }
             PathKind::Other => {
-                return Err(Error::corrupt(&source.dir, None, "the log directory is a symbolic link or a special file"));
+                return Err(Error::corrupt(
+                    &source.dir,
+                    None,
+                    "the log directory is a symbolic link or a special file",
+                ));
             }
         }
         let locked = match io.lock(&path, source.read_only) {
@@ -270,14 +282,14 @@ fn take_lock(source: &mut LogSource) -> Result<Option<LockFile>> {
             Err(error) => return Err(error),
         }
     }
-    Err(Error::InUse { path: source.database.clone(), what: "its log directory keeps coming and going".into() })
+    Err(Error::InUse {
+        path: source.database.clone(),
+        what: "its log directory keeps coming and going".into(),
+    })
 }
 
 fn is_denied(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::ReadOnly { .. } | Error::Io { kind: std::io::ErrorKind::PermissionDenied, .. }
-    )
+    matches!(error, Error::ReadOnly { .. } | Error::Io { kind: std::io::ErrorKind::PermissionDenied, .. })
 }
 
 /// The metadata file of a log that has just been recovered or made.

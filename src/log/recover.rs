@@ -102,7 +102,10 @@ fn check_head(file: &dyn File, start: u64, meta: &Meta) -> Result<bool> {
         Err(problem) => problem,
         // The head of the file's former life, most likely.
         Ok(header) if header.start_frame_no != start => {
-            format!("the header says that the segment starts at frame {}, its name {start}", header.start_frame_no)
+            format!(
+                "the header says that the segment starts at frame {}, its name {start}",
+                header.start_frame_no
+            )
         }
         Ok(header) if header.log_id != meta.log_id => {
             return Err(Error::corrupt(
@@ -161,9 +164,9 @@ fn link(found: &mut Found, dir: &Path, meta: &Meta) -> Result<()> {
             at += 1;
             continue;
         }
-        let witness = found.chain[at..].iter().any(|(_, _, later)| {
-            later.seal.is_some() || later.max_synced_frame_no > end
-        });
+        let witness = found.chain[at..]
+            .iter()
+            .any(|(_, _, later)| later.seal.is_some() || later.max_synced_frame_no > end);
         if previous.seal.is_some() || witness {
             let (offset, problem) = previous.end.clone().unwrap_or((0, format!("it ends at frame {end}")));
             return Err(Error::corrupt(
@@ -207,7 +210,13 @@ fn crc_before(file: &dyn File, scan: &Scan, start: u64) -> Result<u32> {
 }
 
 /// Make the log. From here on the directory is changed.
-pub(super) fn build(source: LogSource, lock: LockFile, meta: Meta, base: &BaseState, found: Found) -> Result<Log> {
+pub(super) fn build(
+    source: LogSource,
+    lock: LockFile,
+    meta: Meta,
+    base: &BaseState,
+    found: Found,
+) -> Result<Log> {
     let io = Arc::clone(&source.io);
     let end = found.end().max(meta.checkpointed_frame_no);
     let fresh = found.names.is_empty();

@@ -117,7 +117,10 @@ impl Tail {
             }
         }
         self.reread = None;
-        if frame_no == self.end() && self.complete && self.marks.last().is_some_and(|mark| mark.db_size_pages != 0) {
+        if frame_no == self.end()
+            && self.complete
+            && self.marks.last().is_some_and(|mark| mark.db_size_pages != 0)
+        {
             self.write_commit(log)?;
         }
         Ok(())
@@ -233,7 +236,8 @@ impl Tail {
         for (frame_no, frame) in (self.buffered_from..).zip(frames) {
             let is_commit = self.marks[(frame_no - self.first) as usize].db_size_pages != 0;
             let commit_us = if is_commit { log.io.now_us() } else { 0 };
-            previous_crc = FrameStamp { seed, frame_no, commit_us, synced_frame_no, previous_crc }.apply(frame);
+            previous_crc =
+                FrameStamp { seed, frame_no, commit_us, synced_frame_no, previous_crc }.apply(frame);
         }
         if !self.buffer.is_empty() {
             segment.write_frames(self.buffered_from, 0, &self.buffer)?;
@@ -266,7 +270,8 @@ impl Tail {
             segment.read_raw(frame_no, 0, &mut frame)?;
             let is_commit = self.marks[(frame_no - self.first) as usize].db_size_pages != 0;
             let commit_us = if is_commit { log.io.now_us() } else { 0 };
-            let stamp = FrameStamp { seed: segment.seed(), frame_no, commit_us, synced_frame_no, previous_crc };
+            let stamp =
+                FrameStamp { seed: segment.seed(), frame_no, commit_us, synced_frame_no, previous_crc };
             previous_crc = stamp.apply(&mut frame);
             segment.write_frames(frame_no, STAMP, &frame[STAMP..FRAME_HEADER_SIZE])?;
         }

@@ -197,6 +197,6 @@ impl Segment {
 
     /// Bytes of the file, which may be longer than its frames.
     pub fn file_size(&self) -> Result<u64> {
-        self.file.len()
+        self.file.size()
     }
 }

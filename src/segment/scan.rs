@@ -79,10 +79,8 @@ pub fn scan(file: &dyn File) -> Result<Scan> {
             Some(frame) => match verify(frame, frame_no, seed) {
                 Ok(frame) if frame.previous_crc.get() == chain => {
                     chain = frame.crc.get();
-                    let mark = FrameMark {
-                        page_no: frame.page_no.get(),
-                        db_size_pages: frame.db_size_pages.get(),
-                    };
+                    let mark =
+                        FrameMark { page_no: frame.page_no.get(), db_size_pages: frame.db_size_pages.get() };
                     open.push(mark);
                     scan.max_synced_frame_no = scan.max_synced_frame_no.max(frame.synced_frame_no.get());
                     if mark.db_size_pages != 0 {
@@ -108,7 +106,10 @@ pub fn scan(file: &dyn File) -> Result<Scan> {
         return Err(Error::corrupt(
             path,
             *offset,
-            format!("{problem}; the segment is sealed up to frame {}, so this is not a torn tail", seal.end_frame_no),
+            format!(
+                "{problem}; the segment is sealed up to frame {}, so this is not a torn tail",
+                seal.end_frame_no
+            ),
         ));
     }
     if let Some((offset, problem)) = &scan.end
@@ -158,7 +159,9 @@ pub fn headless_witness(file: &dyn File, start: u64, page_size: PageSize) -> Res
         let seed = match seed {
             Some(seed) => seed,
             None => {
-                let Ok(header) = FrameHeader::ref_from_bytes(&frame[..FRAME_HEADER_SIZE]) else { return Ok(None) };
+                let Ok(header) = FrameHeader::ref_from_bytes(&frame[..FRAME_HEADER_SIZE]) else {
+                    return Ok(None);
+                };
                 let first = header.previous_crc.get();
                 if verify(frame, start, first).is_err() {
                     return Ok(None);

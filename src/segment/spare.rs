@@ -18,9 +18,8 @@ const CHUNK: usize = 1 << 20;
 
 /// Whether a file in the log directory is a spare.
 pub fn is_spare_name(name: &str) -> bool {
-    name.strip_suffix(".free").is_some_and(|number| {
-        number.len() == 20 && number.bytes().all(|byte| byte.is_ascii_digit())
-    })
+    name.strip_suffix(".free")
+        .is_some_and(|number| number.len() == 20 && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// The pool of spare files of one log.

@@ -24,6 +24,8 @@ pub struct WalHandle {
     /// It has mapped the wal-index. A connection in `locking_mode=EXCLUSIVE` may keep a private one instead, and then
     /// takes no locks here either.
     mapped: AtomicBool,
+    /// It holds the EXCLUSIVE lock of the database file.
+    exclusive: AtomicBool,
 }
 
 impl WalHandle {
@@ -36,6 +38,15 @@ impl WalHandle {
             wrote: AtomicBool::new(false),
             sync_to: AtomicU64::new(0),
             mapped: AtomicBool::new(false),
+            exclusive: AtomicBool::new(false),
+        }
+    }
+
+    /// The connection has got, or is about to release, the EXCLUSIVE lock of the database file.
+    pub fn set_exclusive(&self, exclusive: bool) {
+        if self.exclusive.swap(exclusive, Ordering::AcqRel) != exclusive {
+            let mut count = self.wal.exclusive.lock();
+            *count = if exclusive { *count + 1 } else { *count - 1 };
         }
     }
 
@@ -72,7 +83,11 @@ impl WalHandle {
 
     /// The last frame that this connection finds in the `-wal` file.
     fn last_frame_no(&self) -> u64 {
-        if self.wrote.load(Ordering::Relaxed) { self.log().open_frame_no() } else { self.log().written_frame_no() }
+        if self.wrote.load(Ordering::Relaxed) {
+            self.log().open_frame_no()
+        } else {
+            self.log().written_frame_no()
+        }
     }
 
     /// Size of the `-wal` file in bytes.
@@ -128,7 +143,10 @@ impl WalHandle {
             return Err(Error::corrupt(
                 self.log().dir(),
                 offset,
-                format!("SQLite writes {} bytes into the WAL header; this vwal does not know why", bytes.len()),
+                format!(
+                    "SQLite writes {} bytes into the WAL header; this vwal does not know why",
+                    bytes.len()
+                ),
             ));
         };
         self.log().check_writable()?;
@@ -137,7 +155,10 @@ impl WalHandle {
             return Err(Error::corrupt(
                 self.log().dir(),
                 offset,
-                format!("SQLite begins a WAL with page size {page_size}, the log has {}", self.log().page_size().get()),
+                format!(
+                    "SQLite begins a WAL with page size {page_size}, the log has {}",
+                    self.log().page_size().get()
+                ),
             ));
         }
         let published = self.log().published_frame_no();
@@ -225,7 +246,8 @@ impl WalHandle {
     /// Release locks `first..first + count`.
     pub fn unlock(&self, first: usize, count: usize, kind: LockKind) {
         if first == WRITE_LOCK && kind == LockKind::Exclusive {
-            let last = self.wal.index.max_frame().map(|frame| self.log().generation_base() + u64::from(frame));
+            let last =
+                self.wal.index.max_frame().map(|frame| self.log().generation_base() + u64::from(frame));
             let wrote = self.wrote.load(Ordering::Relaxed);
             self.end_write(last);
             self.wal.locks.release_writer(&self.held, wrote);
@@ -257,6 +279,7 @@ impl WalHandle {
 
 impl Drop for WalHandle {
     fn drop(&mut self) {
+        self.set_exclusive(false);
         self.unmap_index();
     }
 }

@@ -11,8 +11,12 @@ use super::queue::{Place, WriterQueue};
 /// How many locks there are: `SQLITE_SHM_NLOCK`.
 pub const LOCK_COUNT: usize = 8;
 const WRITE_LOCK: usize = 0;
+/// `WAL_CKPT_LOCK` of `wal.c`.
+pub(super) const CHECKPOINT_LOCK: usize = 1;
 /// `WAL_READ_LOCK(0)` of `wal.c`; the other readers' locks follow.
-const FIRST_READ_LOCK: usize = 3;
+pub(super) const FIRST_READ_LOCK: usize = 3;
+/// `WAL_NREADER` of `wal.c`.
+pub(super) const READERS: usize = 5;
 
 /// Shared or exclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

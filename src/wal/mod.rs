@@ -31,6 +31,10 @@ pub trait SharedIndex: Send + Sync {
     fn max_frame(&self) -> Option<u32>;
     /// `nBackfillAttempted`: up to here the running checkpoint may go. `None`: not mapped.
     fn backfill_attempted(&self) -> Option<u32>;
+    /// `aReadMark[reader]`: up to here that reader's snapshot goes. `None`: not mapped.
+    fn read_mark(&self, reader: usize) -> Option<u32>;
+    /// Set `nBackfillAttempted`, or, when `done`, `nBackfill`.
+    fn set_backfill(&self, frames: u32, done: bool);
     /// Forget all regions: the next connection finds an empty wal-index, and recovers it from the WAL.
     fn reset(&self);
 }
@@ -47,6 +51,9 @@ pub struct Wal {
     /// The header that SQLite wrote at the start of the generation; `None`: the file is empty.
     header: Mutex<Option<[u8; WAL_HEADER_SIZE as usize]>>,
     next_handle: AtomicU64,
+    /// How many connections hold the EXCLUSIVE lock of the database file. In `locking_mode=EXCLUSIVE` such a connection
+    /// uses the wal-index without taking its locks.
+    exclusive: Mutex<usize>,
     /// The log directory is gone: the database left WAL mode.
     left: AtomicBool,
 }
@@ -62,6 +69,7 @@ impl Wal {
             opened: AtomicUsize::new(0),
             header: Mutex::new(None),
             next_handle: AtomicU64::new(1),
+            exclusive: Mutex::new(0),
             left: AtomicBool::new(false),
         }
     }
@@ -82,6 +90,54 @@ impl Wal {
         self.log.end_transaction(self.log.published_frame_no());
         *self.header.lock() = None;
         self.log.drain()
+    }
+
+    /// Absorb what open read transactions allow, without being asked by SQLite: a passive checkpoint, done with the locks
+    /// and the marks of the wal-index as `wal.c` does it. For the checkpointer, since SQLite's automatic checkpoint comes
+    /// only after so many frames, or may be turned off.
+    pub fn absorb_passively(&self) {
+        // Nobody begins to ignore the locks while this is under way.
+        let exclusive = self.exclusive.lock();
+        if *exclusive > 0 {
+            return;
+        }
+        let held = locks::HeldLocks::new(self.next_handle.fetch_add(1, Ordering::Relaxed));
+        if self.locks.lock(&held, locks::CHECKPOINT_LOCK, 1, LockKind::Exclusive) {
+            if self.locks.lock(&held, locks::FIRST_READ_LOCK, 1, LockKind::Exclusive) {
+                self.absorb_under_locks(&held);
+            }
+            self.locks.unlock_all(&held);
+        }
+    }
+
+    /// The checkpoint lock and `WAL_READ_LOCK(0)` are held, so the generation does not end meanwhile, and nobody reads the
+    /// bare database file.
+    fn absorb_under_locks(&self, held: &locks::HeldLocks) {
+        let base = self.log.generation_base();
+        let Some(live) = self.index.max_frame().filter(|&frame| frame > 0) else { return };
+        let published = u32::try_from(self.log.published_frame_no() - base).unwrap_or(0);
+        // They differ when wal.c has just published, or reset, and the log has not heard of it yet.
+        if live != published {
+            return;
+        }
+        let mut safe = live;
+        for reader in 1..locks::READERS {
+            let Some(mark) = self.index.read_mark(reader) else { return };
+            if mark >= safe {
+                continue;
+            }
+            let lock = locks::FIRST_READ_LOCK + reader;
+            if self.locks.lock(held, lock, 1, LockKind::Exclusive) {
+                self.locks.unlock(held, lock, 1, LockKind::Exclusive);
+            } else {
+                safe = mark;
+            }
+        }
+        self.index.set_backfill(safe, false);
+        self.log.absorb(base + u64::from(safe));
+        if self.log.absorbed_frame_no() >= base + u64::from(safe) {
+            self.index.set_backfill(safe, true);
+        }
     }
 
     /// Whether a connection has the `-wal` file open.

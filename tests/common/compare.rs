@@ -1,5 +1,7 @@
 //! One scenario on stock SQLite and on vwal: what it records must be the same.
 
+#![allow(dead_code, reason = "each test uses its own part of this")]
+
 use std::fmt::Display;
 
 use rusqlite::Connection;

@@ -1,5 +1,7 @@
 //! Where the loadable extension is that was built together with the running test.
 
+#![allow(dead_code, reason = "each test uses its own part of this")]
+
 use std::path::PathBuf;
 
 /// The path of `libvwal.so` (`.dylib` on macOS).

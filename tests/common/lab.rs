@@ -1,5 +1,7 @@
 //! A directory with databases, opened through stock SQLite or through vwal: the same test runs on either.
 
+#![allow(dead_code, reason = "each test uses its own part of this")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::Duration;

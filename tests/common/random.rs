@@ -1,5 +1,7 @@
 //! A small generator of random numbers: the same seed gives the same run, on every machine.
 
+#![allow(dead_code, reason = "each test uses its own part of this")]
+
 /// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
 pub struct Random(u64);
 

@@ -2,6 +2,8 @@
 //!
 //! A test binary that uses this has an ignored test `child_process` at its root that calls [`serve`].
 
+#![allow(dead_code, reason = "each test uses its own part of this")]
+
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout};

@@ -1,5 +1,7 @@
 //! The test binary, started again as a child process.
 
+#![allow(dead_code, reason = "each test uses its own part of this")]
+
 use std::process::{Child, Command, Stdio};
 
 /// Starts this test binary in its ignored test `child_process`, with pipes to and from it.

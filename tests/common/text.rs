@@ -1,5 +1,7 @@
 //! Results of SQL as text, so that those of two engines can be compared and read.
 
+#![allow(dead_code, reason = "each test uses its own part of this")]
+
 use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::types::ValueRef;
 use rusqlite::{Batch, Connection, Error};
@@ -71,7 +73,9 @@ fn value_into(value: ValueRef<'_>, out: &mut String) {
 pub fn dump(connection: &Connection, schema: &str) -> String {
     let mut out = query(
         connection,
-        &format!("SELECT type, name, sql FROM {schema}.sqlite_schema WHERE sql IS NOT NULL ORDER BY type, name"),
+        &format!(
+            "SELECT type, name, sql FROM {schema}.sqlite_schema WHERE sql IS NOT NULL ORDER BY type, name"
+        ),
     );
     let tables = query(
         connection,

@@ -54,7 +54,13 @@ impl Plan {
         };
         check(db.busy_timeout(Duration::from_secs(30)).map_err(|error| error.to_string()));
         // Small enough to spill.
-        check(sql(&db, &format!("PRAGMA synchronous={}; PRAGMA cache_size=10; PRAGMA wal_autocheckpoint=50", self.synchronous)));
+        check(sql(
+            &db,
+            &format!(
+                "PRAGMA synchronous={}; PRAGMA cache_size=10; PRAGMA wal_autocheckpoint=50",
+                self.synchronous
+            ),
+        ));
         db
     }
 }
@@ -143,7 +149,10 @@ fn write(plan: &Plan, writer: u64, acknowledged: &AtomicU32, stop: &AtomicBool, 
             }
             // Committed, but for a part that spills and is taken back.
             1..3 => {
-                check(sql(&db, "SAVEPOINT s; INSERT INTO ledger VALUES (1000000000, 'never', zeroblob(60000))"));
+                check(sql(
+                    &db,
+                    "SAVEPOINT s; INSERT INTO ledger VALUES (1000000000, 'never', zeroblob(60000))",
+                ));
                 check(sql(&db, "UPDATE cell SET k = 0, filler = zeroblob(3000); ROLLBACK TO s; RELEASE s"));
             }
             _ => {}
@@ -174,7 +183,9 @@ fn read(plan: &Plan, acknowledged: &AtomicU32, stop: &AtomicBool, random: &mut R
         let k = check(ledger::check_quickly(&db, || std::thread::sleep(pause)));
         check(sql(&db, "COMMIT"));
         if k < floor || k < last {
-            wrong(&format!("a read transaction saw entry {k}, after {floor} was acknowledged and {last} was seen"));
+            wrong(&format!(
+                "a read transaction saw entry {k}, after {floor} was acknowledged and {last} was seen"
+            ));
         }
         last = k;
     }

@@ -13,7 +13,8 @@ const KEPT: u32 = 300;
 const CELLS: u32 = 40;
 
 /// The tables, for a new database.
-pub const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS ledger(k INTEGER PRIMARY KEY, hash TEXT NOT NULL, body BLOB);
+pub const SCHEMA: &str =
+    "CREATE TABLE IF NOT EXISTS ledger(k INTEGER PRIMARY KEY, hash TEXT NOT NULL, body BLOB);
     CREATE TABLE IF NOT EXISTS cell(id INTEGER PRIMARY KEY, k INTEGER NOT NULL, filler BLOB)";
 
 /// The hash of entry `k`, given that of the entry before it.
@@ -25,7 +26,7 @@ fn chained(previous: &str, k: u32) -> String {
 /// The body of the entry with that hash: mostly short, sometimes several pages long.
 fn body(hash: &str) -> Vec<u8> {
     let seed = u64::from_str_radix(hash, 16).expect("hashes are hexadecimal");
-    let length = if seed % 16 == 0 { seed / 16 % 9000 } else { seed / 16 % 200 };
+    let length = if seed.is_multiple_of(16) { seed / 16 % 9000 } else { seed / 16 % 200 };
     hash.bytes().cycle().take(length as usize).collect()
 }
 
@@ -55,7 +56,9 @@ pub fn write_next(db: &Connection) -> Outcome<u32> {
     let hash = chained(&previous, k);
     db.execute("INSERT INTO ledger VALUES (?1, ?2, ?3)", (k, &hash, body(&hash)))
         .and_then(|_| db.execute("DELETE FROM ledger WHERE k <= ?1", [k.saturating_sub(KEPT)]))
-        .and_then(|_| db.execute("INSERT OR REPLACE INTO cell VALUES (?1, ?2, ?3)", (k % CELLS, k, filler(k))))
+        .and_then(|_| {
+            db.execute("INSERT OR REPLACE INTO cell VALUES (?1, ?2, ?3)", (k % CELLS, k, filler(k)))
+        })
         .map_err(|error| format!("entry {k}: {error}"))?;
     Ok(k)
 }
@@ -112,7 +115,8 @@ fn check_rows(db: &Connection) -> Outcome<u32> {
     for entry in &entries {
         let (at, hash, content) = entry;
         match before {
-            Some((previous, previous_hash, _)) if *at == previous + 1 && *hash == chained(previous_hash, *at) => {}
+            Some((previous, previous_hash, _))
+                if *at == previous + 1 && *hash == chained(previous_hash, *at) => {}
             Some((previous, _, _)) => return Err(format!("entry {at} does not follow entry {previous}")),
             // The first of all can be computed; the first that is kept is vouched for by those behind it.
             None if *at == 1 && *hash != chained("0", 1) => return Err("entry 1 has another hash".to_owned()),
@@ -123,7 +127,8 @@ fn check_rows(db: &Connection) -> Outcome<u32> {
         }
         before = Some(entry);
     }
-    let cells = rows("SELECT id, k || '', filler FROM cell ORDER BY id").map_err(|error| error.to_string())?;
+    let cells =
+        rows("SELECT id, k || '', filler FROM cell ORDER BY id").map_err(|error| error.to_string())?;
     for (id, at, content) in &cells {
         let expected = k - (k + CELLS - id) % CELLS;
         if *at != expected.to_string() || *content != filler(expected) {

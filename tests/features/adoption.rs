@@ -13,7 +13,10 @@ fn the_log_of_a_crashed_stock_process_is_taken_over() {
     for size in [512, 4096, 65536] {
         let lab = Lab::new(Engine::Vwal);
         let stock = lab.open_stock("a.db").unwrap();
-        query(&stock, &format!("PRAGMA page_size={size}; PRAGMA journal_mode=WAL; {FILL}; PRAGMA wal_checkpoint"));
+        query(
+            &stock,
+            &format!("PRAGMA page_size={size}; PRAGMA journal_mode=WAL; {FILL}; PRAGMA wal_checkpoint"),
+        );
         query(&stock, "UPDATE t SET body = 'only in the log' WHERE id % 3 = 0");
         let expected = dump(&stock, "main");
         // An uncommitted transaction at the end of it.
@@ -68,7 +71,10 @@ fn a_stock_log_that_another_process_has_open_is_left_alone() {
         assert!(lab.wal("a.db").is_file());
         assert!(before == files(), "nothing is touched");
     }
-    assert_eq!(other.sql("x", "INSERT INTO t VALUES (1000, 'goes on'); COMMIT; SELECT count(*) FROM t"), "301");
+    assert_eq!(
+        other.sql("x", "INSERT INTO t VALUES (1000, 'goes on'); COMMIT; SELECT count(*) FROM t"),
+        "301"
+    );
     other.close("x");
 
     let db = lab.open("a.db");

@@ -80,7 +80,10 @@ fn a_rollback_mode_database_attached_through_vwal_keeps_its_mode() {
     assert_eq!(query(&db, "PRAGMA p.journal_mode=WAL"), "wal");
     db.execute_batch("INSERT INTO p.t VALUES (3)").unwrap();
     assert!(lab.wal("plain.db").is_dir());
-    assert_eq!(query(&db, "SELECT group_concat(schema) FROM (SELECT schema FROM vwal_status ORDER BY schema)"), "main,p");
+    assert_eq!(
+        query(&db, "SELECT group_concat(schema) FROM (SELECT schema FROM vwal_status ORDER BY schema)"),
+        "main,p"
+    );
     assert_eq!(query(&db, "SELECT group_concat(x) FROM p.t"), "2,3");
 }
 
@@ -106,7 +109,8 @@ fn the_same_database_twice_in_one_connection() {
         record.ok(&db, "CREATE TABLE t(x)");
         let uri = lab.engine.uri(&lab.path("a.db"), "");
         db.execute_batch(&format!("ATTACH '{uri}' AS again")).unwrap();
-        record.ok(&db, "INSERT INTO main.t VALUES (1); SELECT * FROM again.t; INSERT INTO again.t VALUES (2)");
+        record
+            .ok(&db, "INSERT INTO main.t VALUES (1); SELECT * FROM again.t; INSERT INTO again.t VALUES (2)");
         record.sql(&db, "BEGIN; INSERT INTO main.t VALUES (3); INSERT INTO again.t VALUES (4)");
         record.sql(&db, "ROLLBACK");
         record.content(&db, "main");

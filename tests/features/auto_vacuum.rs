@@ -13,7 +13,10 @@ fn full_auto_vacuum_shrinks_the_database_at_commit() {
         let db = lab.create("a.db", "PRAGMA page_size=1024; PRAGMA auto_vacuum=FULL");
         record.ok(&db, "PRAGMA auto_vacuum");
         record.ok(&db, FILL);
-        record.ok(&db, "PRAGMA page_count; DELETE FROM t WHERE id > 50; PRAGMA page_count; PRAGMA freelist_count");
+        record.ok(
+            &db,
+            "PRAGMA page_count; DELETE FROM t WHERE id > 50; PRAGMA page_count; PRAGMA freelist_count",
+        );
         record.ok(&db, "PRAGMA wal_checkpoint(TRUNCATE)");
         record.ok(&db, "DROP TABLE t; PRAGMA page_count");
         record.ok(&db, "CREATE TABLE v AS SELECT 1 AS one; PRAGMA page_count");
@@ -35,7 +38,8 @@ fn incremental_vacuum_frees_pages_in_steps() {
             record.ok(&db, "PRAGMA incremental_vacuum(40); PRAGMA page_count; PRAGMA freelist_count");
             record.ok(&db, "PRAGMA wal_checkpoint(RESTART)");
         }
-        record.ok(&db, "BEGIN; PRAGMA incremental_vacuum; ROLLBACK; PRAGMA page_count; PRAGMA freelist_count");
+        record
+            .ok(&db, "BEGIN; PRAGMA incremental_vacuum; ROLLBACK; PRAGMA page_count; PRAGMA freelist_count");
         record.ok(&db, "PRAGMA incremental_vacuum; PRAGMA page_count; PRAGMA freelist_count");
         record.content(&db, "main");
         drop(db);

@@ -74,9 +74,14 @@ fn writers_that_wait_all_get_their_turn() {
                     // Deferred, immediate, and one that reads first and may have to start over.
                     match i % 3 {
                         0 => drop(query(&db, &format!("INSERT INTO t VALUES ({thread}, {i})"))),
-                        1 => drop(query(&db, &format!("BEGIN IMMEDIATE; INSERT INTO t VALUES ({thread}, {i}); COMMIT"))),
+                        1 => drop(query(
+                            &db,
+                            &format!("BEGIN IMMEDIATE; INSERT INTO t VALUES ({thread}, {i}); COMMIT"),
+                        )),
                         _ => loop {
-                            let sql = format!("BEGIN; SELECT count(*) FROM t; INSERT INTO t VALUES ({thread}, {i}); COMMIT");
+                            let sql = format!(
+                                "BEGIN; SELECT count(*) FROM t; INSERT INTO t VALUES ({thread}, {i}); COMMIT"
+                            );
                             let result = run(&db, &sql);
                             if !result.contains('!') {
                                 break;

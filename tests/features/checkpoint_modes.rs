@@ -11,7 +11,10 @@ fn with_nobody_in_the_way() {
             let db = lab.create("a.db", "");
             record.ok(&db, "CREATE TABLE t(x)");
             for round in 0..3 {
-                record.ok(&db, &format!("INSERT INTO t VALUES ({round}); INSERT INTO t VALUES (zeroblob(9000))"));
+                record.ok(
+                    &db,
+                    &format!("INSERT INTO t VALUES ({round}); INSERT INTO t VALUES (zeroblob(9000))"),
+                );
                 record.ok(&db, &format!("PRAGMA wal_checkpoint({mode})"));
                 record.ok(&db, &format!("PRAGMA wal_checkpoint({mode})"));
             }

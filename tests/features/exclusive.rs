@@ -47,7 +47,10 @@ fn after_the_first_access() {
         record.sql(&other, "INSERT INTO t VALUES (3)");
         drop(other);
         record.ok(&db, "INSERT INTO t VALUES (4); PRAGMA locking_mode");
-        record.ok(&db, "BEGIN; INSERT INTO t VALUES (5); ROLLBACK; SELECT count(*) FROM t; PRAGMA wal_checkpoint");
+        record.ok(
+            &db,
+            "BEGIN; INSERT INTO t VALUES (5); ROLLBACK; SELECT count(*) FROM t; PRAGMA wal_checkpoint",
+        );
         record.ok(&db, "PRAGMA locking_mode=NORMAL; SELECT count(*) FROM t");
         let other = lab.open("a.db");
         record.sql(&other, "INSERT INTO t VALUES (6)");

@@ -9,7 +9,10 @@ fn until_then_nothing_is_made() {
     let lab = Lab::new(Engine::Vwal);
     let db = lab.open("a.db");
     assert_eq!(query(&db, "PRAGMA journal_mode"), "wal");
-    assert_eq!(query(&db, "SELECT vwal_log_id(), vwal_frame_no(), (SELECT count(*) FROM vwal_status)"), "NULL|NULL|0");
+    assert_eq!(
+        query(&db, "SELECT vwal_log_id(), vwal_frame_no(), (SELECT count(*) FROM vwal_status)"),
+        "NULL|NULL|0"
+    );
     assert_eq!(query(&db, "SELECT count(*) FROM sqlite_schema"), "0");
     query(&db, "CREATE TABLE t(x)");
     // The log is made when the new page 1 is read again.
@@ -27,7 +30,10 @@ fn settings_of_a_new_database_hold() {
     for size in [512, 1024, 8192, 65536] {
         let lab = Lab::new(Engine::Vwal);
         let db = lab.open("a.db");
-        query(&db, &format!("PRAGMA page_size={size}; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA encoding='UTF-16le'"));
+        query(
+            &db,
+            &format!("PRAGMA page_size={size}; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA encoding='UTF-16le'"),
+        );
         query(&db, "CREATE TABLE t(x); INSERT INTO t VALUES ('é')");
         drop(db);
         let db = lab.open("a.db");

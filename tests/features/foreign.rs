@@ -75,7 +75,10 @@ fn an_older_copy_was_put_back() {
 fn another_database_was_put_in_its_place() {
     let lab = Lab::new(Engine::Vwal);
     let log_id = made(&lab);
-    query(&lab.open_stock("other.db").unwrap(), "PRAGMA page_size=512; CREATE TABLE u(y); INSERT INTO u VALUES (7)");
+    query(
+        &lab.open_stock("other.db").unwrap(),
+        "PRAGMA page_size=512; CREATE TABLE u(y); INSERT INTO u VALUES (7)",
+    );
     fs::rename(lab.path("other.db"), lab.path("a.db")).unwrap();
     let db = lab.open("a.db");
     assert_eq!(query(&db, "SELECT * FROM u; PRAGMA page_size"), "7\n512");

@@ -8,7 +8,8 @@ use crate::text::{assert_intact, query, run};
 
 /// What stock SQLite says when it reads or writes the database: CANTOPEN, and nothing is changed.
 fn assert_stock_is_kept_out(lab: &Lab) {
-    for sql in ["SELECT count(*) FROM t", "INSERT INTO t VALUES (99)", "PRAGMA journal_mode=DELETE", "VACUUM"] {
+    for sql in ["SELECT count(*) FROM t", "INSERT INTO t VALUES (99)", "PRAGMA journal_mode=DELETE", "VACUUM"]
+    {
         match lab.open_stock("a.db") {
             Ok(stock) => assert!(run(&stock, sql).starts_with("!14: "), "{sql} is refused"),
             Err(error) => assert_eq!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen), "{error}"),

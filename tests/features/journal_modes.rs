@@ -19,7 +19,10 @@ fn every_mode_and_back() {
             record.ok(&db, &format!("PRAGMA journal_mode={mode}; PRAGMA journal_mode; PRAGMA page_count"));
             record.ok(&db, "BEGIN; UPDATE t SET body = 'one' WHERE id < 10; COMMIT");
             record.ok(&db, "PRAGMA wal_checkpoint");
-            record.ok(&db, "PRAGMA journal_mode=WAL; BEGIN; UPDATE t SET body = 'two' WHERE id > 190; ROLLBACK");
+            record.ok(
+                &db,
+                "PRAGMA journal_mode=WAL; BEGIN; UPDATE t SET body = 'two' WHERE id > 190; ROLLBACK",
+            );
             record.ok(&db, "INSERT INTO t VALUES (1000, 'three'); PRAGMA wal_checkpoint(NOOP)");
             record.content(&db, "main");
             drop(db);
@@ -90,7 +93,10 @@ fn back_in_wal_mode_a_new_log_begins() {
     let db = lab.create("a.db", "");
     query(&db, FILL);
     let first = query(&db, "SELECT vwal_log_id()");
-    query(&db, "PRAGMA journal_mode=DELETE; UPDATE t SET body = 'changed' WHERE id = 1; PRAGMA journal_mode=WAL");
+    query(
+        &db,
+        "PRAGMA journal_mode=DELETE; UPDATE t SET body = 'changed' WHERE id = 1; PRAGMA journal_mode=WAL",
+    );
     query(&db, "UPDATE t SET body = 'again' WHERE id = 2");
     let second = query(&db, "SELECT vwal_log_id()");
     assert_ne!(second, "NULL");

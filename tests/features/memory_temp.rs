@@ -10,7 +10,8 @@ fn with_vfs(engine: Engine, uri: &str) -> String {
     }
 }
 
-const WORK: &str = "CREATE TABLE t(x); BEGIN; INSERT INTO t VALUES (1); SAVEPOINT s; INSERT INTO t VALUES (2);
+const WORK: &str =
+    "CREATE TABLE t(x); BEGIN; INSERT INTO t VALUES (1); SAVEPOINT s; INSERT INTO t VALUES (2);
     ROLLBACK TO s; COMMIT; SELECT * FROM t; PRAGMA page_count";
 
 #[test]
@@ -47,7 +48,10 @@ fn a_temporary_file_as_main_database() {
         let db = open_uri(&with_vfs(lab.engine, "file:")).unwrap();
         record.ok(&db, "PRAGMA journal_mode=WAL; PRAGMA cache_size=5");
         record.ok(&db, WORK);
-        record.ok(&db, "INSERT INTO t SELECT zeroblob(5000) FROM t, (VALUES (1), (2), (3), (4), (5), (6), (7), (8))");
+        record.ok(
+            &db,
+            "INSERT INTO t SELECT zeroblob(5000) FROM t, (VALUES (1), (2), (3), (4), (5), (6), (7), (8))",
+        );
         record.ok(&db, "SELECT count(*), sum(length(x)) FROM t");
         record.content(&db, "main");
     });
@@ -67,7 +71,8 @@ fn temp_tables_and_sorter_files_of_a_database() {
             );
             record.ok(&db, "BEGIN; DELETE FROM scratch WHERE id % 2; INSERT INTO t VALUES (1); ROLLBACK");
             record.ok(&db, "CREATE INDEX temp.by_body ON scratch(body)");
-            record.ok(&db, "INSERT INTO t SELECT body FROM scratch ORDER BY body DESC; SELECT count(*) FROM t");
+            record
+                .ok(&db, "INSERT INTO t SELECT body FROM scratch ORDER BY body DESC; SELECT count(*) FROM t");
             record.content(&db, "temp");
             record.content(&db, "main");
         });

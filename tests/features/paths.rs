@@ -8,7 +8,15 @@ use crate::text::{assert_intact, query};
 
 #[test]
 fn unusual_names() {
-    for name in ["with space.db", "per%cent%41.db", "what?.db", "hash#tag.db", "Ümläut-日本.db", "a&b=c;d.db", "it's.db"] {
+    for name in [
+        "with space.db",
+        "per%cent%41.db",
+        "what?.db",
+        "hash#tag.db",
+        "Ümläut-日本.db",
+        "a&b=c;d.db",
+        "it's.db",
+    ] {
         same_as_stock(|lab, record| {
             let db = lab.create(name, "");
             record.ok(&db, "CREATE TABLE t(x); INSERT INTO t VALUES (1)");

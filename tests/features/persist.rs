@@ -8,7 +8,9 @@ use crate::lab::{Engine, Lab};
 use crate::text::query;
 
 fn persist_wal(connection: &Connection, mut value: i32) -> i32 {
-    connection.file_control(Some("main"), FileControl::PersistWal(&mut value)).expect("the file control is known");
+    connection
+        .file_control(Some("main"), FileControl::PersistWal(&mut value))
+        .expect("the file control is known");
     value
 }
 
@@ -36,7 +38,8 @@ fn no_checkpoint_on_close_keeps_every_commit() {
         record.ok(&db, "CREATE TABLE t(x)");
         for round in 0..4 {
             db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
-            record.ok(&db, &format!("INSERT INTO t VALUES ({round}); INSERT INTO t VALUES (zeroblob(20000))"));
+            record
+                .ok(&db, &format!("INSERT INTO t VALUES ({round}); INSERT INTO t VALUES (zeroblob(20000))"));
             drop(db);
             record.note("the -wal is there", lab.wal("a.db").exists());
             db = lab.open("a.db");

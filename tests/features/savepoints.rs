@@ -21,7 +21,10 @@ fn a_transaction_larger_than_the_cache_commits_whole() {
             let reader = lab.open("a.db");
             record.ok(&db, &format!("PRAGMA cache_size={cache}; {TABLE}; BEGIN; {}", insert(1, 300)));
             record.ok(&reader, "SELECT count(*) FROM t");
-            record.ok(&db, "UPDATE t SET body = body || 'again' WHERE id % 7 = 0; SELECT sum(length(body)) FROM t");
+            record.ok(
+                &db,
+                "UPDATE t SET body = body || 'again' WHERE id % 7 = 0; SELECT sum(length(body)) FROM t",
+            );
             record.ok(&db, "COMMIT");
             record.content(&reader, "main");
             record.ok(&db, "PRAGMA wal_checkpoint");
@@ -70,7 +73,10 @@ fn a_rolled_back_transaction_that_spilled_leaves_nothing() {
 fn a_constraint_failure_in_a_spilled_statement_undoes_that_statement() {
     same_as_stock(|lab, record| {
         let db = lab.create("a.db", "PRAGMA page_size=512; PRAGMA cache_size=5");
-        record.ok(&db, &format!("{TABLE}; INSERT INTO t VALUES (250, 'in the way'); BEGIN; {}", insert(1, 100)));
+        record.ok(
+            &db,
+            &format!("{TABLE}; INSERT INTO t VALUES (250, 'in the way'); BEGIN; {}", insert(1, 100)),
+        );
         record.sql(&db, &insert(101, 300));
         record.ok(&db, "SELECT count(*) FROM t; COMMIT");
         record.content(&db, "main");
@@ -82,7 +88,10 @@ fn what_was_spilled_and_committed_survives_a_crash() {
     let lab = Lab::new(Engine::Vwal);
     let db = lab.create("a.db", "PRAGMA page_size=512; PRAGMA cache_size=5");
     query(&db, &format!("{TABLE}; BEGIN; {}; SAVEPOINT s; {}", insert(1, 100), insert(200, 300)));
-    query(&db, "UPDATE t SET body = body || 'x' WHERE id < 40; ROLLBACK TO s; UPDATE t SET body = 'y' WHERE id > 80");
+    query(
+        &db,
+        "UPDATE t SET body = body || 'x' WHERE id < 40; ROLLBACK TO s; UPDATE t SET body = 'y' WHERE id > 80",
+    );
     query(&db, "COMMIT");
     let expected = dump(&db, "main");
     // Spilled frames of a transaction that never commits lie behind it.

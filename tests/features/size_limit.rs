@@ -7,7 +7,10 @@ fn the_limit_loses_nothing() {
     for limit in [-1, 0, 20_000] {
         same_as_stock(|lab, record| {
             let db = lab.create("a.db", "");
-            record.ok(&db, &format!("PRAGMA journal_size_limit={limit}; PRAGMA journal_size_limit; CREATE TABLE t(x)"));
+            record.ok(
+                &db,
+                &format!("PRAGMA journal_size_limit={limit}; PRAGMA journal_size_limit; CREATE TABLE t(x)"),
+            );
             for round in 0..5 {
                 record.ok(&db, "INSERT INTO t VALUES (zeroblob(100000))");
                 record.ok(&db, "PRAGMA wal_checkpoint(RESTART)");

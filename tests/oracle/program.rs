@@ -214,10 +214,15 @@ impl Program {
             8 => format!("UPDATE {table} SET a = a + 1 WHERE a < {key}"),
             9 => {
                 let from = self.table();
-                format!("INSERT INTO {table}(a, b) SELECT a, b FROM {from} WHERE id % 7 = {} LIMIT 25", key % 7)
+                format!(
+                    "INSERT INTO {table}(a, b) SELECT a, b FROM {from} WHERE id % 7 = {} LIMIT 25",
+                    key % 7
+                )
             }
             10 => format!("DELETE FROM {table} WHERE id % 5 = {}", key % 5),
-            _ => format!("DELETE FROM {table} WHERE id > (SELECT max(id) - 30 FROM {table}) OR length(b) > 20000"),
+            _ => format!(
+                "DELETE FROM {table} WHERE id > (SELECT max(id) - 30 FROM {table}) OR length(b) > 20000"
+            ),
         }
     }
 
@@ -238,7 +243,8 @@ impl Program {
             &["BEGIN", "BEGIN", "BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"]
         };
         let any = ["BEGIN", "COMMIT", "ROLLBACK"];
-        (*if self.random.below(20) == 0 { self.random.pick(&any) } else { self.random.pick(fitting) }).to_owned()
+        (*if self.random.below(20) == 0 { self.random.pick(&any) } else { self.random.pick(fitting) })
+            .to_owned()
     }
 
     fn savepoint(&mut self, slot: usize) -> String {
@@ -267,7 +273,9 @@ impl Program {
             3 => format!("CREATE INDEX j{name} ON t0(b, a)"),
             4 => format!("DROP INDEX j{name}"),
             5 => format!("ALTER TABLE x{name} ADD COLUMN w DEFAULT {name}"),
-            _ => format!("CREATE TEMP TABLE IF NOT EXISTS y AS SELECT * FROM t0; INSERT INTO y SELECT {name}, 1, b FROM t1"),
+            _ => format!(
+                "CREATE TEMP TABLE IF NOT EXISTS y AS SELECT * FROM t0; INSERT INTO y SELECT {name}, 1, b FROM t1"
+            ),
         }
     }
 
@@ -331,7 +339,10 @@ impl Program {
         }
         steps.push(Step::Sql(slot, "COMMIT".to_owned()));
         // With the read it holds the lock by which others see that the database is in use.
-        steps.push(Step::Sql(slot, "PRAGMA journal_mode=WAL; SELECT count(*) FROM t0; PRAGMA journal_mode".to_owned()));
+        steps.push(Step::Sql(
+            slot,
+            "PRAGMA journal_mode=WAL; SELECT count(*) FROM t0; PRAGMA journal_mode".to_owned(),
+        ));
         let others = (0..self.open.len()).filter(|&other| other != slot && self.open[other]).map(Step::Close);
         self.planned = others.chain(steps).collect();
         self.planned.reverse();

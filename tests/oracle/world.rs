@@ -31,7 +31,10 @@ impl World {
             text::query(&db, &setup);
             assert_eq!(text::query(&db, "PRAGMA journal_mode=WAL"), "wal");
             text::query(&db, "CREATE TABLE t0(id INTEGER PRIMARY KEY, a INT, b BLOB)");
-            text::query(&db, "CREATE TABLE t1(id INTEGER PRIMARY KEY, a INT, b BLOB); CREATE INDEX i1 ON t1(a, b)");
+            text::query(
+                &db,
+                "CREATE TABLE t1(id INTEGER PRIMARY KEY, a INT, b BLOB); CREATE INDEX i1 ON t1(a, b)",
+            );
         }
         world.open(0);
         world
@@ -133,7 +136,11 @@ impl World {
         }
         let reopened = self.committed();
         let base = self.base_file();
-        assert!(reopened == base, "{:?}: the base file alone shows what a connection showed", self.lab.engine);
+        assert!(
+            reopened == base,
+            "{:?}: the base file alone shows what a connection showed",
+            self.lab.engine
+        );
         base
     }
 }

@@ -12,7 +12,8 @@ static PANICS: AtomicU32 = AtomicU32::new(0);
 
 /// The files of the database `name`: the base file and those of its log.
 fn files(lab: &Lab, name: &str) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = fs::read_dir(lab.wal(name)).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(lab.wal(name)).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files.insert(0, lab.path(name));
     files
@@ -21,7 +22,10 @@ fn files(lab: &Lab, name: &str) -> Vec<PathBuf> {
 /// A database with a footer, a few segments, and commits that only they hold. `expected[n]` is the content after commit n.
 fn crashed(lab: &Lab) -> u32 {
     let db = lab.open_with("a.db", "vwal_swap=frames%3E%3D12").unwrap();
-    query(&db, &format!("PRAGMA synchronous=FULL; PRAGMA page_size=512; PRAGMA wal_autocheckpoint=0; {TABLE}"));
+    query(
+        &db,
+        &format!("PRAGMA synchronous=FULL; PRAGMA page_size=512; PRAGMA wal_autocheckpoint=0; {TABLE}"),
+    );
     for at in 1..=30 {
         query(&db, &rows(at, at, 100));
         if at == 8 {
@@ -38,7 +42,8 @@ fn assert_survives(lab: &Lab, name: &str, count: u32, what: &str) {
     match lab.open_with(name, "") {
         Ok(db) => {
             let check = run(&db, "PRAGMA integrity_check");
-            let found = run(&db, "SELECT count(*), coalesce(max(id), 0), sum(body <> zeroblob(100) || id) FROM t");
+            let found =
+                run(&db, "SELECT count(*), coalesce(max(id), 0), sum(body <> zeroblob(100) || id) FROM t");
             let numbers: Vec<&str> = found.trim_end().split('|').collect();
             match numbers.as_slice() {
                 [rows, last, wrong] if check == "ok\n" => {
@@ -47,12 +52,16 @@ fn assert_survives(lab: &Lab, name: &str, count: u32, what: &str) {
                     assert!(["0", "NULL"].contains(wrong), "{what}: {wrong} rows are wrong");
                 }
                 // Damage to SQLite's own pages in the base file is SQLite's to report; it is not made here.
-                _ => assert!(check.starts_with("!11: ") || found.starts_with('!'), "{what}: {check:?}, {found:?}"),
+                _ => assert!(
+                    check.starts_with("!11: ") || found.starts_with('!'),
+                    "{what}: {check:?}, {found:?}"
+                ),
             }
         }
         Err(error) => {
             let code = error.sqlite_error().expect("an error of SQLite").extended_code & 0xff;
-            let clear = [rusqlite::ffi::SQLITE_CORRUPT, rusqlite::ffi::SQLITE_CANTOPEN, rusqlite::ffi::SQLITE_IOERR];
+            let clear =
+                [rusqlite::ffi::SQLITE_CORRUPT, rusqlite::ffi::SQLITE_CANTOPEN, rusqlite::ffi::SQLITE_IOERR];
             assert!(clear.contains(&code), "{what}: error {code}: {error}");
             assert!(error.to_string().contains(name), "{what}: the error names the file: {error}");
         }
@@ -116,7 +125,8 @@ fn a_file_of_any_length_is_an_error_or_nothing() {
     let mut tried = 0;
     for file in files(&lab, "crashed.db").into_iter().skip(1) {
         let length = fs::metadata(&file).unwrap().len();
-        for keep in [0, 1, 63, 64, 511, 512, 4095, 4096, 4097, 4160, 8192, length / 2, length - length.min(1)] {
+        for keep in [0, 1, 63, 64, 511, 512, 4095, 4096, 4097, 4160, 8192, length / 2, length - length.min(1)]
+        {
             if keep >= length {
                 continue;
             }

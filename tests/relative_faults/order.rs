@@ -17,7 +17,8 @@ impl Departures {
         unsafe {
             let descriptor = libc::inotify_init1(libc::IN_NONBLOCK | libc::IN_CLOEXEC);
             assert!(descriptor >= 0, "inotify works");
-            let watch = libc::inotify_add_watch(descriptor, path.as_ptr(), libc::IN_DELETE | libc::IN_MOVED_FROM);
+            let watch =
+                libc::inotify_add_watch(descriptor, path.as_ptr(), libc::IN_DELETE | libc::IN_MOVED_FROM);
             assert!(watch >= 0, "the directory can be watched");
             Departures(descriptor)
         }
@@ -103,6 +104,10 @@ fn any_number_of_oldest_segments_may_be_gone_when_a_crash_comes() {
         }
         let after = lab.open(&name);
         assert_intact(&after, "main");
-        assert_eq!(crate::text::dump(&after, "main"), expected, "{freed} segments were freed before the crash");
+        assert_eq!(
+            crate::text::dump(&after, "main"),
+            expected,
+            "{freed} segments were freed before the crash"
+        );
     }
 }

@@ -15,7 +15,10 @@ const HEAD: usize = 4096;
 /// Returns the number of rows. The newest segment holds the last of them.
 fn many_commits(lab: &Lab) -> u32 {
     let db = lab.open_with("a.db", "vwal_sync_interval_ms=0&vwal_swap=frames%3E%3D12").unwrap();
-    query(&db, &format!("PRAGMA synchronous=OFF; PRAGMA wal_autocheckpoint=0; PRAGMA page_size=1024; {TABLE}"));
+    query(
+        &db,
+        &format!("PRAGMA synchronous=OFF; PRAGMA wal_autocheckpoint=0; PRAGMA page_size=1024; {TABLE}"),
+    );
     let count = 40;
     for at in 1..=count {
         query(&db, &rows(at, at, 200));
@@ -34,14 +37,19 @@ fn segments(log: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Copies the crashed database, damages its newest segment, and opens it: the rows are 1..=n for some n, which is
-/// returned, and the log goes on.
-fn opened_after(lab: &Lab, name: &str, damage: impl Fn(&mut Vec<u8>)) -> u32 {
+/// Copies the crashed database and damages its newest segment.
+fn damaged_copy(lab: &Lab, name: &str, damage: impl Fn(&mut Vec<u8>)) {
     lab.copy("crashed.db", name);
     let newest = segments(&lab.wal(name)).pop().expect("there are segments");
     let mut bytes = fs::read(&newest).unwrap();
     damage(&mut bytes);
     fs::write(&newest, bytes).unwrap();
+}
+
+/// Copies the crashed database, damages its newest segment, and opens it: the rows are 1..=n for some n, which is
+/// returned, and the log goes on.
+fn opened_after(lab: &Lab, name: &str, damage: impl Fn(&mut Vec<u8>)) -> u32 {
+    damaged_copy(lab, name, damage);
     let db = lab.open_with(name, "").unwrap_or_else(|error| panic!("{name}: {error}"));
     assert_intact(&db, "main");
     let found: Vec<u32> = query(&db, "SELECT count(*), coalesce(max(id), 0) FROM t")
@@ -51,7 +59,11 @@ fn opened_after(lab: &Lab, name: &str, damage: impl Fn(&mut Vec<u8>)) -> u32 {
     assert_eq!(found[0], found[1], "{name}: the rows are a prefix of those that were committed");
     assert_eq!(run(&db, &rows(1000, 1000, 10)), "");
     drop(db);
-    assert_eq!(query(&lab.open(name), "SELECT count(*) FROM t"), (found[0] + 1).to_string(), "{name}: it goes on");
+    assert_eq!(
+        query(&lab.open(name), "SELECT count(*) FROM t"),
+        (found[0] + 1).to_string(),
+        "{name}: it goes on"
+    );
     found[0]
 }
 

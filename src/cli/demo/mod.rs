@@ -72,6 +72,7 @@ fn demonstrate(args: &DemoArgs, copy: &Path, source: &str) -> Result<DemoReport,
     let mut acknowledged = Vec::new();
     for number in 1..=args.rounds {
         let round = kill_one(args, copy, number, &mut random, &mut acknowledged, &say)?;
+        say.bar.set_message(format!("round {number}: reopening, and checking every transaction"));
         report.add(prove(copy, &contents, round, &acknowledged)?);
     }
     say.line("writing on, checkpointing, handing the file to plain SQLite");

@@ -83,6 +83,7 @@ impl Log {
             db_size_pages: 2,
             change_counter: 9,
             version_valid_for: 9,
+            has_footer: true,
         };
         let mut base = vec![0; 2 * PAGE];
         base[..16].copy_from_slice(b"SQLite format 3\0");
@@ -341,9 +342,16 @@ fn a_missing_or_foreign_footer_is_found_unless_a_pass_is_under_way() {
     log.change(&log.path, |bytes| {
         bytes[2 * PAGE..].copy_from_slice(&Footer { frame_no: 3, ..footer }.encode())
     });
-    let (path, offset, message) = log.finding();
-    assert_eq!((path, offset), (log.path.clone(), Some(2 * PAGE as u64)));
-    assert!(message.contains("the footer says frame 3") && message.contains("frame 4"), "{message}");
+    let (path, _, message) = log.finding();
+    assert_eq!(path, log.path);
+    assert!(message.contains("its footer says frame 3") && message.contains("frame 4"), "{message}");
+
+    // Before the first checkpoint there is none.
+    let log = Log::new();
+    let first = Meta { sequence: 7, checkpointed_frame_no: 4, has_footer: false, ..log.meta };
+    log.change(&log.path, |bytes| bytes.truncate(2 * PAGE));
+    log.change(&log.dir.join(META_NAME), |bytes| bytes[META_SLOT_SIZE..].copy_from_slice(&first.encode()));
+    assert_eq!(inspect(&log.path, Depth::Frames).unwrap().findings, []);
 }
 
 #[test]
