@@ -55,10 +55,15 @@ fn nothing_is_left_over() {
         concat!("dbg", "!("),
         concat!("allow(dead", "_code"),
     ];
-    for path in files(&["src", "c", "tests", "examples", "benches", "sql", "build.rs"], &["rs", "c", "h", "py", "sql"]) {
+    for path in files(
+        &["src", "c", "tests", "examples", "benches", "sql", "build.rs"],
+        &["rs", "c", "h", "py", "sql"],
+    ) {
         for (at, line) in read(&path).lines().enumerate() {
             for leftover in leftovers {
-                assert!(!line.contains(leftover), "{path}:{}: {leftover}", at + 1);
+                // Each test binary uses some of the shared helpers, and the others are dead code to it.
+                let shared = path.starts_with("tests/common/") && leftover.starts_with("allow");
+                assert!(shared || !line.contains(leftover), "{path}:{}: {leftover}", at + 1);
             }
         }
     }
@@ -66,7 +71,8 @@ fn nothing_is_left_over() {
 
 #[test]
 fn no_machine_path_is_committed() {
-    let roots = ["src", "c", "tests", "examples", "benches", "sql", "docs", "build.rs", "Cargo.toml", "README.md"];
+    let roots =
+        ["src", "c", "tests", "examples", "benches", "sql", "docs", "build.rs", "Cargo.toml", "README.md"];
     for path in files(&roots, &["rs", "c", "h", "py", "sql", "expected", "toml", "md"]) {
         for (at, line) in read(&path).lines().enumerate() {
             for machine in [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/")] {

@@ -7,8 +7,22 @@ use crate::sources::{files, read};
 
 /// What C is and what of its library does nothing but look at memory.
 const ALLOWED: [&str; 16] = [
-    "if", "for", "while", "switch", "return", "sizeof", "defined", "__attribute__", "memcpy", "memset", "memcmp",
-    "memmove", "strlen", "strcmp", "strncmp", "va_start",
+    "if",
+    "for",
+    "while",
+    "switch",
+    "return",
+    "sizeof",
+    "defined",
+    "__attribute__",
+    "memcpy",
+    "memset",
+    "memcmp",
+    "memmove",
+    "strlen",
+    "strcmp",
+    "strncmp",
+    "va_start",
 ];
 
 /// A C file without comments and without what stands in quotes.
@@ -74,11 +88,13 @@ fn c_calls_only_sqlite_and_itself() {
     for (path, code) in &sources {
         for (name, before) in calls(code) {
             let is_method = before.ends_with("->") || before.ends_with('.') || before.ends_with("(*");
-            let known = name.starts_with("sqlite3_") || own.contains(&name) || ALLOWED.contains(&name.as_str());
+            let known =
+                name.starts_with("sqlite3_") || own.contains(&name) || ALLOWED.contains(&name.as_str());
             assert!(is_method || known, "{path}: {name}() is neither SQLite's nor the shim's own");
         }
     }
-    for forbidden in ["open", "read", "write", "close", "malloc", "free", "fopen", "printf", "time", "getenv"] {
+    for forbidden in ["open", "read", "write", "close", "malloc", "free", "fopen", "printf", "time", "getenv"]
+    {
         assert!(!own.contains(forbidden), "{forbidden} is not a name for a function of the shim");
     }
 }

@@ -64,7 +64,8 @@ fn modules_import_only_from_their_left() {
         if ["lib", "main", "cli"].contains(&module) {
             continue;
         }
-        let own = rank(module).unwrap_or_else(|| panic!("{path}: the module has no place in the order of imports"));
+        let own =
+            rank(module).unwrap_or_else(|| panic!("{path}: the module has no place in the order of imports"));
         let text = read(&path);
         let code: String = before_tests(&text).lines().map(|line| format!("{}\n", code_of(line))).collect();
         for other in imported(&code) {
@@ -76,7 +77,8 @@ fn modules_import_only_from_their_left() {
                 "{path}: {module} imports {other}, which stands to its right"
             );
         }
-        let is_top = path.matches('/').count() == 1 || path.ends_with("/mod.rs") && path.matches('/').count() == 2;
+        let is_top =
+            path.matches('/').count() == 1 || path.ends_with("/mod.rs") && path.matches('/').count() == 2;
         if is_top {
             assert!(!code.contains("super::"), "{path}: `super` is the root here; say `crate::module`");
         }
@@ -87,7 +89,8 @@ fn modules_import_only_from_their_left() {
 #[test]
 fn the_documentation_gives_the_same_order() {
     let text = read("src/lib.rs");
-    let (_, list) = text.split_once("in the order in which they may use each other:").expect("the order is told");
+    let (_, list) =
+        text.split_once("in the order in which they may use each other:").expect("the order is told");
     let told: Vec<&str> = list.split("docs/").next().unwrap_or(list).split('`').skip(1).step_by(2).collect();
     let order: Vec<&str> = ORDER.iter().flat_map(|group| group.iter().copied()).collect();
     assert_eq!(told[..order.len().min(told.len())], order[..]);
@@ -100,7 +103,8 @@ fn the_library_does_not_know_the_command_line() {
             continue;
         }
         let text = read(&path);
-        let knows = text.lines().map(code_of).any(|code| code.contains("clap::") || code.contains("crate::cli"));
+        let knows =
+            text.lines().map(code_of).any(|code| code.contains("clap::") || code.contains("crate::cli"));
         assert!(!knows, "{path}: the library uses the command line's things");
     }
 }
