@@ -66,11 +66,18 @@ fn sync_loop(wal: &Wal, stop: &AtomicBool) {
     let interval = log.options.sync_interval;
     // When the oldest commit that is not durable was first seen.
     let mut waiting_since: Option<Instant> = None;
+    // The segment during which a spare file could not be made.
+    let mut spare_failed_at = None;
     let mut failed = false;
     while !stop.load(Ordering::Acquire) {
         let mut result = log.seal_segments();
-        if result.is_ok() && log.wants_spare() {
+        let segment = log.current_segment().map(|segment| segment.start());
+        if result.is_ok() && log.wants_spare() && segment != spare_failed_at {
             result = log.spares.prepare(&*log.io, log.spare_size());
+            if result.is_err() {
+                // Most likely the disk is nearly full, and what is left of it is for commits. Segments do without.
+                spare_failed_at = segment;
+            }
         }
         if result.is_ok() && waiting_since.is_some_and(|since| since.elapsed() >= interval) {
             result = log.sync_to(log.published_frame_no());
