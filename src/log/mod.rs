@@ -127,8 +127,9 @@ pub struct Log {
     pub(crate) pass: Mutex<()>,
     last_error: Mutex<Option<String>>,
     report: fn(&Error),
-    /// Dropped last: nobody else may open the log before everything else is closed.
-    _lock: LockFile,
+    /// `None`: closed. A handle that an application still has must not keep others away.
+    lock: Mutex<Option<LockFile>>,
+    closed: AtomicBool,
 }
 
 thread_local! {
@@ -217,6 +218,9 @@ impl Log {
 
     /// Whether frames can be written: the log is neither read-only nor poisoned.
     pub fn check_writable(&self) -> Result<()> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(Error::NotVirtual(format!("'{}'", self.database.display())));
+        }
         if self.read_only {
             return Err(Error::ReadOnly { path: self.dir.clone() });
         }
@@ -232,6 +236,12 @@ impl Log {
     pub fn tentative_commit(&self) -> Option<u64> {
         let tail = self.tail.lock();
         tail.is_committed().then(|| tail.end())
+    }
+
+    /// The last connection is gone: from here on another process may open the log.
+    pub(crate) fn release_lock(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        drop(self.lock.lock().take());
     }
 
     /// The last frame that has been begun, for the size of the -wal file as its writer sees it.
@@ -328,9 +338,9 @@ impl Log {
         used.fold((0, 0), |(bytes, count), segment| (bytes + segment.used_bytes(), count + 1))
     }
 
-    /// Bytes of frames that are published and not checkpointed.
+    /// Bytes of frames that are absorbed and not checkpointed.
     pub(crate) fn backlog_bytes(&self) -> u64 {
-        self.published_frame_no()
+        self.absorbed_frame_no()
             .saturating_sub(self.checkpointed_frame_no())
             .saturating_mul(self.frame_size() as u64)
     }
@@ -425,9 +435,6 @@ impl Log {
         self.segments.write().push(Arc::clone(&segment));
         tail.set_segment(segment);
         self.syncer.notify();
-        if self.backlog_bytes() >= self.options.checkpoint_size {
-            self.checkpointer.notify();
-        }
         Ok(())
     }
 

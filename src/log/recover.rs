@@ -302,7 +302,8 @@ pub(super) fn build(
         base: source.base,
         options: source.options,
         read_only: source.read_only,
-        _lock: lock,
+        lock: Mutex::new(Some(lock)),
+        closed: AtomicBool::new(false),
     })
 }
 
