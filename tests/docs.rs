@@ -40,7 +40,8 @@ struct Field {
 
 /// The table under a heading of `docs/format.md`.
 fn table(document: &str, heading: &str) -> Vec<Field> {
-    let after = document.split(&format!("# {heading}\n")).nth(1).unwrap_or_else(|| panic!("no heading '{heading}'"));
+    let after =
+        document.split(&format!("# {heading}\n")).nth(1).unwrap_or_else(|| panic!("no heading '{heading}'"));
     let rows = after.lines().skip_while(|line| !line.starts_with("| offset")).skip(2);
     rows.take_while(|line| line.starts_with('|'))
         .map(|line| {
@@ -223,7 +224,8 @@ fn the_footer() {
 fn the_options() {
     let readme = read("README.md");
     let error = Options::new().set_param("vwal_unknown", "").expect_err("no such parameter").to_string();
-    let known: Vec<&str> = error.rsplit(": the parameters are ").next().expect("a list").split(", ").collect();
+    let known: Vec<&str> =
+        error.rsplit(": the parameters are ").next().expect("a list").split(", ").collect();
     let mut documented = Vec::new();
     for row in readme.lines().filter(|line| line.starts_with("| `vwal_")) {
         let cells: Vec<&str> = row.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
@@ -254,7 +256,10 @@ fn the_rust_code_is_that_of_the_example() {
     let code = readme.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).expect("Rust code");
     let mut lines = example.lines().map(str::trim);
     for line in code.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        assert!(lines.any(|other| other == line), "not in examples/rusqlite.rs, or not in this order: {line}");
+        assert!(
+            lines.any(|other| other == line),
+            "not in examples/rusqlite.rs, or not in this order: {line}"
+        );
     }
 }
 
@@ -273,14 +278,18 @@ fn links_lead_somewhere() {
             if link.starts_with("https://") {
                 continue;
             }
-            let (file, fragment) = link.split_once('#').map_or((link, None), |(file, name)| (file, Some(name)));
+            let (file, fragment) =
+                link.split_once('#').map_or((link, None), |(file, name)| (file, Some(name)));
             let target = if file.is_empty() { root().join(document) } else { directory.join(file) };
             assert!(target.exists(), "{document} links to {link}");
             if let Some(fragment) = fragment {
                 let target = fs::read_to_string(&target).expect("a text");
                 let headings = target.lines().filter(|line| line.starts_with('#'));
                 let mut anchors = headings.map(|line| anchor(line.trim_start_matches('#').trim()));
-                assert!(anchors.any(|name| name == fragment), "{document} links to {link}, which is no heading");
+                assert!(
+                    anchors.any(|name| name == fragment),
+                    "{document} links to {link}, which is no heading"
+                );
             }
         }
     }
