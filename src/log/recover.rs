@@ -234,8 +234,13 @@ pub(super) fn build(
     let fresh = found.names.is_empty();
     let spares = SpareFiles::new(&source.dir);
     if !source.read_only {
-        for path in &found.torn {
+        // Newest first, and durably, before anything in front of them is sealed: a seal with a segment behind it that does
+        // not continue it is damage.
+        for path in found.torn.iter().rev() {
             io.remove_file(path)?;
+        }
+        if !found.torn.is_empty() {
+            io.sync_dir(&source.dir)?;
         }
         if fresh {
             for name in io.list(&source.dir)?.iter().filter(|name| crate::segment::is_spare_name(name)) {
