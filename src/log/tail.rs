@@ -300,6 +300,8 @@ impl Tail {
     /// SQLite changes frames of the tentative commit: it is none any more.
     fn take_back(&mut self, log: &Log) {
         self.commit = None;
+        // Its own fsync, without group commit, does not count for what is written in its place.
+        log.forget_sync_beyond(self.first - 1);
         log.control.written.store(self.first - 1, Ordering::Release);
         log.cache.remove(log.cache_id, self.first..=self.end());
     }
@@ -327,7 +329,6 @@ impl Tail {
         if self.commit.is_some() {
             self.take_back(log);
         }
-        log.forget_sync_beyond(self.first - 1);
         self.reset(self.first - 1, self.crc);
     }
 
