@@ -102,9 +102,9 @@ impl BaseState {
         match self.footer {
             // A whole footer names the log and the state of the file.
             Some(footer) if footer.log_id != meta.log_id => return false,
+            // Between the two: a pass that got no further than its footer, and then one with a later target.
             Some(footer)
-                if footer.frame_no != meta.checkpointed_frame_no
-                    && footer.frame_no != meta.intent_frame_no =>
+                if !(meta.checkpointed_frame_no..=meta.intent_frame_no).contains(&footer.frame_no) =>
             {
                 return false;
             }
