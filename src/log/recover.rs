@@ -139,17 +139,21 @@ fn link(found: &mut Found, dir: &Path, meta: &Meta) -> Result<()> {
         && scan.header.start_frame_no > checkpointed + 1
         && scan.end_frame_no() > checkpointed
     {
-        return Err(Error::corrupt(
-            path,
-            None,
-            format!(
-                "this is the oldest segment, and it starts at frame {}, but the base file has only the frames up to {}: \
-                 the segments between are missing from '{}'",
-                scan.header.start_frame_no,
-                checkpointed,
-                dir.display()
-            ),
-        ));
+        if shows_synced_beyond(&found.chain, checkpointed) {
+            return Err(Error::corrupt(
+                path,
+                None,
+                format!(
+                    "this is the oldest segment, and it starts at frame {}, but the base file has only the frames up to \
+                     {}: the segments between are missing from '{}'",
+                    scan.header.start_frame_no,
+                    checkpointed,
+                    dir.display()
+                ),
+            ));
+        }
+        // The name or the head of the segment before never reached the disk, and this one's happened to.
+        found.torn.extend(found.chain.drain(..).map(|(_, path, _)| path));
     }
     let mut at = 1;
     while at < found.chain.len() {
@@ -164,10 +168,7 @@ fn link(found: &mut Found, dir: &Path, meta: &Meta) -> Result<()> {
             at += 1;
             continue;
         }
-        let witness = found.chain[at..]
-            .iter()
-            .any(|(_, _, later)| later.seal.is_some() || later.max_synced_frame_no > end);
-        if previous.seal.is_some() || witness {
+        if previous.seal.is_some() || shows_synced_beyond(&found.chain[at..], end) {
             let (offset, problem) = previous.end.clone().unwrap_or((0, format!("it ends at frame {end}")));
             return Err(Error::corrupt(
                 path,
@@ -191,6 +192,11 @@ fn link(found: &mut Found, dir: &Path, meta: &Meta) -> Result<()> {
     }
     found.chain = chain;
     Ok(())
+}
+
+/// Whether some of these segments prove that frames behind `end` had been fsynced.
+fn shows_synced_beyond(chain: &[(Arc<dyn File>, PathBuf, Scan)], end: u64) -> bool {
+    chain.iter().any(|(_, _, scan)| scan.seal.is_some() || scan.max_synced_frame_no > end)
 }
 
 /// The checksum that a segment which starts at `start` must continue: of the frame before it in `scan`'s segment.
