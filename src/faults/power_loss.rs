@@ -22,7 +22,7 @@ enum Step {
     /// ... under `synchronous=NORMAL`.
     Normal(&'static [u32], u32),
     /// A commit that is in the segment, and then is none.
-    RollBack(&'static [u32]),
+    RollBack(&'static [u32], u32),
     /// A transaction that writes its first pages again before it commits, as after a cache spill and a savepoint.
     Rewrite(&'static [u32], u32),
     /// The background fsync.
@@ -55,16 +55,25 @@ struct Run {
 fn run(rig: &Rig, steps: &[Step]) -> Run {
     let mut history = History::from([(0, Content::first())]);
     let mut db = rig.open().expect("a new log");
-    let mut k = 0;
+    let (mut k, mut last) = (0, 0);
     for &step in steps {
-        if let Step::Full(pages, size) | Step::Normal(pages, size) | Step::Rewrite(pages, size) = step {
+        if let Step::Full(pages, size)
+        | Step::Normal(pages, size)
+        | Step::Rewrite(pages, size)
+        | Step::RollBack(pages, size) = step
+        {
             k += 1;
             rig.io.mark(Mark::Attempt(k));
-            history.insert(k, history[&(k - 1)].after(k, pages, size));
+            history.insert(k, history[&last].after(k, pages, size));
+            // A crash may bring back a commit that was rolled back, since it is as good as one that was under way; but
+            // nothing after it has anything of it.
+            if !matches!(step, Step::RollBack(..)) {
+                last = k;
+            }
         }
         let is_durable = take(&mut db, rig, step, k).unwrap_or_else(|error| panic!("{step:?}: {error}"));
         if is_durable {
-            rig.io.mark(Mark::Acknowledged(k));
+            rig.io.mark(Mark::Acknowledged(last));
         }
     }
     Run { start: rig.io.start(), trace: rig.io.trace(), history }
@@ -75,9 +84,9 @@ fn take(db: &mut Db, rig: &Rig, step: Step, k: u32) -> crate::Result<bool> {
     match step {
         Step::Full(pages, size) => db.commit(k, pages, size, true).map(|()| true),
         Step::Normal(pages, size) => db.commit(k, pages, size, false).map(|()| false),
-        Step::RollBack(pages) => {
+        Step::RollBack(pages, size) => {
             db.begin()?;
-            db.frames(9_000 + k, pages, 40)?;
+            db.frames(k, pages, size)?;
             db.roll_back();
             Ok(false)
         }
@@ -265,7 +274,7 @@ impl Sweep<'_> {
             let second = Run { start: rig.io.start(), trace: rig.io.trace(), history };
             let mut inner = Sweep {
                 rig: self.rig,
-                depth: Depth { subsets: 0, random: 1, again: 0 },
+                depth: Depth { subsets: 2, random: 2, again: 0 },
                 seen: HashMap::new(),
                 crashes: 0,
             };
@@ -304,12 +313,19 @@ fn describe(image: &Image, trace: &[Record]) -> String {
         Some(bytes) => format!("  {} {} bytes\n", path.display(), bytes.len()),
         None => format!("  {}/\n", path.display()),
     });
-    let last = trace.iter().skip(trace.len().saturating_sub(40)).map(|record| format!("  {}\n", brief(record)));
+    let last =
+        trace.iter().skip(trace.len().saturating_sub(40)).map(|record| format!("  {}\n", brief(record)));
     format!("the disk:\n{}the last operations:\n{}", files.collect::<String>(), last.collect::<String>())
 }
 
 fn sweep(rig: &Rig, steps: &[Step], depth: Depth, label: &str) {
     let run = run(rig, steps);
+    let factor = factor();
+    let depth = Depth {
+        subsets: depth.subsets + factor.ilog2() as usize,
+        random: depth.random * factor,
+        again: (depth.again / factor as u64).max(1),
+    };
     let mut sweep = Sweep { rig, depth, seen: HashMap::new(), crashes: 0 };
     sweep.run(&run, label);
     println!(
@@ -323,13 +339,19 @@ fn sweep(rig: &Rig, steps: &[Step], depth: Depth, label: &str) {
 
 const DEPTH: Depth = Depth { subsets: 4, random: 6, again: 12 };
 
+/// `VWAL_TEST_CRASHES=20` tries about twenty times as many crashes.
+fn factor() -> usize {
+    let text = std::env::var("VWAL_TEST_CRASHES").unwrap_or_else(|_| "1".into());
+    text.parse().unwrap_or_else(|_| panic!("VWAL_TEST_CRASHES is a number, not {text:?}"))
+}
+
 use Step::*;
 
 /// Everything under `synchronous=FULL`.
 const FULL: &[Step] = &[
     Full(&[1, 2], 2),
     Full(&[3, 2], 3),
-    RollBack(&[2, 3, 1]),
+    RollBack(&[2, 3, 1], 3),
     Full(&[2], 3),
     Rewrite(&[2, 4, 1], 4),
     Full(&[5, 2], 5),
@@ -374,7 +396,7 @@ const NORMAL: &[Step] = &[
     Pass,
     Restart,
     Normal(&[2, 3], 3),
-    RollBack(&[2, 3]),
+    RollBack(&[2, 3], 3),
     Normal(&[2, 4], 4),
     Truncate,
     Normal(&[2], 4),

@@ -210,9 +210,7 @@ impl State {
     fn check(&mut self, kind: Kind, op: &'static str, path: &Path, offset: Option<u64>) -> Result<()> {
         match self.fault(kind, path) {
             None => Ok(()),
-            Some(fault) => {
-                Err(Error::io(op, path, offset, &std::io::Error::from_raw_os_error(fault.error)))
-            }
+            Some(fault) => Err(Error::io(op, path, offset, &std::io::Error::from_raw_os_error(fault.error))),
         }
     }
 

@@ -122,14 +122,16 @@ impl Image {
             .names
             .iter()
             .filter(|(path, _)| {
-                path.ancestors().skip(1).all(|above| {
-                    above.parent().is_none() || self.names.get(above) == Some(&Node::Directory)
-                })
+                path.ancestors()
+                    .skip(1)
+                    .all(|above| above.parent().is_none() || self.names.get(above) == Some(&Node::Directory))
             })
             .map(|(path, node)| (path.clone(), *node))
             .collect();
-        let named: BTreeSet<FileId> =
-            kept.values().filter_map(|node| if let Node::File(id) = node { Some(*id) } else { None }).collect();
+        let named: BTreeSet<FileId> = kept
+            .values()
+            .filter_map(|node| if let Node::File(id) = node { Some(*id) } else { None })
+            .collect();
         self.files.retain(|id, _| named.contains(id));
         self.names = kept;
         self
@@ -139,15 +141,39 @@ impl Image {
 /// An operation of the program, as it was done.
 #[derive(Clone, Debug)]
 pub enum Op {
-    Create { file: FileId, path: PathBuf },
-    Write { file: FileId, offset: u64, data: Arc<[u8]> },
-    SetLen { file: FileId, len: u64 },
-    Sync { file: FileId },
-    Rename { file: FileId, from: PathBuf, to: PathBuf },
-    Remove { path: PathBuf },
-    CreateDir { path: PathBuf },
-    RemoveDir { path: PathBuf },
-    SyncDir { path: PathBuf },
+    Create {
+        file: FileId,
+        path: PathBuf,
+    },
+    Write {
+        file: FileId,
+        offset: u64,
+        data: Arc<[u8]>,
+    },
+    SetLen {
+        file: FileId,
+        len: u64,
+    },
+    Sync {
+        file: FileId,
+    },
+    Rename {
+        file: FileId,
+        from: PathBuf,
+        to: PathBuf,
+    },
+    Remove {
+        path: PathBuf,
+    },
+    CreateDir {
+        path: PathBuf,
+    },
+    RemoveDir {
+        path: PathBuf,
+    },
+    SyncDir {
+        path: PathBuf,
+    },
     /// Not an operation: what the test wants to find in the trace.
     Mark(Mark),
 }
@@ -265,7 +291,8 @@ impl Disks {
     }
 
     fn sync(&mut self, object: &Object, failed: bool) {
-        for unit in self.units.iter_mut().filter(|unit| unit.object == *object && unit.state == State::Dirty) {
+        for unit in self.units.iter_mut().filter(|unit| unit.object == *object && unit.state == State::Dirty)
+        {
             unit.state = if failed { State::Doubtful } else { State::Durable };
         }
         // What is durable, with nothing doubtful before it, goes into the image.
