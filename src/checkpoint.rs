@@ -169,18 +169,7 @@ impl Log {
     /// Free the segments that are checkpointed and belong to a generation that nobody reads through the WAL any more.
     fn free_segments(&self) -> Result<()> {
         let limit = self.checkpointed_frame_no().min(self.generation_base());
-        let freed: Vec<Arc<Segment>> = {
-            let current = self.current_segment();
-            let mut segments = self.segments.write();
-            let keep = segments
-                .iter()
-                .position(|segment| {
-                    segment.end() > limit
-                        || current.as_ref().is_some_and(|current| Arc::ptr_eq(segment, current))
-                })
-                .unwrap_or(segments.len());
-            segments.drain(..keep).collect()
-        };
+        let freed = self.take_segments(limit);
         if freed.is_empty() {
             return Ok(());
         }

@@ -162,9 +162,13 @@ fn link(found: &mut Found, dir: &Path, meta: &Meta) -> Result<()> {
         let (file, path, previous) = &found.chain[at - 1];
         let end = previous.end_frame_no();
         if start <= end + 1 && crc_before(&**file, previous, start)? == next.header.previous_crc {
-            // A tentative commit that was rolled back may stand behind the last published one.
+            // A tentative commit that was rolled back may stand behind the last published one. The segment ends before
+            // it, and should the next one turn out to be empty, the log goes on from there.
             let keep = (start - previous.header.start_frame_no) as usize;
-            found.chain[at - 1].2.marks.truncate(keep);
+            let last_crc = next.header.previous_crc;
+            let scan = &mut found.chain[at - 1].2;
+            scan.marks.truncate(keep);
+            scan.last_crc = last_crc;
             at += 1;
             continue;
         }

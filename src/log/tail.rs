@@ -74,6 +74,11 @@ impl Tail {
         self.first + self.marks.len() as u64 - 1
     }
 
+    /// Whether `segment` is the current one.
+    pub(super) fn appends_to(&self, segment: &Arc<Segment>) -> bool {
+        self.segment.as_ref().is_some_and(|current| Arc::ptr_eq(current, segment))
+    }
+
     /// Whether there is a tentative commit.
     pub(super) fn is_committed(&self) -> bool {
         self.commit.is_some()
