@@ -235,6 +235,10 @@ pub(super) fn build(
         for path in &found.torn {
             io.remove_file(path)?;
         }
+        if !found.torn.is_empty() {
+            // One that came back would contradict the segment before it, once that is sealed.
+            io.sync_dir(&source.dir)?;
+        }
         if fresh {
             for name in io.list(&source.dir)?.iter().filter(|name| crate::segment::is_spare_name(name)) {
                 io.remove_file(&source.dir.join(name))?;
