@@ -216,7 +216,8 @@ impl Log {
                 what: format!("'{}' is not a file of vwal: move it away", self.dir.join(name).display()),
             });
         }
-        // Oldest segments first, the metadata behind them, the lock last of all.
+        // The metadata behind the segments, since segments without it keep the database from being opened; the lock last of
+        // all.
         names.sort_by_key(|name| match name.as_str() {
             LOCK_NAME => 3,
             META_NAME => 2,
@@ -224,6 +225,9 @@ impl Log {
             _ => 0,
         });
         for name in names {
+            if name == META_NAME {
+                self.io.sync_dir(&self.dir)?;
+            }
             self.io.remove_file(&self.dir.join(name))?;
         }
         self.io.remove_dir(&self.dir)?;
