@@ -402,6 +402,9 @@ const NORMAL: &[Step] = &[
     Normal(&[2], 4),
     Reopen,
     Normal(&[2, 3], 4),
+    Truncate,
+    // The segment that it begins stays empty.
+    RollBack(&[2, 3], 4),
     Leave,
 ];
 
