@@ -102,7 +102,7 @@ fn take(db: &mut Db, rig: &Rig, step: Step, k: u32) -> crate::Result<bool> {
         }
         Step::Sync => db.log().sync_to(db.log().published_frame_no()).map(|()| true),
         Step::Seal => db.log().seal_segments().map(|()| false),
-        Step::Spare => db.log().spares.prepare(&*db.log().io, db.log().spare_size()).map(|()| false),
+        Step::Spare => db.log().prepare_spare().map(|()| false),
         Step::Pass => db.pass().map(|_| true),
         Step::PassUpTo(frame) => {
             db.backfill(frame);

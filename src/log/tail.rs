@@ -351,9 +351,14 @@ impl Tail {
 
     /// The next transaction begins a new segment, which continues the chain here. There is no open frame.
     pub(super) fn set_segment(&mut self, segment: Arc<Segment>) {
-        self.flushed_crc = segment.seed();
-        self.crc = segment.seed();
+        self.set_crc(segment.seed());
         self.segment = Some(segment);
+    }
+
+    /// The next frame continues the chain from a frame, or a segment header, with this checksum. There is no open frame.
+    pub(super) fn set_crc(&mut self, crc: u32) {
+        self.crc = crc;
+        self.flushed_crc = crc;
     }
 
     /// The next frame number and the checksum before it, for the header of a new segment.

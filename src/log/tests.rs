@@ -382,7 +382,8 @@ fn the_metadata_outlives_the_segments() {
     }
     io.done.lock().clear();
     log.leave().unwrap();
-    let spare = io.done.lock().iter().rev().find(|op| op.ends_with(".free") && op.starts_with("remove")).cloned();
+    let spare =
+        io.done.lock().iter().rev().find(|op| op.ends_with(".free") && op.starts_with("remove")).cloned();
     assert!(io.synced_between(&spare.unwrap(), "remove meta"));
     assert!(io.at("remove meta") < io.at("remove lock") && io.at("remove lock") < io.at("rmdir a.db-wal"));
 }
