@@ -55,7 +55,8 @@ typedef struct vwal_segment_row {
 typedef struct vwal_methods {
   int iVersion;                /* 1 */
 
-  /* Check the vwal_* URI parameters of a file. On error *pzErr says what is wrong and what would be right. */
+  /* May this process open a database file with these vwal_* URI parameters? On error *pzErr says what is wrong and what
+  ** would be right. */
   int (*xCheckParams)(const vwal_param *aParam, int nParam, char **pzErr);
 
   /* Open (or share) the log of the database zDb, whose log directory is zWal. Without VWAL_ATTACH_CREATE and without a

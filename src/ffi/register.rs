@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use libsqlite3_sys as sqlite;
 
+use super::fork::PerProcess;
 use super::methods::METHODS;
 use super::{fork, shim};
 use crate::cache::FrameCache;
@@ -19,7 +20,7 @@ const OK_LOAD_PERMANENTLY: c_int = 256;
 const FCNTL_HANDLE: c_int = 0x7677_6101;
 
 static DEFAULTS: OnceLock<Options> = OnceLock::new();
-static CACHE: OnceLock<Arc<FrameCache>> = OnceLock::new();
+pub(super) static CACHE: PerProcess<Arc<FrameCache>> = PerProcess::new();
 
 /// The options of the process.
 pub(super) fn defaults() -> Options {
@@ -28,7 +29,7 @@ pub(super) fn defaults() -> Options {
 
 /// The frame cache of the process.
 pub(super) fn cache() -> Arc<FrameCache> {
-    Arc::clone(CACHE.get_or_init(|| Arc::new(FrameCache::new(defaults().cache_size))))
+    Arc::clone(CACHE.get(|| Arc::new(FrameCache::new(defaults().cache_size))))
 }
 
 /// Register with the SQLite behind `api`. The first call decides the options of the process.
