@@ -21,7 +21,8 @@ fn count(path: &Path) -> rusqlite::Result<i64> {
 /// A database with [`ROWS`] rows whose last transaction reached the base file in a pass of its own; closed.
 fn made(path: &Path) {
     let db = open(path).unwrap();
-    db.execute_batch("CREATE TABLE t(a, b); INSERT INTO t VALUES (1, 'x'); SELECT vwal_checkpoint();").unwrap();
+    db.execute_batch("CREATE TABLE t(a, b); INSERT INTO t VALUES (1, 'x'); SELECT vwal_checkpoint();")
+        .unwrap();
     let tx = db.unchecked_transaction().unwrap();
     for a in 1..ROWS {
         tx.execute("INSERT INTO t VALUES (?1, randomblob(500))", [a]).unwrap();
@@ -55,7 +56,10 @@ fn damage(original: &Path, copied: &Path, change: impl Fn(&mut Vec<u8>), what: &
         Ok(rows) => assert_eq!(*rows, ROWS, "{what}"),
         Err(error) => assert!(error.to_string().contains("meta"), "{what}: {error}"),
     }
-    assert!(fs::metadata(copied).unwrap().len() >= fs::metadata(original).unwrap().len(), "{what}: the base file shrank");
+    assert!(
+        fs::metadata(copied).unwrap().len() >= fs::metadata(original).unwrap().len(),
+        "{what}: the base file shrank"
+    );
     opened.is_ok()
 }
 
@@ -82,8 +86,18 @@ fn without_metadata_and_with_a_lost_footer_the_open_is_refused_or_right() {
         damage(&original, &copied, |bytes| bytes.truncate(len), &format!("cut to {len}"));
     }
     for slot in 0..2 {
-        damage(&original, &copied, |bytes| bytes[slot * SLOT..][..SLOT].fill(0), &format!("slot {slot} zeroed"));
-        damage(&original, &copied, |bytes| bytes[slot * SLOT..][..SLOT].fill(0xA7), &format!("slot {slot} garbage"));
+        damage(
+            &original,
+            &copied,
+            |bytes| bytes[slot * SLOT..][..SLOT].fill(0),
+            &format!("slot {slot} zeroed"),
+        );
+        damage(
+            &original,
+            &copied,
+            |bytes| bytes[slot * SLOT..][..SLOT].fill(0xA7),
+            &format!("slot {slot} garbage"),
+        );
     }
     damage(&original, &copied, |bytes| bytes.fill(0xA7), "both slots garbage");
     // The newer slot and the footer are gone: what was checkpointed cannot be told, so nothing is touched.
