@@ -58,7 +58,7 @@ int vwalDbCheckParams(DbFile *p){
   int nParam = 0;
   char *zErr = 0;
   int rc = dbParams(p, &aParam, &nParam);
-  if( rc==SQLITE_OK && nParam>0 ) rc = pVwal->xCheckParams(aParam, nParam, &zErr);
+  if( rc==SQLITE_OK ) rc = pVwal->xCheckParams(aParam, nParam, &zErr);
   sqlite3_free(aParam);
   if( rc!=SQLITE_OK ){
     p->bFatal = 1;

@@ -187,7 +187,7 @@ impl Log {
                 Err(_) => self.io.remove_file(&path)?,
             }
         }
-        self.io.sync_dir(&self.dir)?;
+        self.sync_names()?;
         for path in spares {
             self.spares.add(&*self.io, path)?;
         }
@@ -216,14 +216,19 @@ impl Log {
                 what: format!("'{}' is not a file of vwal: move it away", self.dir.join(name).display()),
             });
         }
-        // Oldest segments first, the metadata behind them, the lock last of all.
-        names.sort_by_key(|name| match name.as_str() {
+        // Oldest segments first, the metadata behind them, the lock last of all. Segments without metadata would be damage,
+        // so their names are gone for good before the metadata goes.
+        let rank = |name: &str| match name {
             LOCK_NAME => 3,
             META_NAME => 2,
             SHM_NAME => 1,
             _ => 0,
-        });
+        };
+        names.sort_by(|a, b| (rank(a), a).cmp(&(rank(b), b)));
         for name in names {
+            if name == META_NAME {
+                self.sync_names()?;
+            }
             self.io.remove_file(&self.dir.join(name))?;
         }
         self.io.remove_dir(&self.dir)?;
