@@ -48,9 +48,20 @@ impl Plan {
     }
 
     fn open(&self) -> Connection {
-        let db = match Engine::Vwal.open(Path::new(&self.path), &self.params) {
-            Ok(db) => db,
-            Err(error) => wrong(&format!("open: {error}")),
+        let until = Instant::now() + Duration::from_secs(30);
+        let db = loop {
+            match Engine::Vwal.open(Path::new(&self.path), &self.params) {
+                Ok(db) => break db,
+                // On the way back into WAL mode the connection that opens first needs a lock that another one, which is
+                // about to close, may hold; and there is no busy handler yet.
+                Err(error)
+                    if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+                        && Instant::now() < until =>
+                {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Err(error) => wrong(&format!("open: {error}")),
+            }
         };
         check(db.busy_timeout(Duration::from_secs(30)).map_err(|error| error.to_string()));
         // Small enough to spill.
