@@ -169,18 +169,7 @@ impl Log {
     /// Free the segments that are checkpointed and belong to a generation that nobody reads through the WAL any more.
     fn free_segments(&self) -> Result<()> {
         let limit = self.checkpointed_frame_no().min(self.generation_base());
-        let freed: Vec<Arc<Segment>> = {
-            let current = self.current_segment();
-            let mut segments = self.segments.write();
-            let keep = segments
-                .iter()
-                .position(|segment| {
-                    segment.end() > limit
-                        || current.as_ref().is_some_and(|current| Arc::ptr_eq(segment, current))
-                })
-                .unwrap_or(segments.len());
-            segments.drain(..keep).collect()
-        };
+        let freed = self.take_segments(limit);
         if freed.is_empty() {
             return Ok(());
         }
@@ -198,7 +187,7 @@ impl Log {
                 Err(_) => self.io.remove_file(&path)?,
             }
         }
-        self.io.sync_dir(&self.dir)?;
+        self.sync_names()?;
         for path in spares {
             self.spares.add(&*self.io, path)?;
         }
@@ -227,14 +216,19 @@ impl Log {
                 what: format!("'{}' is not a file of vwal: move it away", self.dir.join(name).display()),
             });
         }
-        // Oldest segments first, the metadata behind them, the lock last of all.
-        names.sort_by_key(|name| match name.as_str() {
+        // Oldest segments first, the metadata behind them, the lock last of all. Segments without metadata would be damage,
+        // so their names are gone for good before the metadata goes.
+        let rank = |name: &str| match name {
             LOCK_NAME => 3,
             META_NAME => 2,
             SHM_NAME => 1,
             _ => 0,
-        });
+        };
+        names.sort_by(|a, b| (rank(a), a).cmp(&(rank(b), b)));
         for name in names {
+            if name == META_NAME {
+                self.sync_names()?;
+            }
             self.io.remove_file(&self.dir.join(name))?;
         }
         self.io.remove_dir(&self.dir)?;

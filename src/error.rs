@@ -80,7 +80,7 @@ pub enum Error {
     #[error("{0}")]
     Usage(String),
     /// The database is not virtual: it is not in WAL mode, or was not opened through the VFS `vwal`.
-    #[error("{0} is not a vwal database: open it with vfs=vwal, in WAL mode")]
+    #[error("{0} is not an open vwal database: open it with vfs=vwal, in WAL mode")]
     NotVirtual(String),
     /// The call came from a process that was forked off the one that opened the database.
     #[error("this process was forked from the one that opened the database: open it again here")]

@@ -2,7 +2,8 @@
 //!
 //! - *syncer*: seals segments that are complete, fsyncs at an interval what `synchronous=NORMAL` did not, and prepares the
 //!   next segment file before it is needed.
-//! - *checkpointer*: absorbs what open read transactions allow and runs a pass, when the log is large or old enough.
+//! - *checkpointer*: runs a pass when enough has been absorbed; and when the oldest commit is old enough, absorbs what
+//!   open read transactions allow, and runs one then.
 //!
 //! Both sleep while there is nothing to do: an idle database costs no wake-ups.
 
@@ -65,11 +66,18 @@ fn sync_loop(wal: &Wal, stop: &AtomicBool) {
     let interval = log.options.sync_interval;
     // When the oldest commit that is not durable was first seen.
     let mut waiting_since: Option<Instant> = None;
+    // The segment during which a spare file could not be made.
+    let mut spare_failed_at = None;
     let mut failed = false;
     while !stop.load(Ordering::Acquire) {
         let mut result = log.seal_segments();
-        if result.is_ok() && log.wants_spare() {
-            result = log.spares.prepare(&*log.io, log.spare_size());
+        let segment = log.current_segment().map(|segment| segment.start());
+        if result.is_ok() && log.wants_spare() && segment != spare_failed_at {
+            result = log.prepare_spare();
+            if result.is_err() {
+                // Most likely the disk is nearly full, and what is left of it is for commits. Segments do without.
+                spare_failed_at = segment;
+            }
         }
         if result.is_ok() && waiting_since.is_some_and(|since| since.elapsed() >= interval) {
             result = log.sync_to(log.published_frame_no());
@@ -117,13 +125,14 @@ fn checkpoint_loop(wal: &Wal, stop: &AtomicBool) {
             continue;
         }
         let before = log.checkpointed_frame_no();
-        let due = due_in(log) == Some(Duration::ZERO);
-        let result = if due {
+        let by_age = age_due_in(log) == Some(Duration::ZERO);
+        if by_age {
+            // What SQLite has not checkpointed for so long, it is not about to. Before that it is left to SQLite, so that
+            // PRAGMA wal_checkpoint and the WAL hook tell what they tell without vwal.
             wal.absorb_passively();
-            log.checkpoint().map(drop)
-        } else {
-            log.free_segments_between_passes()
-        };
+        }
+        let due = by_age || size_is_due(log);
+        let result = if due { log.checkpoint().map(drop) } else { log.free_segments_between_passes() };
         // Open read transactions may hold everything back, and an error may last: do not run in circles.
         stuck = result.is_err() || (due && log.checkpointed_frame_no() == before);
         if let Err(error) = &result {
@@ -134,15 +143,25 @@ fn checkpoint_loop(wal: &Wal, stop: &AtomicBool) {
 
 /// When the next pass is due: zero is now, `None` until something changes.
 fn due_in(log: &Log) -> Option<Duration> {
-    if log.check_poison().is_err() || log.published_frame_no() <= log.checkpointed_frame_no() {
-        return None;
+    if log.check_poison().is_err() {
+        None
+    } else if size_is_due(log) {
+        Some(Duration::ZERO)
+    } else {
+        age_due_in(log)
     }
-    if log.backlog_bytes() >= log.options.checkpoint_size {
-        return Some(Duration::ZERO);
-    }
+}
+
+fn size_is_due(log: &Log) -> bool {
+    log.absorbed_frame_no() > log.checkpointed_frame_no()
+        && log.backlog_bytes() >= log.options.checkpoint_size
+}
+
+/// When the oldest commit that is not in the base file is old enough.
+fn age_due_in(log: &Log) -> Option<Duration> {
     let age = log.options.checkpoint_age;
     let oldest_us = log.oldest_us.load(Ordering::Acquire);
-    if age.is_zero() || oldest_us == 0 {
+    if age.is_zero() || oldest_us == 0 || log.published_frame_no() <= log.checkpointed_frame_no() {
         return None;
     }
     Some(age.saturating_sub(Duration::from_micros(log.io.now_us().saturating_sub(oldest_us))))

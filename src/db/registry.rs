@@ -39,7 +39,11 @@ impl OpenDatabase {
         // The threads must not be at the files while those are removed.
         let background = self.background.lock().take();
         drop(background);
-        handle.leave().inspect_err(|_| {
+        let result = handle.leave();
+        if result.is_ok() {
+            self.wal.log().release_lock();
+        }
+        result.inspect_err(|_| {
             // The database stays virtual, so it needs its threads again.
             match Background::start(&self.wal) {
                 Ok(background) => *self.background.lock() = Some(background),
@@ -51,13 +55,13 @@ impl OpenDatabase {
     fn close(&self) {
         drop(self.background.lock().take());
         let log = self.wal.log();
-        if self.wal.has_left() || log.check_writable().is_err() {
-            return;
+        if !self.wal.has_left() && log.check_writable().is_ok() {
+            if let Err(error) = log.sync_to(log.published_frame_no()) {
+                log.note_error(&error);
+            }
+            log.spares.shrink(&*log.io);
         }
-        if let Err(error) = log.sync_to(log.published_frame_no()) {
-            log.note_error(&error);
-        }
-        log.spares.shrink(&*log.io);
+        log.release_lock();
     }
 }
 

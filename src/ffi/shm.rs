@@ -28,7 +28,7 @@ pub(super) struct ShmFile {
     path: PathBuf,
     read_only: bool,
     state: Mutex<State>,
-    /// The start of region 0, or null.
+    /// The start of region 0, or null. Regions stay mapped until this is dropped.
     first: AtomicPtr<u8>,
 }
 
@@ -36,8 +36,6 @@ pub(super) struct ShmFile {
 struct State {
     file: Option<Arc<dyn File>>,
     regions: Vec<Box<dyn Mapping>>,
-    /// Regions that were given up by a reset. A connection that is being closed may still have their address.
-    retired: Vec<Box<dyn Mapping>>,
 }
 
 /// A region without a file, for a log whose directory cannot be written.
@@ -91,8 +89,8 @@ impl ShmFile {
         if first.is_null() {
             return None;
         }
-        // SAFETY: `first` is the start of a region of at least a page that stays mapped for as long as `self` lives
-        // (regions are retired, not unmapped), and the offset is a multiple of four within it. SQLite reads and writes these
+        // SAFETY: `first` is the start of a region of at least a page that stays mapped for as long as `self` lives,
+        // and the offset is a multiple of four within it. SQLite reads and writes these
         // words from other threads, so here they are atomics.
         Some(unsafe { &*first.add(offset).cast::<AtomicU32>() })
     }
@@ -136,11 +134,12 @@ impl SharedIndex for ShmFile {
     }
 
     fn reset(&self) {
-        let mut state = self.state.lock();
-        self.first.store(std::ptr::null_mut(), Ordering::Release);
-        let regions = std::mem::take(&mut state.regions);
-        // The mappings before these have no user left: a reset comes when the last connection is gone.
-        state.retired = regions;
-        state.file = None;
+        // Both copies of the header: the next connection finds no valid one and builds the wal-index anew, which includes
+        // everything behind the headers. The regions stay, since nothing tells when the last look into them is over.
+        for offset in (0..BACKFILL).step_by(4) {
+            if let Some(word) = self.word(offset) {
+                word.store(0, Ordering::Release);
+            }
+        }
     }
 }

@@ -127,8 +127,9 @@ pub struct Log {
     pub(crate) pass: Mutex<()>,
     last_error: Mutex<Option<String>>,
     report: fn(&Error),
-    /// Dropped last: nobody else may open the log before everything else is closed.
-    _lock: LockFile,
+    /// `None`: closed. A handle that an application still has must not keep others away.
+    lock: Mutex<Option<LockFile>>,
+    closed: AtomicBool,
 }
 
 thread_local! {
@@ -217,6 +218,9 @@ impl Log {
 
     /// Whether frames can be written: the log is neither read-only nor poisoned.
     pub fn check_writable(&self) -> Result<()> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(Error::NotVirtual(format!("'{}'", self.database.display())));
+        }
         if self.read_only {
             return Err(Error::ReadOnly { path: self.dir.clone() });
         }
@@ -232,6 +236,12 @@ impl Log {
     pub fn tentative_commit(&self) -> Option<u64> {
         let tail = self.tail.lock();
         tail.is_committed().then(|| tail.end())
+    }
+
+    /// The last connection is gone: from here on another process may open the log.
+    pub(crate) fn release_lock(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        drop(self.lock.lock().take());
     }
 
     /// The last frame that has been begun, for the size of the -wal file as its writer sees it.
@@ -328,9 +338,9 @@ impl Log {
         used.fold((0, 0), |(bytes, count), segment| (bytes + segment.used_bytes(), count + 1))
     }
 
-    /// Bytes of frames that are published and not checkpointed.
+    /// Bytes of frames that are absorbed and not checkpointed.
     pub(crate) fn backlog_bytes(&self) -> u64 {
-        self.published_frame_no()
+        self.absorbed_frame_no()
             .saturating_sub(self.checkpointed_frame_no())
             .saturating_mul(self.frame_size() as u64)
     }
@@ -374,15 +384,14 @@ impl Log {
     /// Fsync and seal the segments that are complete, oldest first.
     pub(crate) fn seal_segments(&self) -> Result<()> {
         self.check_poison()?;
-        let current = self.current_segment();
         let complete: Vec<Arc<Segment>> = {
+            // A swap changes the list and the current segment under the lock of the tail. Seen without it, a segment that
+            // has just become the current one could be taken for a complete one.
+            let tail = self.tail.lock();
             let segments = self.segments.read();
-            let is_current = |segment: &Arc<Segment>| {
-                current.as_ref().is_some_and(|current| Arc::ptr_eq(segment, current))
-            };
             segments
                 .iter()
-                .filter(|segment| !segment.is_sealed() && !is_current(segment))
+                .filter(|segment| !segment.is_sealed() && !tail.appends_to(segment))
                 .map(Arc::clone)
                 .collect()
         };
@@ -391,6 +400,16 @@ impl Log {
             segment.seal(&*self.io).inspect_err(|error| self.poison(error))?;
         }
         Ok(())
+    }
+
+    /// Take the oldest segments out of the list: those that are complete and end at `limit` or before it.
+    pub(crate) fn take_segments(&self, limit: u64) -> Vec<Arc<Segment>> {
+        // The lock of the tail: as in `seal_segments`. A new current segment is empty, and so ends before any limit.
+        let tail = self.tail.lock();
+        let mut segments = self.segments.write();
+        let keep = segments.iter().position(|segment| segment.end() > limit || tail.appends_to(segment));
+        let count = keep.unwrap_or(segments.len());
+        segments.drain(..count).collect()
     }
 
     /// Bytes of a spare file: the size at which segments are swapped, if the policy has one.
@@ -425,9 +444,6 @@ impl Log {
         self.segments.write().push(Arc::clone(&segment));
         tail.set_segment(segment);
         self.syncer.notify();
-        if self.backlog_bytes() >= self.options.checkpoint_size {
-            self.checkpointer.notify();
-        }
         Ok(())
     }
 
@@ -451,3 +467,6 @@ impl Drop for Log {
         self.cache.remove_log(self.cache_id);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -102,9 +102,10 @@ impl BaseState {
         match self.footer {
             // A whole footer names the log and the state of the file.
             Some(footer) if footer.log_id != meta.log_id => return false,
+            // Between the two states of a pass it may also be that of an earlier pass, which went farther than this metadata
+            // and was repeated after a crash: everything from the checkpointed frame on is in the log.
             Some(footer)
-                if footer.frame_no != meta.checkpointed_frame_no
-                    && footer.frame_no != meta.intent_frame_no =>
+                if !(meta.checkpointed_frame_no..=meta.intent_frame_no).contains(&footer.frame_no) =>
             {
                 return false;
             }

@@ -139,17 +139,21 @@ fn link(found: &mut Found, dir: &Path, meta: &Meta) -> Result<()> {
         && scan.header.start_frame_no > checkpointed + 1
         && scan.end_frame_no() > checkpointed
     {
-        return Err(Error::corrupt(
-            path,
-            None,
-            format!(
-                "this is the oldest segment, and it starts at frame {}, but the base file has only the frames up to {}: \
-                 the segments between are missing from '{}'",
-                scan.header.start_frame_no,
-                checkpointed,
-                dir.display()
-            ),
-        ));
+        if shows_durable(&found.chain, checkpointed) {
+            return Err(Error::corrupt(
+                path,
+                None,
+                format!(
+                    "this is the oldest segment, and it starts at frame {}, but the base file has only the frames up to \
+                     {}: the segments between are missing from '{}'",
+                    scan.header.start_frame_no,
+                    checkpointed,
+                    dir.display()
+                ),
+            ));
+        }
+        // Until the directory is fsynced a crash may lose any of the names in it.
+        found.torn.extend(found.chain.drain(..).map(|(_, path, _)| path));
     }
     let mut at = 1;
     while at < found.chain.len() {
@@ -158,16 +162,19 @@ fn link(found: &mut Found, dir: &Path, meta: &Meta) -> Result<()> {
         let (file, path, previous) = &found.chain[at - 1];
         let end = previous.end_frame_no();
         if start <= end + 1 && crc_before(&**file, previous, start)? == next.header.previous_crc {
-            // A tentative commit that was rolled back may stand behind the last published one.
+            // A tentative commit that was rolled back may stand behind the last published one. The segment ends before
+            // it, and should the next one turn out to be empty, the log goes on from there.
             let keep = (start - previous.header.start_frame_no) as usize;
-            found.chain[at - 1].2.marks.truncate(keep);
+            let last_crc = next.header.previous_crc;
+            let scan = &mut found.chain[at - 1].2;
+            scan.marks.truncate(keep);
+            scan.last_crc = last_crc;
             at += 1;
             continue;
         }
-        let witness = found.chain[at..]
-            .iter()
-            .any(|(_, _, later)| later.seal.is_some() || later.max_synced_frame_no > end);
-        if previous.seal.is_some() || witness {
+        // A seal says where its segment ends, but nothing about whether another one followed durably.
+        let branches = previous.seal.is_some() && start <= end + 1;
+        if branches || shows_durable(&found.chain[at..], end) {
             let (offset, problem) = previous.end.clone().unwrap_or((0, format!("it ends at frame {end}")));
             return Err(Error::corrupt(
                 path,
@@ -191,6 +198,11 @@ fn link(found: &mut Found, dir: &Path, meta: &Meta) -> Result<()> {
     }
     found.chain = chain;
     Ok(())
+}
+
+/// Whether one of these segments shows that frames behind `frame_no` had been fsynced.
+fn shows_durable(segments: &[(Arc<dyn File>, PathBuf, Scan)], frame_no: u64) -> bool {
+    segments.iter().any(|(_, _, scan)| scan.seal.is_some() || scan.max_synced_frame_no > frame_no)
 }
 
 /// The checksum that a segment which starts at `start` must continue: of the frame before it in `scan`'s segment.
@@ -222,8 +234,13 @@ pub(super) fn build(
     let fresh = found.names.is_empty();
     let spares = SpareFiles::new(&source.dir);
     if !source.read_only {
-        for path in &found.torn {
+        // Newest first, and durably, before anything in front of them is sealed: a seal with a segment behind it that does
+        // not continue it is damage.
+        for path in found.torn.iter().rev() {
             io.remove_file(path)?;
+        }
+        if !found.torn.is_empty() {
+            io.sync_dir(&source.dir)?;
         }
         if fresh {
             for name in io.list(&source.dir)?.iter().filter(|name| crate::segment::is_spare_name(name)) {
@@ -302,7 +319,8 @@ pub(super) fn build(
         base: source.base,
         options: source.options,
         read_only: source.read_only,
-        _lock: lock,
+        lock: Mutex::new(Some(lock)),
+        closed: AtomicBool::new(false),
     })
 }
 

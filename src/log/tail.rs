@@ -74,6 +74,11 @@ impl Tail {
         self.first + self.marks.len() as u64 - 1
     }
 
+    /// Whether `segment` is the current one.
+    pub(super) fn appends_to(&self, segment: &Arc<Segment>) -> bool {
+        self.segment.as_ref().is_some_and(|current| Arc::ptr_eq(current, segment))
+    }
+
     /// Whether there is a tentative commit.
     pub(super) fn is_committed(&self) -> bool {
         self.commit.is_some()
@@ -295,6 +300,8 @@ impl Tail {
     /// SQLite changes frames of the tentative commit: it is none any more.
     fn take_back(&mut self, log: &Log) {
         self.commit = None;
+        // Its own fsync, without group commit, does not count for what is written in its place.
+        log.forget_sync_beyond(self.first - 1);
         log.control.written.store(self.first - 1, Ordering::Release);
         log.cache.remove(log.cache_id, self.first..=self.end());
     }
@@ -322,7 +329,6 @@ impl Tail {
         if self.commit.is_some() {
             self.take_back(log);
         }
-        log.forget_sync_beyond(self.first - 1);
         self.reset(self.first - 1, self.crc);
     }
 

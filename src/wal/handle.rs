@@ -191,7 +191,9 @@ impl WalHandle {
         self.end_write(Some(u64::MAX));
         match self.sync_to.swap(0, Ordering::Relaxed) {
             0 => Ok(()),
-            frame_no => self.log().sync_to(frame_no),
+            // It can be the end of an earlier commit, longer than this one, that failed behind its sync; frames that are not
+            // published must not be taken for durable.
+            frame_no => self.log().sync_to(frame_no.min(self.log().published_frame_no())),
         }
     }
 

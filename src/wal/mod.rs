@@ -24,8 +24,7 @@ pub const WAL_HEADER_SIZE: u64 = 32;
 
 /// The wal-index, as far as the log needs to look into it. The mapping itself is for SQLite (`ffi/shm.rs`).
 pub trait SharedIndex: Send + Sync {
-    /// Region `index` of `size` bytes; `None` when it does not exist and `extend` is false. The region stays where it is
-    /// until [`SharedIndex::reset`].
+    /// Region `index` of `size` bytes; `None` when it does not exist and `extend` is false. The region stays where it is.
     fn map(&self, index: usize, size: usize, extend: bool) -> Result<Option<*mut u8>>;
     /// `mxFrame` of the header: the last frame of the generation that readers may see. `None`: not mapped.
     fn max_frame(&self) -> Option<u32>;
@@ -35,7 +34,7 @@ pub trait SharedIndex: Send + Sync {
     fn read_mark(&self, reader: usize) -> Option<u32>;
     /// Set `nBackfillAttempted`, or, when `done`, `nBackfill`.
     fn set_backfill(&self, frames: u32, done: bool);
-    /// Forget all regions: the next connection finds an empty wal-index, and recovers it from the WAL.
+    /// Make the wal-index invalid: the next connection recovers it from the WAL.
     fn reset(&self);
 }
 

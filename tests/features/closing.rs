@@ -59,6 +59,30 @@ fn frame_numbers_go_on_over_many_opens() {
 }
 
 #[test]
+fn connections_come_and_go_in_many_threads() {
+    // The last one that closes and the first one that opens meet here, again and again.
+    let lab = Lab::new(Engine::Vwal);
+    query(&lab.create("a.db", "PRAGMA page_size=65536"), "CREATE TABLE t(thread, i)");
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let lab = &lab;
+            scope.spawn(move || {
+                for i in 0..150 {
+                    let db = lab.open("a.db");
+                    db.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
+                    query(&db, &format!("PRAGMA synchronous=OFF; INSERT INTO t VALUES ({thread}, {i})"));
+                    let seen = query(&db, &format!("SELECT count(*) FROM t WHERE thread = {thread}"));
+                    assert_eq!(seen, (i + 1).to_string());
+                }
+            });
+        }
+    });
+    let db = lab.open("a.db");
+    assert_eq!(query(&db, "SELECT count(*), count(DISTINCT thread * 1000 + i) FROM t"), "600|600");
+    assert_intact(&db, "main");
+}
+
+#[test]
 fn a_deleted_database_with_its_directory_left_over_starts_anew() {
     let lab = Lab::new(Engine::Vwal);
     let db = lab.create("a.db", "");

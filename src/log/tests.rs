@@ -1,0 +1,433 @@
+//! Crashes and races of the log, without SQLite: frames are written by hand, a crash is a copy of the directory.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+
+use super::{Log, LogSource};
+use crate::cache::FrameCache;
+use crate::error::{Error, Result};
+use crate::io::{File, Holder, Io, LockFile, Mapping, OpenMode, PathKind, SystemIo};
+use crate::options::{Options, SwapPolicy};
+
+const PAGE: usize = 512;
+
+struct Place {
+    temporary: tempfile::TempDir,
+}
+
+impl Place {
+    /// A database of two pages, in WAL mode.
+    fn new() -> Place {
+        let place = Place { temporary: tempfile::tempdir().unwrap() };
+        let mut base = vec![0; 2 * PAGE];
+        base[..16].copy_from_slice(b"SQLite format 3\0");
+        base[16..20].copy_from_slice(&[2, 0, 2, 2]);
+        base[28..32].copy_from_slice(&2u32.to_be_bytes());
+        fs::write(place.database(), base).unwrap();
+        place
+    }
+
+    fn database(&self) -> PathBuf {
+        self.temporary.path().join("a.db")
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.temporary.path().join("a.db-wal")
+    }
+
+    fn open_with(&self, options: Options) -> Result<Log> {
+        self.open_on(Arc::new(SystemIo::like(&self.database())), options)
+    }
+
+    fn open_on(&self, io: Arc<dyn Io>, options: Options) -> Result<Log> {
+        let source = LogSource {
+            base: io.open(&self.database(), OpenMode::ReadWrite)?,
+            io,
+            database: self.database(),
+            dir: self.dir(),
+            cache: Arc::new(FrameCache::new(0)),
+            options,
+            report: |_| {},
+            read_only: false,
+            create: true,
+        };
+        Ok(Log::open(source)?.unwrap())
+    }
+
+    fn open(&self) -> Result<Log> {
+        self.open_with(Options::new())
+    }
+
+    /// What a crash now leaves.
+    fn crash(&self) -> Place {
+        let after = Place { temporary: tempfile::tempdir().unwrap() };
+        fs::copy(self.database(), after.database()).unwrap();
+        fs::create_dir(after.dir()).unwrap();
+        for name in self.names() {
+            fs::copy(self.dir().join(&name), after.dir().join(&name)).unwrap();
+        }
+        after
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(self.dir())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn segments(&self) -> Vec<PathBuf> {
+        self.names().iter().filter(|name| name.ends_with(".seg")).map(|name| self.dir().join(name)).collect()
+    }
+}
+
+/// Write the frames of a transaction that leaves two pages: page 2, filled with each of `bytes`. Nothing is published.
+fn write(log: &Log, from: u64, bytes: &[u8]) -> u64 {
+    let mut frame_no = from;
+    for (at, &byte) in bytes.iter().enumerate() {
+        let mut header = [0; 24];
+        header[3] = 2;
+        header[7] = if at + 1 == bytes.len() { 2 } else { 0 };
+        log.write(frame_no, 0, &header).unwrap();
+        log.write(frame_no, 24, &[byte; PAGE]).unwrap();
+        frame_no += 1;
+    }
+    frame_no - 1
+}
+
+/// A transaction that is committed. Returns its last frame.
+fn commit(log: &Log, bytes: &[u8]) -> u64 {
+    let last = write(log, log.published_frame_no() + 1, bytes);
+    log.end_transaction(last);
+    assert_eq!(log.published_frame_no(), last);
+    last
+}
+
+/// The first byte of page 2 in the view.
+fn page_2(log: &Log) -> u8 {
+    let mut byte = [0; PAGE];
+    match log.read_view(&mut byte, PAGE as u64).unwrap() {
+        Some(got) => assert_eq!(got, PAGE),
+        None => assert_eq!(log.base.read_at(&mut byte, PAGE as u64).unwrap(), PAGE),
+    }
+    byte[0]
+}
+
+fn frames_per_segment(count: u64) -> Options {
+    Options::new().swap(SwapPolicy::Frames(count))
+}
+
+#[test]
+fn a_commit_that_was_dropped_at_the_end_of_a_segment_leaves_no_trace_in_the_chain() {
+    let place = Place::new();
+    let log = place.open().unwrap();
+    commit(&log, &[1, 2]);
+    // Tentative, and dropped; it stays in the file behind frame 2.
+    drop_commit(&log, &[3]);
+    log.retire_current();
+    // The next segment begins, and the crash comes before its first commit.
+    write_uncommitted(&log, 4);
+    let after = place.crash();
+    let log = after.open().unwrap();
+    assert_eq!(log.published_frame_no(), 2);
+    assert_eq!(page_2(&log), 2);
+    commit(&log, &[5]);
+    let again = after.crash();
+    let log = again.open().unwrap();
+    assert_eq!((log.published_frame_no(), page_2(&log)), (3, 5));
+}
+
+fn drop_commit(log: &Log, bytes: &[u8]) {
+    let published = log.published_frame_no();
+    write(log, published + 1, bytes);
+    log.end_transaction(published);
+    assert_eq!(log.published_frame_no(), published);
+}
+
+fn write_uncommitted(log: &Log, byte: u8) {
+    let mut header = [0; 24];
+    header[3] = 2;
+    let frame_no = log.published_frame_no() + 1;
+    log.write(frame_no, 0, &header).unwrap();
+    log.write(frame_no, 24, &[byte; PAGE]).unwrap();
+}
+
+#[test]
+fn a_crash_in_a_pass_that_follows_a_pass_that_crashed_behind_its_footer_loses_nothing() {
+    let place = Place::new();
+    let log = place.open().unwrap();
+    let first = commit(&log, &[1]);
+    log.sync_to(first).unwrap();
+    // The first pass ends behind its footer: as after `checkpoint`, but with the metadata of before, and the segments.
+    let segments = place.crash();
+    log.absorb(first);
+    log.checkpoint().unwrap();
+    let meta = log.meta.lock().as_ref().unwrap().get();
+    drop(log);
+    fs::copy(place.database(), segments.database()).unwrap();
+    let mut intent =
+        crate::log::read_meta(&SystemIo::like(&segments.database()), &segments.dir()).unwrap().unwrap();
+    intent.intent_frame_no = meta.checkpointed_frame_no;
+    super::MetaFile::open(
+        &SystemIo::like(&segments.database()),
+        &segments.dir(),
+        intent,
+        OpenMode::ReadWrite,
+    )
+    .unwrap()
+    .put(intent)
+    .unwrap();
+    // It is recovered, and goes on.
+    let log = segments.open().unwrap();
+    assert_eq!((log.published_frame_no(), log.checkpointed_frame_no()), (1, 0));
+    let second = commit(&log, &[2]);
+    log.sync_to(second).unwrap();
+    // The second pass ends behind its intent.
+    let mut meta = log.meta.lock();
+    let mut intent = meta.as_ref().unwrap().get();
+    intent.intent_frame_no = second;
+    meta.as_mut().unwrap().put(intent).unwrap();
+    drop(meta);
+    let after = segments.crash();
+    let log = after.open().unwrap();
+    assert_eq!((log.published_frame_no(), page_2(&log)), (2, 2));
+}
+
+#[test]
+fn segments_whose_names_were_never_durable_may_be_lost_in_any_order() {
+    let place = Place::new();
+    let log = place.open_with(frames_per_segment(2)).unwrap();
+    for byte in 1..=3 {
+        commit(&log, &[byte, byte]);
+    }
+    assert_eq!(place.segments().len(), 3);
+    // Nothing was ever fsynced, so the first file's name may be lost while the others are there.
+    let after = place.crash();
+    fs::remove_file(&after.segments()[0]).unwrap();
+    let opened = after.open().unwrap();
+    assert_eq!((opened.published_frame_no(), page_2(&opened)), (0, 0));
+    drop(opened);
+    // The first is sealed, but nothing behind it was fsynced.
+    let place = Place::new();
+    let log = place.open_with(frames_per_segment(2)).unwrap();
+    commit(&log, &[1, 1]);
+    log.sync_to(2).unwrap();
+    log.retire_current();
+    log.seal_segments().unwrap();
+    // What is written next says that frame 2 was fsynced, and no more.
+    commit(&log, &[2, 2]);
+    commit(&log, &[3, 3]);
+    let after = place.crash();
+    assert_eq!(after.segments().len(), 3);
+    fs::remove_file(&after.segments()[1]).unwrap();
+    let opened = after.open().unwrap();
+    assert_eq!((opened.published_frame_no(), page_2(&opened)), (2, 1));
+    drop(opened);
+    // With frames of the third fsynced, the second must have been, too.
+    log.sync_to(6).unwrap();
+    commit(&log, &[4]);
+    let after = place.crash();
+    fs::remove_file(&after.segments()[1]).unwrap();
+    assert!(after.open().is_err());
+    let after = place.crash();
+    fs::remove_file(&after.segments()[0]).unwrap();
+    assert!(after.open().is_err());
+}
+
+#[test]
+fn frames_that_are_written_anew_have_to_be_fsynced_anew() {
+    let place = Place::new();
+    let log = place.open().unwrap();
+    commit(&log, &[1]);
+    // A commit that is fsynced while it is tentative, as without group commit, and then overwritten: wal.c in
+    // locking_mode=EXCLUSIVE tells nobody that it rolled back.
+    let last = write(&log, 2, &[2, 2]);
+    log.sync_to(last).unwrap();
+    write(&log, 2, &[3, 3]);
+    assert!(log.synced_frame_no() < 2, "frames up to {} count as durable", log.synced_frame_no());
+}
+
+/// Hammer what the background threads do while segments come and go.
+#[test]
+fn the_current_segment_is_neither_freed_nor_sealed_while_it_begins() {
+    let place = Place::new();
+    let log = place.open_with(frames_per_segment(1)).unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    log.free_segments_between_passes().unwrap();
+                }
+            });
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    log.seal_segments().unwrap();
+                }
+            });
+        }
+        let _stop = StopOnDrop(&stop);
+        for round in 0..300u32 {
+            let last = commit(&log, &[round as u8]);
+            let current = log.current_segment().unwrap();
+            assert!(log.find_segment(last).is_some(), "round {round}: frame {last} is in no segment");
+            assert!(current.path().exists(), "round {round}: the current segment's file is gone");
+            assert!(!current.is_sealed(), "round {round}: the current segment is sealed");
+            if round % 2 == 0 {
+                log.drain().unwrap();
+            }
+        }
+    });
+}
+
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The operations on names, in order; a failing directory fsync on demand.
+struct Recorder {
+    inner: SystemIo,
+    done: Mutex<Vec<String>>,
+    fail_sync_dir: AtomicBool,
+}
+
+impl Recorder {
+    fn new(place: &Place) -> Arc<Recorder> {
+        Arc::new(Recorder {
+            inner: SystemIo::like(&place.database()),
+            done: Mutex::default(),
+            fail_sync_dir: AtomicBool::new(false),
+        })
+    }
+
+    fn note(&self, op: &str, path: &Path) {
+        self.done.lock().push(format!("{op} {}", path.file_name().unwrap().to_str().unwrap()));
+    }
+
+    fn at(&self, what: &str) -> usize {
+        let done = self.done.lock();
+        done.iter().position(|op| op == what).unwrap_or_else(|| panic!("no {what} in {done:#?}"))
+    }
+
+    /// Whether the directory was fsynced between two operations.
+    fn synced_between(&self, first: &str, second: &str) -> bool {
+        let (first, second) = (self.at(first), self.at(second));
+        first < second && self.done.lock()[first..second].iter().any(|op| op == "sync a.db-wal")
+    }
+}
+
+impl Io for Recorder {
+    fn open(&self, path: &Path, mode: OpenMode) -> Result<Arc<dyn File>> {
+        self.inner.open(path, mode)
+    }
+    fn kind(&self, path: &Path) -> Result<PathKind> {
+        self.inner.kind(path)
+    }
+    fn list(&self, path: &Path) -> Result<Vec<String>> {
+        self.inner.list(path)
+    }
+    fn create_dir(&self, path: &Path) -> Result<()> {
+        self.inner.create_dir(path)
+    }
+    fn remove_dir(&self, path: &Path) -> Result<()> {
+        self.note("rmdir", path);
+        self.inner.remove_dir(path)
+    }
+    fn remove_file(&self, path: &Path) -> Result<()> {
+        self.note("remove", path);
+        self.inner.remove_file(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        self.note("rename to", to);
+        self.inner.rename(from, to)
+    }
+    fn sync_dir(&self, path: &Path) -> Result<()> {
+        self.note("sync", path);
+        if self.fail_sync_dir.load(Ordering::Relaxed) {
+            return Err(Error::io("fsync the directory", path, None, &std::io::Error::from_raw_os_error(5)));
+        }
+        self.inner.sync_dir(path)
+    }
+    fn map(&self, path: &Path, offset: u64, len: usize) -> Result<Box<dyn Mapping>> {
+        self.inner.map(path, offset, len)
+    }
+    fn lock(&self, path: &Path, read_only: bool) -> Result<std::result::Result<LockFile, Holder>> {
+        self.inner.lock(path, read_only)
+    }
+    fn now_us(&self) -> u64 {
+        self.inner.now_us()
+    }
+    fn random_u64(&self) -> u64 {
+        self.inner.random_u64()
+    }
+}
+
+#[test]
+fn the_metadata_outlives_the_segments() {
+    let place = Place::new();
+    let io = Recorder::new(&place);
+    let log = place.open_on(Arc::clone(&io) as Arc<dyn Io>, frames_per_segment(1)).unwrap();
+    for byte in 1..=8 {
+        commit(&log, &[byte]);
+    }
+    io.done.lock().clear();
+    log.leave().unwrap();
+    let spare = io.done.lock().iter().rev().find(|op| op.ends_with(".free") && op.starts_with("remove")).cloned();
+    assert!(io.synced_between(&spare.unwrap(), "remove meta"));
+    assert!(io.at("remove meta") < io.at("remove lock") && io.at("remove lock") < io.at("rmdir a.db-wal"));
+}
+
+#[test]
+fn what_is_behind_a_torn_tail_is_gone_for_good_before_the_tail_is_sealed() {
+    let place = Place::new();
+    let log = place.open_with(frames_per_segment(1)).unwrap();
+    for byte in 1..=4 {
+        commit(&log, &[byte]);
+    }
+    let after = place.crash();
+    let segments = after.segments();
+    // The page of frame 2 never reached the disk.
+    let torn = fs::read(&segments[1]).unwrap();
+    fs::write(&segments[1], &torn[..torn.len() - PAGE]).unwrap();
+    let io = Recorder::new(&after);
+    let log = after.open_on(Arc::clone(&io) as Arc<dyn Io>, frames_per_segment(1)).unwrap();
+    assert_eq!((log.published_frame_no(), page_2(&log)), (1, 1));
+    let name = |at: usize| segments[at].file_name().unwrap().to_str().unwrap();
+    let removed = [format!("remove {}", name(3)), format!("remove {}", name(2))];
+    assert!(io.at(&removed[0]) < io.at(&removed[1]));
+    assert!(io.synced_between(&removed[1], &format!("rename to {}", name(0))));
+}
+
+#[test]
+fn a_directory_that_cannot_be_fsynced_is_not_trusted_again() {
+    let place = Place::new();
+    let io = Recorder::new(&place);
+    let log = place.open_on(Arc::clone(&io) as Arc<dyn Io>, frames_per_segment(1)).unwrap();
+    for byte in 1..=3 {
+        let last = commit(&log, &[byte]);
+        log.sync_to(last).unwrap();
+    }
+    // Freeing segments fails; what else was pending in the directory, nobody knows any more.
+    io.fail_sync_dir.store(true, Ordering::Relaxed);
+    assert!(log.drain().is_err());
+    io.fail_sync_dir.store(false, Ordering::Relaxed);
+    assert!(matches!(log.check_poison(), Err(Error::Poisoned { .. })));
+
+    let place = Place::new();
+    let io = Recorder::new(&place);
+    let log = place.open_on(Arc::clone(&io) as Arc<dyn Io>, Options::new()).unwrap();
+    commit(&log, &[1]);
+    io.fail_sync_dir.store(true, Ordering::Relaxed);
+    assert!(log.prepare_spare().is_err());
+    assert!(matches!(log.check_poison(), Err(Error::Poisoned { .. })));
+}
