@@ -73,8 +73,9 @@ impl WriterQueue {
         {
             return;
         }
-        self.busy.store(true, Ordering::SeqCst);
         let mut state = self.state.lock();
+        // Under the lock: whoever settles the queue must not take it back.
+        self.busy.store(true, Ordering::SeqCst);
         if state.turn.is_none() && state.waiters.is_empty() && write_slot.load(Ordering::SeqCst) == 0 {
             state.turn = Some((place.id, Instant::now(), false));
             place.reads.store(0, Ordering::Relaxed);
