@@ -105,6 +105,7 @@ int vwalDbPrepare(DbFile *p, int bCreate){
   if( p->bFatal ) return p->rcErr;
   dbError(p, SQLITE_OK, 0);
   eKind = pVwal->xWalKind(p->zWal);
+  p->bHadDir = eKind==1;
   if( eKind==0 && !bCreate ) return SQLITE_OK;
   if( eKind==2 ){
     rc = dbAdopt(p);
@@ -209,6 +210,12 @@ static int dbLock(sqlite3_file *pFile, int eLock){
     if( rc!=SQLITE_OK ) return rc;
   }
   rc = REAL(p)->pMethods->xLock(REAL(p), eLock);
+  if( rc==SQLITE_OK && eLock>SQLITE_LOCK_SHARED && p->pHandle==0 && !p->bHadDir && pVwal->xWalKind(p->zWal)==1 ){
+    /* A new database got the mark of WAL mode from this connection, which still reads it in rollback mode; meanwhile
+    ** another connection has begun a log. What would be written here, the log does not know. The next transaction will. */
+    if( eLock==SQLITE_LOCK_RESERVED ) REAL(p)->pMethods->xUnlock(REAL(p), SQLITE_LOCK_SHARED);
+    return SQLITE_BUSY;
+  }
   if( rc==SQLITE_OK && eLock==SQLITE_LOCK_EXCLUSIVE && p->pHandle ) pVwal->xExclusive(p->pHandle, 1);
   return rc;
 }

@@ -14,7 +14,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 
 use crate::error::{Error, Result};
 use crate::format::database_header::{DATABASE_HEADER_SIZE, DatabaseHeader};
@@ -96,6 +96,8 @@ impl Log {
         }
         self.control.checkpointed.store(target, Ordering::Release);
         self.oldest_us.store(0, Ordering::Release);
+        // See `Log::committed`.
+        fence(Ordering::SeqCst);
         if self.published_frame_no() > target {
             self.oldest_us.store(self.io.now_us(), Ordering::Release);
         }

@@ -23,7 +23,7 @@ mod tail;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
@@ -240,6 +240,8 @@ impl Log {
 
     /// The last connection is gone: from here on another process may open the log.
     pub(crate) fn release_lock(&self) {
+        // A pass that an application has asked for writes to the base file, which may be another process's next.
+        let _pass = self.pass.lock();
         self.closed.store(true, Ordering::Relaxed);
         drop(self.lock.lock().take());
     }
@@ -347,6 +349,9 @@ impl Log {
 
     /// After a publish: the syncer has something to do.
     fn committed(&self) {
+        // The background threads say that they are idle, and then look at `published` again. Here it is the other way round,
+        // and neither may pass the other: a commit would go unnoticed until the next one.
+        fence(Ordering::SeqCst);
         if self.oldest_us.load(Ordering::Relaxed) == 0 {
             self.oldest_us.store(self.io.now_us(), Ordering::Relaxed);
             self.checkpointer.notify();

@@ -225,9 +225,13 @@ impl WalHandle {
 
     /// Region `index` of the wal-index.
     pub fn map_index(&self, index: usize, size: usize, extend: bool) -> Result<Option<*mut u8>> {
+        if self.mapped.load(Ordering::Acquire) {
+            return self.wal.index.map(index, size, extend);
+        }
+        let mut count = self.wal.mapped.lock();
         let region = self.wal.index.map(index, size, extend)?;
         if region.is_some() && !self.mapped.swap(true, Ordering::AcqRel) {
-            self.wal.mapped.fetch_add(1, Ordering::AcqRel);
+            *count += 1;
         }
         Ok(region)
     }
@@ -235,8 +239,12 @@ impl WalHandle {
     /// The connection is done with the wal-index. When it is the last one, the wal-index goes.
     pub fn unmap_index(&self) {
         self.wal.locks.unlock_all(&self.held);
-        if self.mapped.swap(false, Ordering::AcqRel) && self.wal.mapped.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.wal.index.reset();
+        let mut count = self.wal.mapped.lock();
+        if self.mapped.swap(false, Ordering::AcqRel) {
+            *count -= 1;
+            if *count == 0 {
+                self.wal.index.reset();
+            }
         }
     }
 
