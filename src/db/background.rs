@@ -73,7 +73,7 @@ fn sync_loop(wal: &Wal, stop: &AtomicBool) {
         let mut result = log.seal_segments();
         let segment = log.current_segment().map(|segment| segment.start());
         if result.is_ok() && log.wants_spare() && segment != spare_failed_at {
-            result = log.spares.prepare(&*log.io, log.spare_size());
+            result = log.prepare_spare();
             if result.is_err() {
                 // Most likely the disk is nearly full, and what is left of it is for commits. Segments do without.
                 spare_failed_at = segment;

@@ -381,6 +381,11 @@ impl Log {
             && self.current_segment().is_some_and(|segment| segment.used_bytes() > self.spare_size() / 2)
     }
 
+    /// Make the next segment file ahead of need.
+    pub(crate) fn prepare_spare(&self) -> Result<()> {
+        self.spares.prepare(&*self.io, self.spare_size(), || self.sync_names())
+    }
+
     /// Fsync and seal the segments that are complete, oldest first.
     pub(crate) fn seal_segments(&self) -> Result<()> {
         self.check_poison()?;
@@ -397,7 +402,9 @@ impl Log {
         };
         for segment in complete {
             self.sync_to(segment.end())?;
-            segment.seal(&*self.io).inspect_err(|error| self.poison(error))?;
+            if segment.write_seal(&*self.io)? {
+                segment.sync_seal().inspect_err(|error| self.poison(error))?;
+            }
         }
         Ok(())
     }

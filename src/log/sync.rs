@@ -92,6 +92,11 @@ impl Log {
         Ok(())
     }
 
+    /// Make the names in the directory durable. A failure counts for all of them, those of new segments too, whoever asked.
+    pub(crate) fn sync_names(&self) -> Result<()> {
+        self.io.sync_dir(&self.dir).inspect_err(|error| self.poison(error))
+    }
+
     /// An fsync failed somewhere: accept no more commits.
     pub(crate) fn poison(&self, error: &Error) {
         self.set_poison(&mut self.sync.inner.lock(), error);

@@ -301,6 +301,7 @@ impl Tail {
     fn take_back(&mut self, log: &Log) {
         self.commit = None;
         log.control.written.store(self.first - 1, Ordering::Release);
+        log.forget_sync_beyond(self.first - 1);
         log.cache.remove(log.cache_id, self.first..=self.end());
     }
 
@@ -327,7 +328,6 @@ impl Tail {
         if self.commit.is_some() {
             self.take_back(log);
         }
-        log.forget_sync_beyond(self.first - 1);
         self.reset(self.first - 1, self.crc);
     }
 

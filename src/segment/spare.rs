@@ -69,8 +69,8 @@ impl SpareFiles {
         self.dir.join(format!("{:020}.free", state.next))
     }
 
-    /// Write a new file of `len` bytes, fsync it and its name, and put it into the pool.
-    pub fn prepare(&self, io: &dyn Io, len: u64) -> Result<()> {
+    /// Write a new file of `len` bytes, fsync it and, with `sync_names`, its name, and put it into the pool.
+    pub fn prepare(&self, io: &dyn Io, len: u64, sync_names: impl FnOnce() -> Result<()>) -> Result<()> {
         let path = self.new_path();
         let made = (|| {
             let file = io.open(&path, OpenMode::Create)?;
@@ -82,7 +82,7 @@ impl SpareFiles {
                 done += part as u64;
             }
             file.sync()?;
-            io.sync_dir(&self.dir)?;
+            sync_names()?;
             Ok(file)
         })();
         match made {
