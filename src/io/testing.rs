@@ -69,6 +69,7 @@ impl Fault {
 
 struct State {
     live: Image,
+    next_id: FileId,
     trace: Vec<Record>,
     faults: Vec<Fault>,
     clock: u64,
@@ -80,7 +81,7 @@ struct State {
 }
 
 struct Inner {
-    start: Image,
+    start: Disks,
     state: Mutex<State>,
     changed: Condvar,
     /// The lock that says who owns a log is a real one.
@@ -96,8 +97,16 @@ pub struct TestIo {
 impl TestIo {
     /// The files of `image`. `seed`: where the random numbers start.
     pub fn new(image: Image, seed: u64) -> TestIo {
+        TestIo::after(Disks::new(image), seed)
+    }
+
+    /// The files as a program sees them when the one before it was killed: nothing is lost yet, and what was not durable
+    /// still is not.
+    pub fn after(disks: Disks, seed: u64) -> TestIo {
+        let live = disks.crash(|_| Fate::Kept);
         let state = State {
-            live: image.clone(),
+            next_id: disks.next_id(),
+            live,
             trace: Vec::new(),
             faults: Vec::new(),
             clock: 1_700_000_000_000_000,
@@ -107,7 +116,7 @@ impl TestIo {
         };
         TestIo {
             inner: Arc::new(Inner {
-                start: image,
+                start: disks,
                 state: Mutex::new(state),
                 changed: Condvar::new(),
                 lock_dir: tempfile::tempdir().expect("a temporary directory"),
@@ -120,8 +129,8 @@ impl TestIo {
         self.inner.state.lock().trace.clone()
     }
 
-    /// What the disk held at the start.
-    pub fn start(&self) -> Image {
+    /// What the disk could hold at the start.
+    pub fn start(&self) -> Disks {
         self.inner.start.clone()
     }
 
@@ -132,7 +141,7 @@ impl TestIo {
 
     /// What the disk may hold now.
     pub fn disks(&self) -> Disks {
-        let mut disks = Disks::new(self.start());
+        let mut disks = self.start();
         for record in &self.inner.state.lock().trace {
             disks.apply(record);
         }
@@ -152,6 +161,14 @@ impl TestIo {
     /// Everything works again.
     pub fn heal(&self) {
         self.inner.state.lock().faults.clear();
+    }
+
+    /// Do something, a check for instance, to which no fault applies.
+    pub fn unharmed<T>(&self, act: impl FnOnce() -> T) -> T {
+        let faults = std::mem::take(&mut self.inner.state.lock().faults);
+        let result = act();
+        self.inner.state.lock().faults = faults;
+        result
     }
 
     /// Change a file behind the program's back, durably.
@@ -184,7 +201,10 @@ impl TestIo {
 
     /// An open file, for the base file.
     pub fn file(&self, path: &Path) -> Arc<dyn File> {
-        self.open(path, OpenMode::ReadWrite).expect("there is such a file")
+        let Some(&Node::File(id)) = self.inner.state.lock().live.names.get(path) else {
+            panic!("'{}' is not a file", path.display());
+        };
+        Arc::new(TestFile { inner: Arc::clone(&self.inner), path: path.to_owned(), id })
     }
 
     fn no_entry(op: &'static str, path: &Path) -> Error {
@@ -231,7 +251,8 @@ impl Io for TestIo {
             Some(&Node::File(id)) => id,
             None if mode == OpenMode::Create => {
                 // A file that was removed may still be open, so its number is not given again.
-                let id = state.live.next_id();
+                let id = state.next_id;
+                state.next_id += 1;
                 state.live.files.insert(id, Arc::default());
                 state.live.names.insert(path.to_owned(), Node::File(id));
                 state.record(Op::Create { file: id, path: path.to_owned() });

@@ -402,7 +402,9 @@ impl Log {
         };
         for segment in complete {
             self.sync_to(segment.end())?;
-            segment.seal(&*self.io).inspect_err(|error| self.poison(error))?;
+            if segment.write_seal(&*self.io)? {
+                segment.sync_seal().inspect_err(|error| self.poison(error))?;
+            }
         }
         Ok(())
     }

@@ -198,7 +198,7 @@ fn a_crash_in_a_pass_that_follows_a_pass_that_crashed_behind_its_footer_loses_no
         OpenMode::ReadWrite,
     )
     .unwrap()
-    .put(intent)
+    .put(intent, |_| {})
     .unwrap();
     // It is recovered, and goes on.
     let log = segments.open().unwrap();
@@ -209,7 +209,7 @@ fn a_crash_in_a_pass_that_follows_a_pass_that_crashed_behind_its_footer_loses_no
     let mut meta = log.meta.lock();
     let mut intent = meta.as_ref().unwrap().get();
     intent.intent_frame_no = second;
-    meta.as_mut().unwrap().put(intent).unwrap();
+    meta.as_mut().unwrap().put(intent, |_| {}).unwrap();
     drop(meta);
     let after = segments.crash();
     let log = after.open().unwrap();
