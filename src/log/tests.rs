@@ -74,8 +74,10 @@ impl Place {
     }
 
     fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> =
-            fs::read_dir(self.dir()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<String> = fs::read_dir(self.dir())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }
@@ -169,12 +171,18 @@ fn a_crash_in_a_pass_that_follows_a_pass_that_crashed_behind_its_footer_loses_no
     let meta = log.meta.lock().as_ref().unwrap().get();
     drop(log);
     fs::copy(place.database(), segments.database()).unwrap();
-    let mut intent = crate::read_meta(&SystemIo::like(&segments.database()), &segments.dir()).unwrap().unwrap();
+    let mut intent =
+        crate::read_meta(&SystemIo::like(&segments.database()), &segments.dir()).unwrap().unwrap();
     intent.intent_frame_no = meta.checkpointed_frame_no;
-    super::MetaFile::open(&SystemIo::like(&segments.database()), &segments.dir(), intent, OpenMode::ReadWrite)
-        .unwrap()
-        .put(intent)
-        .unwrap();
+    super::MetaFile::open(
+        &SystemIo::like(&segments.database()),
+        &segments.dir(),
+        intent,
+        OpenMode::ReadWrite,
+    )
+    .unwrap()
+    .put(intent)
+    .unwrap();
     // It is recovered, and goes on.
     let log = segments.open().unwrap();
     assert_eq!((log.published_frame_no(), log.checkpointed_frame_no()), (1, 0));
@@ -374,7 +382,8 @@ fn the_metadata_outlives_the_segments() {
     }
     io.done.lock().clear();
     log.leave().unwrap();
-    let spare = io.done.lock().iter().rev().find(|op| op.ends_with(".free") && op.starts_with("remove")).cloned();
+    let spare =
+        io.done.lock().iter().rev().find(|op| op.ends_with(".free") && op.starts_with("remove")).cloned();
     assert!(io.synced_between(&spare.unwrap(), "remove meta"));
     assert!(io.at("remove meta") < io.at("remove lock") && io.at("remove lock") < io.at("rmdir a.db-wal"));
 }
