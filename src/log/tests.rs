@@ -172,7 +172,7 @@ fn a_crash_in_a_pass_that_follows_a_pass_that_crashed_behind_its_footer_loses_no
     drop(log);
     fs::copy(place.database(), segments.database()).unwrap();
     let mut intent =
-        crate::read_meta(&SystemIo::like(&segments.database()), &segments.dir()).unwrap().unwrap();
+        super::read_meta(&SystemIo::like(&segments.database()), &segments.dir()).unwrap().unwrap();
     intent.intent_frame_no = meta.checkpointed_frame_no;
     super::MetaFile::open(
         &SystemIo::like(&segments.database()),
