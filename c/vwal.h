@@ -122,6 +122,10 @@ typedef struct vwal_methods {
 /* Register the VFS and the SQL surface on the SQLite behind pApi. Once per process and SQLite.
 ** bDefault: make vwal the default VFS. */
 int vwal_shim_init(const void *pApi, const vwal_methods *pMethods, int bDefault, char **pzErr);
+/* Take a registration back: the library is about to be unloaded. */
+void vwal_shim_undo(void);
+/* Make an error message with the routines behind pApi, whether or not anything is registered with them. */
+char *vwal_shim_message(const void *pApi, const char *zMsg);
 /* The sqlite3_auto_extension callback: the SQL surface on db, and WAL mode for a main database opened through vwal. */
 int vwal_shim_connection(void *db, char **pzErr);
 

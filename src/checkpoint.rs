@@ -53,7 +53,7 @@ impl Log {
         let mut intent = before;
         intent.intent_frame_no = target;
         if intent.has_intent() {
-            self.with_meta(|meta| meta.put(intent))?;
+            self.with_meta(|meta| meta.put(intent, |error| self.poison(error)))?;
         }
 
         // Reads beyond the new end stop before the file is cut, and reads beyond the old end begin after it has grown.
@@ -88,7 +88,7 @@ impl Log {
         done.change_counter = header.change_counter;
         done.version_valid_for = header.version_valid_for;
         done.has_footer = true;
-        self.with_meta(|meta| meta.put(done))?;
+        self.with_meta(|meta| meta.put(done, |error| self.poison(error)))?;
 
         self.control.base_pages.store(db_size_pages, Ordering::Release);
         for &(page_no, frame_no) in &pages.list {
@@ -106,7 +106,7 @@ impl Log {
 
     fn with_meta<T>(&self, use_meta: impl FnOnce(&mut crate::log::MetaFile) -> Result<T>) -> Result<T> {
         match &mut *self.meta.lock() {
-            Some(meta) => use_meta(meta).inspect_err(|error| self.poison(error)),
+            Some(meta) => use_meta(meta),
             None => Err(Error::ReadOnly { path: self.dir.clone() }),
         }
     }

@@ -28,6 +28,8 @@ mod cache;
 mod checkpoint;
 mod db;
 mod error;
+#[cfg(test)]
+mod faults;
 mod ffi;
 pub mod format;
 pub mod io;

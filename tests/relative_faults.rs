@@ -53,10 +53,14 @@ fn assert_survives_a_crash(lab: &Lab, db: &Connection, copy: &str) {
 /// later ones."
 #[test]
 fn a_savepoint_opened_after_a_spill_is_recovered_with_all_that_follows() {
-    for size in [512, 4096] {
+    // Also with transactions of several megabytes, parts of which are in the segment before they are taken back.
+    for (size, length) in [(512, 500), (4096, 500), (1024, 9000), (4096, 9000), (65536, 9000)] {
         let lab = Lab::new(Engine::Vwal);
         let db = lab.create("a.db", &format!("PRAGMA page_size={size}; PRAGMA cache_size=5"));
-        query(&db, &format!("{TABLE}; BEGIN; {}; SAVEPOINT s; {}", rows(1, 200, 500), rows(1000, 1200, 500)));
+        query(
+            &db,
+            &format!("{TABLE}; BEGIN; {}; SAVEPOINT s; {}", rows(1, 200, length), rows(1000, 1200, length)),
+        );
         query(
             &db,
             "UPDATE t SET body = id WHERE id < 20; SAVEPOINT u; UPDATE t SET body = 'no' WHERE id > 1100",
@@ -74,13 +78,22 @@ fn a_savepoint_opened_after_a_spill_is_recovered_with_all_that_follows() {
 /// "A commit whose last page overwrote a spilled frame got no commit mark."
 #[test]
 fn a_commit_that_rewrites_spilled_pages_is_a_commit() {
-    for spilled in (4..40).step_by(3) {
+    let small = (4..40).step_by(3).map(|spilled| (spilled, 400));
+    // Several megabytes, so that the spilled frames are in the segment already.
+    let large = (300..420).step_by(30).map(|spilled| (spilled, 9000));
+    for (spilled, length) in small.chain(large) {
         let lab = Lab::new(Engine::Vwal);
         let db = lab.create("a.db", "PRAGMA page_size=512; PRAGMA cache_size=5");
-        query(&db, &format!("{TABLE}; BEGIN; {}", rows(1, spilled, 400)));
-        // The pages that were written last, and the one with the highest number, are written again.
-        query(&db, &format!("UPDATE t SET body = zeroblob(400) || 'again' WHERE id >= {}", spilled - 1));
-        query(&db, "UPDATE t SET body = zeroblob(400) || 'third' WHERE id = (SELECT max(id) FROM t); COMMIT");
+        query(&db, &format!("{TABLE}; BEGIN; {}", rows(1, spilled, length)));
+        // Pages from the start, those that were written last, and the one with the highest number are written again.
+        query(&db, &format!("UPDATE t SET body = zeroblob({length}) || 'first' WHERE id < 3"));
+        query(&db, &format!("UPDATE t SET body = zeroblob({length}) || 'again' WHERE id >= {}", spilled - 1));
+        query(
+            &db,
+            &format!(
+                "UPDATE t SET body = zeroblob({length}) || 'third' WHERE id = (SELECT max(id) FROM t); COMMIT"
+            ),
+        );
         assert_survives_a_crash(&lab, &db, "one.db");
         query(&db, "UPDATE t SET body = 'fourth' WHERE id = 2");
         assert_survives_a_crash(&lab, &db, "two.db");

@@ -97,6 +97,8 @@ unsafe extern "C" {
         default_vfs: c_int,
         error: *mut *mut c_char,
     ) -> c_int;
+    pub(super) fn vwal_shim_undo();
+    pub(super) fn vwal_shim_message(api: *const c_void, message: *const c_char) -> *mut c_char;
     pub(super) fn vwal_shim_connection(db: *mut c_void, error: *mut *mut c_char) -> c_int;
     pub(super) fn vwal_base_open(
         db: *const c_char,

@@ -6,6 +6,8 @@
 
 mod lock;
 mod system;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

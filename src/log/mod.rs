@@ -402,7 +402,9 @@ impl Log {
         };
         for segment in complete {
             self.sync_to(segment.end())?;
-            segment.seal(&*self.io).inspect_err(|error| self.poison(error))?;
+            if segment.write_seal(&*self.io)? {
+                segment.sync_seal().inspect_err(|error| self.poison(error))?;
+            }
         }
         Ok(())
     }
@@ -461,8 +463,15 @@ impl Log {
     /// no transaction is being written.
     pub(crate) fn retire_current(&self) {
         let mut tail = self.tail.lock();
-        if tail.end() + 1 == tail.position().0 && tail.segment.take().is_some() {
-            self.segments.write().retain(|segment| segment.end() >= segment.start());
+        if tail.end() + 1 != tail.position().0 {
+            return;
+        }
+        if let Some(segment) = tail.segment.take()
+            && segment.end() < segment.start()
+        {
+            // It was begun by a transaction that rolled back. The chain goes on from the segment before it.
+            tail.set_crc(segment.header().previous_crc);
+            self.segments.write().retain(|other| !Arc::ptr_eq(other, &segment));
         }
     }
 }

@@ -190,9 +190,13 @@ impl Log {
     /// table in this file; nothing is changed then.
     pub fn open(mut source: LogSource) -> Result<Option<Log>> {
         let Some(lock) = take_lock(&mut source)? else { return Ok(None) };
-        let meta = read_meta(&*source.io, &source.dir)?;
+        let mut meta = read_meta(&*source.io, &source.dir)?;
         let base = BaseState::read(&*source.base)?;
-        let found = recover::find(&*source.io, &source.dir, meta.as_ref(), source.read_only)?;
+        let mut found = recover::find(&*source.io, &source.dir, meta.as_ref(), source.read_only)?;
+        if let Some(before) = meta.filter(|meta| meta.has_intent() && found.end() < meta.intent_frame_no) {
+            meta = Some(completed(&source, &before, &base)?);
+            found = recover::find(&*source.io, &source.dir, meta.as_ref(), source.read_only)?;
+        }
         let (meta, found) = match decide(&source, meta, &base, &found)? {
             Decision::NotOurs => return Ok(None),
             Decision::Recover(meta) => (meta, found),
@@ -204,6 +208,38 @@ impl Log {
             }
         };
         recover::build(source, lock, meta, &base, found).map(Some)
+    }
+}
+
+/// A pass was begun, and frames that it was to bring to the base file are not in the log. They were all there when it began,
+/// so it was completed, and the metadata that said so has been damaged since. If the footer says so too, that is as good.
+fn completed(source: &LogSource, meta: &Meta, base: &BaseState) -> Result<Meta> {
+    match base.footer {
+        Some(footer)
+            if footer.log_id == meta.log_id
+                && footer.page_size == meta.page_size
+                && footer.frame_no == meta.intent_frame_no =>
+        {
+            Ok(Meta {
+                checkpointed_frame_no: footer.frame_no,
+                db_size_pages: footer.db_size_pages,
+                change_counter: footer.change_counter,
+                version_valid_for: footer.version_valid_for,
+                has_footer: true,
+                ..*meta
+            })
+        }
+        _ => Err(Error::corrupt(
+            &source.dir.join(super::META_NAME),
+            None,
+            format!(
+                "it says that a checkpoint of frames {} to {} was begun, but those frames are not all in the log, and the \
+                 footer of the database does not say that it was completed. The newer of its two slots is most likely \
+                 damaged; nothing has been changed",
+                meta.checkpointed_frame_no + 1,
+                meta.intent_frame_no
+            ),
+        )),
     }
 }
 
@@ -249,7 +285,8 @@ fn take_lock(source: &mut LogSource) -> Result<Option<LockFile>> {
                 return Err(Error::ReadOnly { path: source.database.clone() });
             }
             PathKind::Missing => match io.create_dir(&source.dir) {
-                Ok(()) => io.sync_dir(&parent_dir(&source.dir))?,
+                // Its name is made durable with the first metadata in it.
+                Ok(()) => {}
                 Err(_) if io.kind(&source.dir)? != PathKind::Missing => continue,
                 Err(error) => return Err(error),
             },
@@ -303,7 +340,10 @@ pub(super) fn open_meta(source: &LogSource, meta: Meta, base: &BaseState, fresh:
     let mode = if fresh { OpenMode::Create } else { OpenMode::ReadWrite };
     let mut file = MetaFile::open(&*source.io, &source.dir, meta, mode)?;
     if fresh {
-        file.put(meta)?;
+        // Here and not where the directory is made: a process that ended in between left it without that.
+        source.io.sync_dir(&parent_dir(&source.dir))?;
+        file.reserve()?;
+        file.put(meta, |_| {})?;
         source.io.sync_dir(&source.dir)?;
     }
     Ok(file)

@@ -143,6 +143,23 @@ fn a_commit_that_was_dropped_at_the_end_of_a_segment_leaves_no_trace_in_the_chai
     assert_eq!((log.published_frame_no(), page_2(&log)), (3, 5));
 }
 
+#[test]
+fn a_segment_that_was_begun_in_vain_leaves_no_trace_in_the_chain() {
+    let place = Place::new();
+    let log = place.open_with(frames_per_segment(2)).unwrap();
+    commit(&log, &[1, 2]);
+    // The swap is due: this transaction begins a segment, and is rolled back.
+    write_uncommitted(&log, 3);
+    log.end_transaction(2);
+    // A drain gives the empty segment up, and gets no further.
+    log.retire_current();
+    let last = commit(&log, &[4]);
+    log.sync_to(last).unwrap();
+    let after = place.crash();
+    let log = after.open().unwrap();
+    assert_eq!((log.published_frame_no(), page_2(&log)), (3, 4));
+}
+
 fn drop_commit(log: &Log, bytes: &[u8]) {
     let published = log.published_frame_no();
     write(log, published + 1, bytes);
@@ -172,7 +189,7 @@ fn a_crash_in_a_pass_that_follows_a_pass_that_crashed_behind_its_footer_loses_no
     drop(log);
     fs::copy(place.database(), segments.database()).unwrap();
     let mut intent =
-        super::read_meta(&SystemIo::like(&segments.database()), &segments.dir()).unwrap().unwrap();
+        crate::log::read_meta(&SystemIo::like(&segments.database()), &segments.dir()).unwrap().unwrap();
     intent.intent_frame_no = meta.checkpointed_frame_no;
     super::MetaFile::open(
         &SystemIo::like(&segments.database()),
@@ -181,7 +198,7 @@ fn a_crash_in_a_pass_that_follows_a_pass_that_crashed_behind_its_footer_loses_no
         OpenMode::ReadWrite,
     )
     .unwrap()
-    .put(intent)
+    .put(intent, |_| {})
     .unwrap();
     // It is recovered, and goes on.
     let log = segments.open().unwrap();
@@ -192,7 +209,7 @@ fn a_crash_in_a_pass_that_follows_a_pass_that_crashed_behind_its_footer_loses_no
     let mut meta = log.meta.lock();
     let mut intent = meta.as_ref().unwrap().get();
     intent.intent_frame_no = second;
-    meta.as_mut().unwrap().put(intent).unwrap();
+    meta.as_mut().unwrap().put(intent, |_| {}).unwrap();
     drop(meta);
     let after = segments.crash();
     let log = after.open().unwrap();

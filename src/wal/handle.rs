@@ -260,7 +260,8 @@ impl WalHandle {
                 self.wal.index.max_frame().map(|frame| self.log().generation_base() + u64::from(frame));
             let wrote = self.wrote.load(Ordering::Relaxed);
             self.end_write(last);
-            self.wal.locks.release_writer(&self.held, wrote);
+            let pausing = self.sync_to.load(Ordering::Relaxed) != 0;
+            self.wal.locks.release_writer(&self.held, wrote, pausing);
             if count > 1 {
                 self.wal.locks.unlock(&self.held, first + 1, count - 1, kind);
             }

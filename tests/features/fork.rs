@@ -145,3 +145,19 @@ fn can_do_nothing_and_does_no_harm() {
     // SAFETY: it is the child that was forked for this test, and still asleep.
     assert_eq!(unsafe { libc::kill(pid.parse().expect("a process id"), libc::SIGKILL) }, 0);
 }
+
+#[test]
+fn does_not_hold_the_database_of_a_parent_that_died() {
+    let lab = Lab::new(Engine::Vwal);
+    let mut parent = Process::start();
+    assert_eq!(parent.open("x", &Engine::Vwal.uri(&lab.path("a.db"), "")), "");
+    assert_eq!(parent.sql("x", "CREATE TABLE t(x); INSERT INTO t VALUES (1)"), "");
+    let answer = parent.ask("fork x");
+    let (pid, _) = answer.split_once(' ').expect("a process id and a word");
+    parent.kill();
+    let db = lab.open("a.db");
+    assert_eq!(query(&db, "SELECT * FROM t"), "1");
+    assert_intact(&db, "main");
+    // SAFETY: it is the child that was forked for this test, and still asleep.
+    assert_eq!(unsafe { libc::kill(pid.parse().expect("a process id"), libc::SIGKILL) }, 0);
+}

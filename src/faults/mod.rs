@@ -1,0 +1,9 @@
+//! What must hold when files fail: the numbered invariants of `docs/design.md`, power loss, and I/O errors.
+//!
+//! The tests drive a log through the verbs that the shim calls, with made-up pages (`rig.rs`), over files in memory
+//! (`io/testing.rs`).
+
+mod io_errors;
+mod power_loss;
+mod rig;
+mod workload;
