@@ -206,18 +206,26 @@ impl Log {
         self.checkpoint()
     }
 
+    /// Whether everything in the log directory is vwal's. Returns what is there.
+    ///
+    /// Errors: [`Error::InUse`] names what is not.
+    pub(crate) fn check_names(&self) -> Result<Vec<String>> {
+        let names = self.io.list(&self.dir)?;
+        match names.iter().find(|name| !is_ours(name)) {
+            None => Ok(names),
+            Some(name) => Err(Error::InUse {
+                path: self.database.clone(),
+                what: format!("'{}' is not a file of vwal: move it away", self.dir.join(name).display()),
+            }),
+        }
+    }
+
     /// WAL mode ends: drain, and remove the log directory. The caller is the only user of the database.
     ///
     /// Errors: nothing is removed when something in the directory is not vwal's.
     pub fn leave(&self) -> Result<()> {
         self.drain()?;
-        let mut names = self.io.list(&self.dir)?;
-        if let Some(name) = names.iter().find(|name| !is_ours(name)) {
-            return Err(Error::InUse {
-                path: self.database.clone(),
-                what: format!("'{}' is not a file of vwal: move it away", self.dir.join(name).display()),
-            });
-        }
+        let mut names = self.check_names()?;
         // Oldest segments first, the metadata behind them, the lock last of all. Segments without metadata would be damage,
         // so their names are gone for good before the metadata goes.
         let rank = |name: &str| match name {
