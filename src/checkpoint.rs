@@ -184,7 +184,8 @@ impl Log {
                 Ok(segment) => {
                     let len = segment.file_size()?;
                     drop(segment);
-                    spares.extend(self.spares.retire(&*self.io, &path, 2 * self.spare_size(), len)?);
+                    let max_len = 2 * self.spare_size();
+                    spares.extend(self.spares.retire(&*self.io, &path, spares.len(), max_len, len)?);
                 }
                 Err(_) => self.io.remove_file(&path)?,
             }

@@ -303,7 +303,6 @@ impl Tail {
         // Its own fsync, without group commit, does not count for what is written in its place.
         log.forget_sync_beyond(self.first - 1);
         log.control.written.store(self.first - 1, Ordering::Release);
-        log.forget_sync_beyond(self.first - 1);
         log.cache.remove(log.cache_id, self.first..=self.end());
     }
 

@@ -449,3 +449,15 @@ fn a_directory_that_cannot_be_fsynced_is_not_trusted_again() {
     assert!(log.prepare_spare().is_err());
     assert!(matches!(log.check_poison(), Err(Error::Poisoned { .. })));
 }
+
+#[test]
+fn segments_that_are_freed_together_do_not_fill_the_directory_with_spares() {
+    let place = Place::new();
+    let log = place.open_with(frames_per_segment(1)).unwrap();
+    for byte in 1..=30 {
+        commit(&log, &[byte]);
+    }
+    log.drain().unwrap();
+    let spares = place.names().iter().filter(|name| name.ends_with(".free")).count();
+    assert!((1..=4).contains(&spares), "{spares} spares");
+}

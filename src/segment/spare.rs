@@ -104,9 +104,16 @@ impl SpareFiles {
     }
 
     /// Rename a segment file that is no longer needed, so that it is not a segment any more. Not in the pool yet: see
-    /// [`SpareFiles::add`].
-    pub fn retire(&self, io: &dyn Io, path: &Path, max_len: u64, len: u64) -> Result<Option<PathBuf>> {
-        if self.state.lock().files.len() >= KEEP || len > max_len {
+    /// [`SpareFiles::add`]. `pending`: how many are on their way there already; what the pool has no room for is removed.
+    pub fn retire(
+        &self,
+        io: &dyn Io,
+        path: &Path,
+        pending: usize,
+        max_len: u64,
+        len: u64,
+    ) -> Result<Option<PathBuf>> {
+        if self.state.lock().files.len() + pending >= KEEP || len > max_len {
             io.remove_file(path)?;
             return Ok(None);
         }
