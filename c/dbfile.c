@@ -58,7 +58,7 @@ int vwalDbCheckParams(DbFile *p){
   int nParam = 0;
   char *zErr = 0;
   int rc = dbParams(p, &aParam, &nParam);
-  if( rc==SQLITE_OK && nParam>0 ) rc = pVwal->xCheckParams(aParam, nParam, &zErr);
+  if( rc==SQLITE_OK ) rc = pVwal->xCheckParams(aParam, nParam, &zErr);
   sqlite3_free(aParam);
   if( rc!=SQLITE_OK ){
     p->bFatal = 1;
@@ -105,6 +105,7 @@ int vwalDbPrepare(DbFile *p, int bCreate){
   if( p->bFatal ) return p->rcErr;
   dbError(p, SQLITE_OK, 0);
   eKind = pVwal->xWalKind(p->zWal);
+  p->bHadDir = eKind==1;
   if( eKind==0 && !bCreate ) return SQLITE_OK;
   if( eKind==2 ){
     rc = dbAdopt(p);
@@ -115,6 +116,17 @@ int vwalDbPrepare(DbFile *p, int bCreate){
     rc = pVwal->xAttach(p->zDb, p->zWal, bCreate ? VWAL_ATTACH_CREATE : 0, aParam, nParam, &p->pHandle, &zErr);
   }
   sqlite3_free(aParam);
+  if( rc==SQLITE_OK && p->pHandle ){
+    /* The log is that of the file which has the name now. Is it the one that is open here? */
+    int bMoved = 0;
+    int rcMoved = REAL(p)->pMethods->xFileControl(REAL(p), SQLITE_FCNTL_HAS_MOVED, &bMoved);
+    if( rcMoved==SQLITE_OK && bMoved ){
+      pVwal->xDetach(p->pHandle);
+      p->pHandle = 0;
+      rc = SQLITE_READONLY_DBMOVED;
+      zErr = sqlite3_mprintf("vwal: '%s' has been replaced by another file since it was opened", p->zDb);
+    }
+  }
   if( rc==SQLITE_OK && p->pHandle ) p->bConvert = 0;
   if( rc!=SQLITE_OK ) return dbError(p, rc, zErr);
   return SQLITE_OK;
@@ -209,6 +221,18 @@ static int dbLock(sqlite3_file *pFile, int eLock){
     if( rc!=SQLITE_OK ) return rc;
   }
   rc = REAL(p)->pMethods->xLock(REAL(p), eLock);
+  if( rc==SQLITE_OK && eLock>SQLITE_LOCK_SHARED && p->pHandle==0 && !p->bHadDir && pVwal->xWalKind(p->zWal)==1 ){
+    /* A new database got the mark of WAL mode from this connection, which still reads it in rollback mode; meanwhile
+    ** another connection has begun a log. What would be written here, the log does not know. The next transaction will. */
+    if( eLock==SQLITE_LOCK_RESERVED ) REAL(p)->pMethods->xUnlock(REAL(p), SQLITE_LOCK_SHARED);
+    return SQLITE_BUSY;
+  }
+  if( rc==SQLITE_OK && eLock==SQLITE_LOCK_SHARED && p->pHandle && pVwal->xHasLeft(p->pHandle) ){
+    /* Somebody has taken the database out of WAL mode since the look above. With the lock held nobody can, so this look
+    ** is the last one. */
+    rc = vwalDbPrepare(p, 0);
+    if( rc!=SQLITE_OK ) REAL(p)->pMethods->xUnlock(REAL(p), SQLITE_LOCK_NONE);
+  }
   if( rc==SQLITE_OK && eLock==SQLITE_LOCK_EXCLUSIVE && p->pHandle ) pVwal->xExclusive(p->pHandle, 1);
   return rc;
 }

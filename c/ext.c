@@ -84,6 +84,16 @@ int vwal_shim_init(const void *pApi, const vwal_methods *pMethods, int bDefault,
   return SQLITE_OK;
 }
 
+void vwal_shim_undo(void){
+  sqlite3_cancel_auto_extension((void(*)(void))vwalAutoExtension);
+  sqlite3_vfs_unregister(&vwalVfs);
+  pVwal = 0;
+}
+
+char *vwal_shim_message(const void *pApi, const char *zMsg){
+  return ((const sqlite3_api_routines*)pApi)->mprintf("%s", zMsg);
+}
+
 /* Run zSql, which yields one text at most. *pzOut: a copy of it. */
 static int queryText(sqlite3 *db, const char *zSql, char **pzOut){
   sqlite3_stmt *pStmt = 0;

@@ -55,7 +55,8 @@ typedef struct vwal_segment_row {
 typedef struct vwal_methods {
   int iVersion;                /* 1 */
 
-  /* Check the vwal_* URI parameters of a file. On error *pzErr says what is wrong and what would be right. */
+  /* May this process open a database file with these vwal_* URI parameters? On error *pzErr says what is wrong and what
+  ** would be right. */
   int (*xCheckParams)(const vwal_param *aParam, int nParam, char **pzErr);
 
   /* Open (or share) the log of the database zDb, whose log directory is zWal. Without VWAL_ATTACH_CREATE and without a
@@ -80,6 +81,9 @@ typedef struct vwal_methods {
   /* SQLite is about to write to the database file outside a checkpoint: WAL mode ends. Drains the log and removes the
   ** directory. On success the handle is a dead one: only xDetach may follow. */
   int (*xDbLeave)(vwal_handle*);
+  /* SQLite is about to begin a rollback journal, so it will write to the database file: would xDbLeave find the way free?
+  ** Once there is a journal, its failure leaves a hot journal that cannot be played back either. */
+  int (*xCanLeave)(vwal_handle*);
   /* The connection has got, or is about to release, the EXCLUSIVE lock of the database file. */
   void (*xExclusive)(vwal_handle*, int bExclusive);
   int (*xCommitted)(vwal_handle*);      /* SQLITE_FCNTL_COMMIT_PHASETWO */
@@ -118,6 +122,10 @@ typedef struct vwal_methods {
 /* Register the VFS and the SQL surface on the SQLite behind pApi. Once per process and SQLite.
 ** bDefault: make vwal the default VFS. */
 int vwal_shim_init(const void *pApi, const vwal_methods *pMethods, int bDefault, char **pzErr);
+/* Take a registration back: the library is about to be unloaded. */
+void vwal_shim_undo(void);
+/* Make an error message with the routines behind pApi, whether or not anything is registered with them. */
+char *vwal_shim_message(const void *pApi, const char *zMsg);
 /* The sqlite3_auto_extension callback: the SQL surface on db, and WAL mode for a main database opened through vwal. */
 int vwal_shim_connection(void *db, char **pzErr);
 

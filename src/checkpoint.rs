@@ -14,7 +14,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 
 use crate::error::{Error, Result};
 use crate::format::database_header::{DATABASE_HEADER_SIZE, DatabaseHeader};
@@ -96,6 +96,8 @@ impl Log {
         }
         self.control.checkpointed.store(target, Ordering::Release);
         self.oldest_us.store(0, Ordering::Release);
+        // See `Log::committed`.
+        fence(Ordering::SeqCst);
         if self.published_frame_no() > target {
             self.oldest_us.store(self.io.now_us(), Ordering::Release);
         }
@@ -204,29 +206,38 @@ impl Log {
         self.checkpoint()
     }
 
+    /// Whether everything in the log directory is vwal's. Returns what is there.
+    ///
+    /// Errors: [`Error::InUse`] names what is not.
+    pub(crate) fn check_names(&self) -> Result<Vec<String>> {
+        let names = self.io.list(&self.dir)?;
+        match names.iter().find(|name| !is_ours(name)) {
+            None => Ok(names),
+            Some(name) => Err(Error::InUse {
+                path: self.database.clone(),
+                what: format!("'{}' is not a file of vwal: move it away", self.dir.join(name).display()),
+            }),
+        }
+    }
+
     /// WAL mode ends: drain, and remove the log directory. The caller is the only user of the database.
     ///
     /// Errors: nothing is removed when something in the directory is not vwal's.
     pub fn leave(&self) -> Result<()> {
         self.drain()?;
-        let mut names = self.io.list(&self.dir)?;
-        if let Some(name) = names.iter().find(|name| !is_ours(name)) {
-            return Err(Error::InUse {
-                path: self.database.clone(),
-                what: format!("'{}' is not a file of vwal: move it away", self.dir.join(name).display()),
-            });
-        }
-        // The metadata behind the segments, since segments without it keep the database from being opened; the lock last of
-        // all.
-        names.sort_by_key(|name| match name.as_str() {
+        let mut names = self.check_names()?;
+        // Oldest segments first, the metadata behind them, the lock last of all. Segments without metadata would be damage,
+        // so their names are gone for good before the metadata goes.
+        let rank = |name: &str| match name {
             LOCK_NAME => 3,
             META_NAME => 2,
             SHM_NAME => 1,
             _ => 0,
-        });
+        };
+        names.sort_by(|a, b| (rank(a), a).cmp(&(rank(b), b)));
         for name in names {
             if name == META_NAME {
-                self.io.sync_dir(&self.dir)?;
+                self.sync_names()?;
             }
             self.io.remove_file(&self.dir.join(name))?;
         }

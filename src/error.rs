@@ -83,7 +83,9 @@ pub enum Error {
     #[error("{0} is not an open vwal database: open it with vfs=vwal, in WAL mode")]
     NotVirtual(String),
     /// The call came from a process that was forked off the one that opened the database.
-    #[error("this process was forked from the one that opened the database: open it again here")]
+    #[error(
+        "this process was forked from one that has vwal databases open, and cannot use any: open them after the fork, or exec"
+    )]
     Forked,
     /// A wait ended before its condition was met.
     #[error("timed out: {0}")]

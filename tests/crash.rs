@@ -44,8 +44,10 @@ struct Claims {
     attempted: u32,
     /// The highest one that was acknowledged.
     acknowledged: u32,
-    /// A frame number that belongs to an acknowledged commit.
+    /// A frame number that belongs to an acknowledged commit of the log.
     frame_no: u64,
+    /// The child left WAL mode, so that another log begins.
+    left: bool,
 }
 
 #[test]
@@ -99,6 +101,7 @@ fn one_database(plan: &Plan, kills: u64, random: &mut Random) -> Claims {
     let mut log_id = None;
     for kill in 0..kills {
         let place = format!("kill {kill} of {plan:?}");
+        claims.left = false;
         claims = kill_once(&plan, claims, Duration::from_micros(random.below(150_000)), &place);
         // Half of the time a copy is examined, and the next child recovers the database itself.
         let name = if random.below(2) == 0 {
@@ -109,8 +112,12 @@ fn one_database(plan: &Plan, kills: u64, random: &mut Random) -> Claims {
             name
         };
         let is_copy = name != "a.db";
+        if claims.left {
+            log_id = None;
+        }
         let found = examine(&lab, &name, claims, log_id.as_deref(), &place);
-        log_id = found.log_id.or(log_id);
+        // A kill between two logs: what begins in the copy is another log than what will begin in the original.
+        log_id = if claims.left && is_copy { None } else { found.log_id.or(log_id) };
         if !is_copy {
             // The new commit is acknowledged, too.
             claims.attempted = found.k;
@@ -139,6 +146,10 @@ fn kill_once(plan: &Plan, before: Claims, delay: Duration, place: &str) -> Claim
                 ["acknowledged", k, frame_no, "."] => {
                     claims.acknowledged = claims.acknowledged.max(k.parse().expect("a number"));
                     claims.frame_no = claims.frame_no.max(frame_no.parse().expect("a number"));
+                }
+                ["leaving", "."] => {
+                    claims.left = true;
+                    claims.frame_no = 0;
                 }
                 ["wrong", ..] => complaint = complaint.or(Some(line)),
                 _ => {}
@@ -175,7 +186,7 @@ fn examine(lab: &Lab, name: &str, claims: Claims, log_id: Option<&str>, place: &
     }
     assert_intact(&db, "main");
     let k = ledger::check_all(&db).unwrap_or_else(|wrong| panic!("{place}: {wrong}"));
-    let Claims { attempted, acknowledged, frame_no } = claims;
+    let Claims { attempted, acknowledged, frame_no, .. } = claims;
     assert!(acknowledged <= k, "{place}: acknowledged {acknowledged}, recovered {k}");
     assert!(k <= attempted, "{place}: attempted {attempted}, recovered {k}");
     let now: u64 = query(&db, "SELECT vwal_frame_no()").parse().expect("a frame number");

@@ -15,11 +15,12 @@ pub fn run() -> Result<Report, Failure> {
     Ok(Report::new(library.display().to_string(), &json!({ "path": library }), Outcome::Good))
 }
 
-/// Beside the executable, as cargo builds it; or in the `lib` next to its `bin`, as systems install it.
+/// Beside the executable, as `cargo build` leaves it; in `deps`, where `cargo test` alone leaves it; or in the `lib` next
+/// to its `bin`, as systems install it.
 fn find(program: &Path) -> Result<PathBuf, Failure> {
     let name = format!("{DLL_PREFIX}vwal{DLL_SUFFIX}");
     let dir = program.parent().unwrap_or(Path::new("."));
-    let candidates = [dir.join(&name), dir.join("../lib").join(&name)];
+    let candidates = [dir.join(&name), dir.join("deps").join(&name), dir.join("../lib").join(&name)];
     let found = candidates.iter().find(|candidate| candidate.is_file());
     found.map(|found| found.canonicalize().unwrap_or_else(|_| found.clone())).ok_or_else(|| {
         Failure::new(format!(

@@ -8,7 +8,7 @@
 //! Both sleep while there is nothing to do: an idle database costs no wake-ups.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -91,6 +91,7 @@ fn sync_loop(wal: &Wal, stop: &AtomicBool) {
         failed = result.is_err();
         // From here on a commit wakes this thread, unless it is about to wake up anyway.
         log.syncer_idle.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
         let unsynced = log.published_frame_no() > log.synced_frame_no() && log.check_poison().is_ok();
         let timeout = if unsynced && !interval.is_zero() {
             log.syncer_idle.store(false, Ordering::SeqCst);

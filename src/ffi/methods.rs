@@ -3,12 +3,13 @@
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use libsqlite3_sys as sqlite;
 use parking_lot::Mutex;
 
 use super::base_file::BaseFile;
+use super::fork::PerProcess;
 use super::guard::{guard, guard_with_message, report, with_handle};
 use super::shim::{VwalMethods, VwalParam};
 use super::shm::ShmFile;
@@ -20,7 +21,11 @@ use crate::log::{Log, LogSource};
 use crate::options::Options;
 use crate::wal::{LockKind, SharedIndex, WalHandle};
 
-static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::default);
+pub(super) static REGISTRY: PerProcess<Registry> = PerProcess::new();
+
+fn registry() -> &'static Registry {
+    REGISTRY.get(Registry::default)
+}
 
 /// `vwal_handle`: one open database file.
 pub(super) struct Handle {
@@ -53,6 +58,7 @@ pub(super) static METHODS: VwalMethods = VwalMethods {
     db_read,
     db_size,
     db_leave,
+    can_leave,
     exclusive,
     committed,
     ckpt_done,
@@ -112,7 +118,12 @@ unsafe extern "C" fn check_params(
     message: *mut *mut c_char,
 ) -> c_int {
     // SAFETY: the shim passes `count` parameters and a valid out pointer.
-    unsafe { guard_with_message(message, || options_of(params, count).map(|_| sqlite::SQLITE_OK)) }
+    unsafe {
+        guard_with_message(message, || {
+            fork::check_open()?;
+            options_of(params, count).map(|_| sqlite::SQLITE_OK)
+        })
+    }
 }
 
 const ATTACH_CREATE: c_int = 0x01;
@@ -132,6 +143,7 @@ unsafe extern "C" fn attach(
             *handle = std::ptr::null_mut();
             (path_of(database), path_of(dir), options_of(params, count)?)
         };
+        fork::check_open()?;
         let source = |options: Options| {
             let (base, read_only) = BaseFile::open(&database, &dir)?;
             Ok(LogSource {
@@ -148,7 +160,7 @@ unsafe extern "C" fn attach(
         };
         let index = |log: &Arc<Log>| Ok(Box::new(ShmFile::new(log)) as Box<dyn SharedIndex>);
         let request = OpenRequest { database: &database, options, source: &source, index: &index };
-        let Some(claim) = REGISTRY.attach(&request)? else { return Ok(sqlite::SQLITE_OK) };
+        let Some(claim) = registry().attach(&request)? else { return Ok(sqlite::SQLITE_OK) };
         let made = Box::new(Handle {
             generation: fork::generation(),
             wal: WalHandle::new(Arc::clone(claim.database.wal())),
@@ -174,7 +186,7 @@ unsafe extern "C" fn detach(handle: *mut Handle) {
         let mut handle = unsafe { Box::from_raw(handle) };
         handle.wal.unmap_index();
         if let Some(claim) = handle.claim.take() {
-            REGISTRY.detach(claim);
+            registry().detach(claim);
         }
         Ok(sqlite::SQLITE_OK)
     });
@@ -203,7 +215,7 @@ unsafe extern "C" fn wal_kind(dir: *const c_char) -> c_int {
 unsafe extern "C" fn delete_wal(dir: *const c_char) -> c_int {
     // SAFETY: the shim passes a C string.
     let dir = unsafe { path_of(dir) };
-    guard(|| match REGISTRY.find(&dir) {
+    guard(|| match registry().find(&dir) {
         Some(database) => database.wal().end_generation().map(|_| sqlite::SQLITE_OK),
         None => Ok(sqlite::SQLITE_NOTFOUND),
     })
@@ -271,6 +283,18 @@ unsafe extern "C" fn db_leave(handle: *mut Handle) -> c_int {
         with_handle(handle, |handle| {
             let claim = handle.claim.as_ref().ok_or(Error::Forked)?;
             claim.database.leave(&handle.wal)?;
+            Ok(sqlite::SQLITE_OK)
+        })
+    }
+}
+
+unsafe extern "C" fn can_leave(handle: *mut Handle) -> c_int {
+    // SAFETY: an open handle.
+    unsafe {
+        with_handle(handle, |handle| {
+            if !handle.wal.wal().has_left() {
+                handle.log().check_names()?;
+            }
             Ok(sqlite::SQLITE_OK)
         })
     }

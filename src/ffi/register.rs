@@ -1,11 +1,12 @@
 //! The two ways in: as a loadable extension, and linked into an application.
 
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use libsqlite3_sys as sqlite;
 
-use super::guard::guard_with_message;
+use super::fork::PerProcess;
 use super::methods::METHODS;
 use super::{fork, shim};
 use crate::cache::FrameCache;
@@ -19,7 +20,7 @@ const OK_LOAD_PERMANENTLY: c_int = 256;
 const FCNTL_HANDLE: c_int = 0x7677_6101;
 
 static DEFAULTS: OnceLock<Options> = OnceLock::new();
-static CACHE: OnceLock<Arc<FrameCache>> = OnceLock::new();
+pub(super) static CACHE: PerProcess<Arc<FrameCache>> = PerProcess::new();
 
 /// The options of the process.
 pub(super) fn defaults() -> Options {
@@ -28,7 +29,7 @@ pub(super) fn defaults() -> Options {
 
 /// The frame cache of the process.
 pub(super) fn cache() -> Arc<FrameCache> {
-    Arc::clone(CACHE.get_or_init(|| Arc::new(FrameCache::new(defaults().cache_size))))
+    Arc::clone(CACHE.get(|| Arc::new(FrameCache::new(defaults().cache_size))))
 }
 
 /// Register with the SQLite behind `api`. The first call decides the options of the process.
@@ -56,26 +57,47 @@ pub unsafe extern "C" fn sqlite3_vwal_init(
     message: *mut *mut c_char,
     api: *const c_void,
 ) -> c_int {
-    // The shim has SQLite's routines only after it is initialised, and the error text needs one of them.
+    // SQLite unloads the library when this returns an error, so nothing may be registered then.
     let options = match std::panic::catch_unwind(Options::from_env) {
-        Ok(Ok(options)) => Ok(options),
-        Ok(Err(error)) => Err(error),
-        Err(_) => Err(Error::Register("the environment cannot be read".into())),
+        Ok(Ok(options)) => options,
+        Ok(Err(error)) => {
+            // SAFETY: SQLite's arguments, as above.
+            return unsafe { refuse(api, &error, message) };
+        }
+        Err(_) => return sqlite::SQLITE_INTERNAL,
     };
     // SAFETY: SQLite's arguments, as above.
     unsafe {
-        let code = initialise(api, options.clone().unwrap_or_default(), message);
+        let code = initialise(api, options, message);
         if code != sqlite::SQLITE_OK {
             return code;
         }
-        if let Err(error) = options {
-            return guard_with_message(message, || Err(error));
+        let code = shim::vwal_shim_connection(db, message);
+        if code == sqlite::SQLITE_OK {
+            PERMANENT.store(true, Ordering::Release);
+            return OK_LOAD_PERMANENTLY;
         }
-        match shim::vwal_shim_connection(db, message) {
-            sqlite::SQLITE_OK => OK_LOAD_PERMANENTLY,
-            code => code,
+        if !PERMANENT.load(Ordering::Acquire) {
+            shim::vwal_shim_undo();
         }
+        code
     }
+}
+
+/// An earlier call of the entry point has succeeded, so the library stays.
+static PERMANENT: AtomicBool = AtomicBool::new(false);
+
+/// Say why the extension is not loaded.
+///
+/// # Safety
+///
+/// `api` points to SQLite's routines; `message` is null or may be written.
+unsafe fn refuse(api: *const c_void, error: &Error, message: *mut *mut c_char) -> c_int {
+    if let (Ok(text), false) = (CString::new(format!("vwal: {error}")), message.is_null()) {
+        // SAFETY: the caller's promise; the text is a C string that is copied.
+        unsafe { *message = shim::vwal_shim_message(api, text.as_ptr()) };
+    }
+    error.sqlite_code()
 }
 
 /// The options for [`boot`], which SQLite calls.
@@ -134,7 +156,7 @@ impl Database {
     /// Errors: [`Error::NotVirtual`] when it is not one, or not yet: a new database is virtual after its first write.
     pub fn of(conn: &rusqlite::Connection, schema: &str) -> Result<Database> {
         let not_virtual = || Error::NotVirtual(schema.to_owned());
-        let name = std::ffi::CString::new(schema).map_err(|_| not_virtual())?;
+        let name = CString::new(schema).map_err(|_| not_virtual())?;
         let mut handle: *mut super::methods::Handle = std::ptr::null_mut();
         // SAFETY: the connection is open while `conn` is borrowed. The file control stores a handle, or leaves null.
         let code = unsafe {

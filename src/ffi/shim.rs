@@ -64,6 +64,7 @@ pub(super) struct VwalMethods {
     pub(super) db_read: unsafe extern "C" fn(*mut Handle, *mut c_void, c_int, i64, *mut c_int) -> c_int,
     pub(super) db_size: unsafe extern "C" fn(*mut Handle, *mut i64) -> c_int,
     pub(super) db_leave: unsafe extern "C" fn(*mut Handle) -> c_int,
+    pub(super) can_leave: unsafe extern "C" fn(*mut Handle) -> c_int,
     pub(super) exclusive: unsafe extern "C" fn(*mut Handle, c_int),
     pub(super) committed: unsafe extern "C" fn(*mut Handle) -> c_int,
     pub(super) ckpt_done: unsafe extern "C" fn(*mut Handle) -> c_int,
@@ -96,6 +97,8 @@ unsafe extern "C" {
         default_vfs: c_int,
         error: *mut *mut c_char,
     ) -> c_int;
+    pub(super) fn vwal_shim_undo();
+    pub(super) fn vwal_shim_message(api: *const c_void, message: *const c_char) -> *mut c_char;
     pub(super) fn vwal_shim_connection(db: *mut c_void, error: *mut *mut c_char) -> c_int;
     pub(super) fn vwal_base_open(
         db: *const c_char,

@@ -23,7 +23,7 @@ mod tail;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
@@ -240,6 +240,8 @@ impl Log {
 
     /// The last connection is gone: from here on another process may open the log.
     pub(crate) fn release_lock(&self) {
+        // A pass that an application has asked for writes to the base file, which may be another process's next.
+        let _pass = self.pass.lock();
         self.closed.store(true, Ordering::Relaxed);
         drop(self.lock.lock().take());
     }
@@ -347,6 +349,9 @@ impl Log {
 
     /// After a publish: the syncer has something to do.
     fn committed(&self) {
+        // The background threads say that they are idle, and then look at `published` again. Here it is the other way round,
+        // and neither may pass the other: a commit would go unnoticed until the next one.
+        fence(Ordering::SeqCst);
         if self.oldest_us.load(Ordering::Relaxed) == 0 {
             self.oldest_us.store(self.io.now_us(), Ordering::Relaxed);
             self.checkpointer.notify();
@@ -379,11 +384,6 @@ impl Log {
     pub(crate) fn wants_spare(&self) -> bool {
         self.spares.is_empty()
             && self.current_segment().is_some_and(|segment| segment.used_bytes() > self.spare_size() / 2)
-    }
-
-    /// Make the next segment file ahead of need.
-    pub(crate) fn prepare_spare(&self) -> Result<()> {
-        self.spares.prepare(&*self.io, self.spare_size(), || self.sync_names())
     }
 
     /// Fsync and seal the segments that are complete, oldest first.
@@ -463,8 +463,15 @@ impl Log {
     /// no transaction is being written.
     pub(crate) fn retire_current(&self) {
         let mut tail = self.tail.lock();
-        if tail.end() + 1 == tail.position().0 && tail.segment.take().is_some() {
-            self.segments.write().retain(|segment| segment.end() >= segment.start());
+        if tail.end() + 1 != tail.position().0 {
+            return;
+        }
+        if let Some(segment) = tail.segment.take()
+            && segment.end() < segment.start()
+        {
+            // It was begun by a transaction that rolled back. The chain goes on from the segment before it.
+            tail.set_crc(segment.header().previous_crc);
+            self.segments.write().retain(|other| !Arc::ptr_eq(other, &segment));
         }
     }
 }

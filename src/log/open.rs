@@ -102,7 +102,8 @@ impl BaseState {
         match self.footer {
             // A whole footer names the log and the state of the file.
             Some(footer) if footer.log_id != meta.log_id => return false,
-            // Between the two: a pass that got no further than its footer, and then one with a later target.
+            // Between the two states of a pass it may also be that of an earlier pass, which went farther than this metadata
+            // and was repeated after a crash: everything from the checkpointed frame on is in the log.
             Some(footer)
                 if !(meta.checkpointed_frame_no..=meta.intent_frame_no).contains(&footer.frame_no) =>
             {
@@ -189,9 +190,13 @@ impl Log {
     /// table in this file; nothing is changed then.
     pub fn open(mut source: LogSource) -> Result<Option<Log>> {
         let Some(lock) = take_lock(&mut source)? else { return Ok(None) };
-        let meta = read_meta(&*source.io, &source.dir)?;
+        let mut meta = read_meta(&*source.io, &source.dir)?;
         let base = BaseState::read(&*source.base)?;
-        let found = recover::find(&*source.io, &source.dir, meta.as_ref(), source.read_only)?;
+        let mut found = recover::find(&*source.io, &source.dir, meta.as_ref(), source.read_only)?;
+        if let Some(before) = meta.filter(|meta| meta.has_intent() && found.end() < meta.intent_frame_no) {
+            meta = Some(completed(&source, &before, &base)?);
+            found = recover::find(&*source.io, &source.dir, meta.as_ref(), source.read_only)?;
+        }
         let (meta, found) = match decide(&source, meta, &base, &found)? {
             Decision::NotOurs => return Ok(None),
             Decision::Recover(meta) => (meta, found),
@@ -203,6 +208,38 @@ impl Log {
             }
         };
         recover::build(source, lock, meta, &base, found).map(Some)
+    }
+}
+
+/// A pass was begun, and frames that it was to bring to the base file are not in the log. They were all there when it began,
+/// so it was completed, and the metadata that said so has been damaged since. If the footer says so too, that is as good.
+fn completed(source: &LogSource, meta: &Meta, base: &BaseState) -> Result<Meta> {
+    match base.footer {
+        Some(footer)
+            if footer.log_id == meta.log_id
+                && footer.page_size == meta.page_size
+                && footer.frame_no == meta.intent_frame_no =>
+        {
+            Ok(Meta {
+                checkpointed_frame_no: footer.frame_no,
+                db_size_pages: footer.db_size_pages,
+                change_counter: footer.change_counter,
+                version_valid_for: footer.version_valid_for,
+                has_footer: true,
+                ..*meta
+            })
+        }
+        _ => Err(Error::corrupt(
+            &source.dir.join(super::META_NAME),
+            None,
+            format!(
+                "it says that a checkpoint of frames {} to {} was begun, but those frames are not all in the log, and the \
+                 footer of the database does not say that it was completed. The newer of its two slots is most likely \
+                 damaged; nothing has been changed",
+                meta.checkpointed_frame_no + 1,
+                meta.intent_frame_no
+            ),
+        )),
     }
 }
 

@@ -139,7 +139,7 @@ fn link(found: &mut Found, dir: &Path, meta: &Meta) -> Result<()> {
         && scan.header.start_frame_no > checkpointed + 1
         && scan.end_frame_no() > checkpointed
     {
-        if shows_synced_beyond(&found.chain, checkpointed) {
+        if shows_durable(&found.chain, checkpointed) {
             return Err(Error::corrupt(
                 path,
                 None,
@@ -152,7 +152,7 @@ fn link(found: &mut Found, dir: &Path, meta: &Meta) -> Result<()> {
                 ),
             ));
         }
-        // The name or the head of the segment before never reached the disk, and this one's happened to.
+        // Until the directory is fsynced a crash may lose any of the names in it.
         found.torn.extend(found.chain.drain(..).map(|(_, path, _)| path));
     }
     let mut at = 1;
@@ -172,7 +172,9 @@ fn link(found: &mut Found, dir: &Path, meta: &Meta) -> Result<()> {
             at += 1;
             continue;
         }
-        if previous.seal.is_some() || shows_synced_beyond(&found.chain[at..], end) {
+        // A seal says where its segment ends, but nothing about whether another one followed durably.
+        let branches = previous.seal.is_some() && start <= end + 1;
+        if branches || shows_durable(&found.chain[at..], end) {
             let (offset, problem) = previous.end.clone().unwrap_or((0, format!("it ends at frame {end}")));
             return Err(Error::corrupt(
                 path,
@@ -198,9 +200,9 @@ fn link(found: &mut Found, dir: &Path, meta: &Meta) -> Result<()> {
     Ok(())
 }
 
-/// Whether some of these segments prove that frames behind `end` had been fsynced.
-fn shows_synced_beyond(chain: &[(Arc<dyn File>, PathBuf, Scan)], end: u64) -> bool {
-    chain.iter().any(|(_, _, scan)| scan.seal.is_some() || scan.max_synced_frame_no > end)
+/// Whether one of these segments shows that frames behind `frame_no` had been fsynced.
+fn shows_durable(segments: &[(Arc<dyn File>, PathBuf, Scan)], frame_no: u64) -> bool {
+    segments.iter().any(|(_, _, scan)| scan.seal.is_some() || scan.max_synced_frame_no > frame_no)
 }
 
 /// The checksum that a segment which starts at `start` must continue: of the frame before it in `scan`'s segment.
@@ -241,11 +243,12 @@ pub(super) fn build(
             file.put(meta, |_| {})?;
             meta_file = Some(file);
         }
-        for path in &found.torn {
+        // Newest first, and durably, before anything in front of them is sealed: a seal with a segment behind it that does
+        // not continue it is damage.
+        for path in found.torn.iter().rev() {
             io.remove_file(path)?;
         }
         if !found.torn.is_empty() {
-            // One that came back would contradict the segment before it, once that is sealed.
             io.sync_dir(&source.dir)?;
         }
         if fresh {

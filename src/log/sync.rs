@@ -92,9 +92,16 @@ impl Log {
         Ok(())
     }
 
-    /// Make the names in the directory durable. A failure counts for all of them, those of new segments too, whoever asked.
+    /// Fsync the directory. After a failure the names of segments that commits depend on may be lost as well.
     pub(crate) fn sync_names(&self) -> Result<()> {
         self.io.sync_dir(&self.dir).inspect_err(|error| self.poison(error))
+    }
+
+    /// Have a spare file ready for the next segment.
+    pub(crate) fn prepare_spare(&self) -> Result<()> {
+        let path = self.spares.prepare(&*self.io, self.spare_size())?;
+        self.sync_names()?;
+        self.spares.add(&*self.io, path)
     }
 
     /// An fsync failed somewhere: accept no more commits.

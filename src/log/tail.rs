@@ -300,6 +300,8 @@ impl Tail {
     /// SQLite changes frames of the tentative commit: it is none any more.
     fn take_back(&mut self, log: &Log) {
         self.commit = None;
+        // Its own fsync, without group commit, does not count for what is written in its place.
+        log.forget_sync_beyond(self.first - 1);
         log.control.written.store(self.first - 1, Ordering::Release);
         log.forget_sync_beyond(self.first - 1);
         log.cache.remove(log.cache_id, self.first..=self.end());
@@ -350,9 +352,14 @@ impl Tail {
 
     /// The next transaction begins a new segment, which continues the chain here. There is no open frame.
     pub(super) fn set_segment(&mut self, segment: Arc<Segment>) {
-        self.flushed_crc = segment.seed();
-        self.crc = segment.seed();
+        self.set_crc(segment.seed());
         self.segment = Some(segment);
+    }
+
+    /// The next frame continues the chain from a frame, or a segment header, with this checksum. There is no open frame.
+    pub(super) fn set_crc(&mut self, crc: u32) {
+        self.crc = crc;
+        self.flushed_crc = crc;
     }
 
     /// The next frame number and the checksum before it, for the header of a new segment.

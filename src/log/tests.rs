@@ -1,14 +1,16 @@
 //! Crashes and races of the log, without SQLite: frames are written by hand, a crash is a copy of the directory.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use parking_lot::Mutex;
+
 use super::{Log, LogSource};
 use crate::cache::FrameCache;
-use crate::error::Result;
-use crate::io::{Io, OpenMode, SystemIo};
+use crate::error::{Error, Result};
+use crate::io::{File, Holder, Io, LockFile, Mapping, OpenMode, PathKind, SystemIo};
 use crate::options::{Options, SwapPolicy};
 
 const PAGE: usize = 512;
@@ -38,7 +40,10 @@ impl Place {
     }
 
     fn open_with(&self, options: Options) -> Result<Log> {
-        let io: Arc<dyn Io> = Arc::new(SystemIo::like(&self.database()));
+        self.open_on(Arc::new(SystemIo::like(&self.database())), options)
+    }
+
+    fn open_on(&self, io: Arc<dyn Io>, options: Options) -> Result<Log> {
         let source = LogSource {
             base: io.open(&self.database(), OpenMode::ReadWrite)?,
             io,
@@ -136,6 +141,23 @@ fn a_commit_that_was_dropped_at_the_end_of_a_segment_leaves_no_trace_in_the_chai
     let again = after.crash();
     let log = again.open().unwrap();
     assert_eq!((log.published_frame_no(), page_2(&log)), (3, 5));
+}
+
+#[test]
+fn a_segment_that_was_begun_in_vain_leaves_no_trace_in_the_chain() {
+    let place = Place::new();
+    let log = place.open_with(frames_per_segment(2)).unwrap();
+    commit(&log, &[1, 2]);
+    // The swap is due: this transaction begins a segment, and is rolled back.
+    write_uncommitted(&log, 3);
+    log.end_transaction(2);
+    // A drain gives the empty segment up, and gets no further.
+    log.retire_current();
+    let last = commit(&log, &[4]);
+    log.sync_to(last).unwrap();
+    let after = place.crash();
+    let log = after.open().unwrap();
+    assert_eq!((log.published_frame_no(), page_2(&log)), (3, 4));
 }
 
 fn drop_commit(log: &Log, bytes: &[u8]) {
@@ -287,4 +309,143 @@ impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
+}
+
+/// The operations on names, in order; a failing directory fsync on demand.
+struct Recorder {
+    inner: SystemIo,
+    done: Mutex<Vec<String>>,
+    fail_sync_dir: AtomicBool,
+}
+
+impl Recorder {
+    fn new(place: &Place) -> Arc<Recorder> {
+        Arc::new(Recorder {
+            inner: SystemIo::like(&place.database()),
+            done: Mutex::default(),
+            fail_sync_dir: AtomicBool::new(false),
+        })
+    }
+
+    fn note(&self, op: &str, path: &Path) {
+        self.done.lock().push(format!("{op} {}", path.file_name().unwrap().to_str().unwrap()));
+    }
+
+    fn at(&self, what: &str) -> usize {
+        let done = self.done.lock();
+        done.iter().position(|op| op == what).unwrap_or_else(|| panic!("no {what} in {done:#?}"))
+    }
+
+    /// Whether the directory was fsynced between two operations.
+    fn synced_between(&self, first: &str, second: &str) -> bool {
+        let (first, second) = (self.at(first), self.at(second));
+        first < second && self.done.lock()[first..second].iter().any(|op| op == "sync a.db-wal")
+    }
+}
+
+impl Io for Recorder {
+    fn open(&self, path: &Path, mode: OpenMode) -> Result<Arc<dyn File>> {
+        self.inner.open(path, mode)
+    }
+    fn kind(&self, path: &Path) -> Result<PathKind> {
+        self.inner.kind(path)
+    }
+    fn list(&self, path: &Path) -> Result<Vec<String>> {
+        self.inner.list(path)
+    }
+    fn create_dir(&self, path: &Path) -> Result<()> {
+        self.inner.create_dir(path)
+    }
+    fn remove_dir(&self, path: &Path) -> Result<()> {
+        self.note("rmdir", path);
+        self.inner.remove_dir(path)
+    }
+    fn remove_file(&self, path: &Path) -> Result<()> {
+        self.note("remove", path);
+        self.inner.remove_file(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        self.note("rename to", to);
+        self.inner.rename(from, to)
+    }
+    fn sync_dir(&self, path: &Path) -> Result<()> {
+        self.note("sync", path);
+        if self.fail_sync_dir.load(Ordering::Relaxed) {
+            return Err(Error::io("fsync the directory", path, None, &std::io::Error::from_raw_os_error(5)));
+        }
+        self.inner.sync_dir(path)
+    }
+    fn map(&self, path: &Path, offset: u64, len: usize) -> Result<Box<dyn Mapping>> {
+        self.inner.map(path, offset, len)
+    }
+    fn lock(&self, path: &Path, read_only: bool) -> Result<std::result::Result<LockFile, Holder>> {
+        self.inner.lock(path, read_only)
+    }
+    fn now_us(&self) -> u64 {
+        self.inner.now_us()
+    }
+    fn random_u64(&self) -> u64 {
+        self.inner.random_u64()
+    }
+}
+
+#[test]
+fn the_metadata_outlives_the_segments() {
+    let place = Place::new();
+    let io = Recorder::new(&place);
+    let log = place.open_on(Arc::clone(&io) as Arc<dyn Io>, frames_per_segment(1)).unwrap();
+    for byte in 1..=8 {
+        commit(&log, &[byte]);
+    }
+    io.done.lock().clear();
+    log.leave().unwrap();
+    let spare =
+        io.done.lock().iter().rev().find(|op| op.ends_with(".free") && op.starts_with("remove")).cloned();
+    assert!(io.synced_between(&spare.unwrap(), "remove meta"));
+    assert!(io.at("remove meta") < io.at("remove lock") && io.at("remove lock") < io.at("rmdir a.db-wal"));
+}
+
+#[test]
+fn what_is_behind_a_torn_tail_is_gone_for_good_before_the_tail_is_sealed() {
+    let place = Place::new();
+    let log = place.open_with(frames_per_segment(1)).unwrap();
+    for byte in 1..=4 {
+        commit(&log, &[byte]);
+    }
+    let after = place.crash();
+    let segments = after.segments();
+    // The page of frame 2 never reached the disk.
+    let torn = fs::read(&segments[1]).unwrap();
+    fs::write(&segments[1], &torn[..torn.len() - PAGE]).unwrap();
+    let io = Recorder::new(&after);
+    let log = after.open_on(Arc::clone(&io) as Arc<dyn Io>, frames_per_segment(1)).unwrap();
+    assert_eq!((log.published_frame_no(), page_2(&log)), (1, 1));
+    let name = |at: usize| segments[at].file_name().unwrap().to_str().unwrap();
+    let removed = [format!("remove {}", name(3)), format!("remove {}", name(2))];
+    assert!(io.at(&removed[0]) < io.at(&removed[1]));
+    assert!(io.synced_between(&removed[1], &format!("rename to {}", name(0))));
+}
+
+#[test]
+fn a_directory_that_cannot_be_fsynced_is_not_trusted_again() {
+    let place = Place::new();
+    let io = Recorder::new(&place);
+    let log = place.open_on(Arc::clone(&io) as Arc<dyn Io>, frames_per_segment(1)).unwrap();
+    for byte in 1..=3 {
+        let last = commit(&log, &[byte]);
+        log.sync_to(last).unwrap();
+    }
+    // Freeing segments fails; what else was pending in the directory, nobody knows any more.
+    io.fail_sync_dir.store(true, Ordering::Relaxed);
+    assert!(log.drain().is_err());
+    io.fail_sync_dir.store(false, Ordering::Relaxed);
+    assert!(matches!(log.check_poison(), Err(Error::Poisoned { .. })));
+
+    let place = Place::new();
+    let io = Recorder::new(&place);
+    let log = place.open_on(Arc::clone(&io) as Arc<dyn Io>, Options::new()).unwrap();
+    commit(&log, &[1]);
+    io.fail_sync_dir.store(true, Ordering::Relaxed);
+    assert!(log.prepare_spare().is_err());
+    assert!(matches!(log.check_poison(), Err(Error::Poisoned { .. })));
 }

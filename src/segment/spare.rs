@@ -69,8 +69,8 @@ impl SpareFiles {
         self.dir.join(format!("{:020}.free", state.next))
     }
 
-    /// Write a new file of `len` bytes, fsync it and, with `sync_names`, its name, and put it into the pool.
-    pub fn prepare(&self, io: &dyn Io, len: u64, sync_names: impl FnOnce() -> Result<()>) -> Result<()> {
+    /// Write a new file of `len` bytes and fsync it. Not in the pool yet: see [`SpareFiles::add`].
+    pub fn prepare(&self, io: &dyn Io, len: u64) -> Result<PathBuf> {
         let path = self.new_path();
         let made = (|| {
             let file = io.open(&path, OpenMode::Create)?;
@@ -81,15 +81,10 @@ impl SpareFiles {
                 file.write_at(&zeros[..part], done)?;
                 done += part as u64;
             }
-            file.sync()?;
-            sync_names()?;
-            Ok(file)
+            file.sync()
         })();
         match made {
-            Ok(file) => {
-                self.state.lock().files.push((file, path));
-                Ok(())
-            }
+            Ok(()) => Ok(path),
             Err(error) => {
                 // A half-written spare is of no use, and on a full disk its blocks are.
                 let _ = io.remove_file(&path);
@@ -120,7 +115,7 @@ impl SpareFiles {
         Ok(Some(spare))
     }
 
-    /// Put a retired file into the pool; the rename must be durable.
+    /// Put a new or a retired file into the pool; its name must be durable.
     pub fn add(&self, io: &dyn Io, path: PathBuf) -> Result<()> {
         let file = io.open(&path, OpenMode::ReadWrite)?;
         self.state.lock().files.push((file, path));

@@ -191,7 +191,9 @@ impl WalHandle {
         self.end_write(Some(u64::MAX));
         match self.sync_to.swap(0, Ordering::Relaxed) {
             0 => Ok(()),
-            frame_no => self.log().sync_to(frame_no),
+            // It can be the end of an earlier commit, longer than this one, that failed behind its sync; frames that are not
+            // published must not be taken for durable.
+            frame_no => self.log().sync_to(frame_no.min(self.log().published_frame_no())),
         }
     }
 
@@ -227,9 +229,13 @@ impl WalHandle {
 
     /// Region `index` of the wal-index.
     pub fn map_index(&self, index: usize, size: usize, extend: bool) -> Result<Option<*mut u8>> {
+        if self.mapped.load(Ordering::Acquire) {
+            return self.wal.index.map(index, size, extend);
+        }
+        let mut count = self.wal.mapped.lock();
         let region = self.wal.index.map(index, size, extend)?;
         if region.is_some() && !self.mapped.swap(true, Ordering::AcqRel) {
-            self.wal.mapped.fetch_add(1, Ordering::AcqRel);
+            *count += 1;
         }
         Ok(region)
     }
@@ -237,8 +243,12 @@ impl WalHandle {
     /// The connection is done with the wal-index. When it is the last one, the wal-index goes.
     pub fn unmap_index(&self) {
         self.wal.locks.unlock_all(&self.held);
-        if self.mapped.swap(false, Ordering::AcqRel) && self.wal.mapped.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.wal.index.reset();
+        let mut count = self.wal.mapped.lock();
+        if self.mapped.swap(false, Ordering::AcqRel) {
+            *count -= 1;
+            if *count == 0 {
+                self.wal.index.reset();
+            }
         }
     }
 
@@ -254,7 +264,8 @@ impl WalHandle {
                 self.wal.index.max_frame().map(|frame| self.log().generation_base() + u64::from(frame));
             let wrote = self.wrote.load(Ordering::Relaxed);
             self.end_write(last);
-            self.wal.locks.release_writer(&self.held, wrote);
+            let pausing = self.sync_to.load(Ordering::Relaxed) != 0;
+            self.wal.locks.release_writer(&self.held, wrote, pausing);
             if count > 1 {
                 self.wal.locks.unlock(&self.held, first + 1, count - 1, kind);
             }

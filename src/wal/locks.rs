@@ -67,7 +67,8 @@ impl Locks {
         }
         match kind {
             LockKind::Shared => {
-                if first >= FIRST_READ_LOCK {
+                // A writer that starts the WAL over takes another read lock, and must not wait for itself.
+                if first >= FIRST_READ_LOCK && !held.has(LockKind::Exclusive, WRITE_LOCK) {
                     self.queue.before_read(&held.place, &self.slots[WRITE_LOCK]);
                 }
                 (first..first + count).all(|lock| held.has(kind, lock) || self.share(held, lock))
@@ -122,7 +123,7 @@ impl Locks {
                         self.queue.after_read(&held.place);
                     }
                 }
-                LockKind::Exclusive if lock == WRITE_LOCK => self.release_writer(held, false),
+                LockKind::Exclusive if lock == WRITE_LOCK => self.release_writer(held, false, false),
                 LockKind::Exclusive => {
                     held.exclusive.fetch_and(!(1 << lock), Ordering::Relaxed);
                     self.slots[lock].store(0, Ordering::Release);
@@ -131,15 +132,16 @@ impl Locks {
         }
     }
 
-    /// Release the write lock. `wrote`: the transaction wrote something.
-    pub fn release_writer(&self, held: &HeldLocks, wrote: bool) {
+    /// Release the write lock. `wrote`: the transaction wrote something. `pausing`: the connection does not come back at
+    /// once, since it waits for its fsync.
+    pub fn release_writer(&self, held: &HeldLocks, wrote: bool, pausing: bool) {
         if held.has(LockKind::Exclusive, WRITE_LOCK) {
             held.exclusive.fetch_and(!(1 << WRITE_LOCK), Ordering::Relaxed);
             self.slots[WRITE_LOCK].store(0, Ordering::SeqCst);
             // A write lock that is given up unused while a snapshot is held: the snapshot was stale. (Without a snapshot it
             // was a checkpoint, or the recovery of the wal-index.)
             let reading = held.shared.load(Ordering::Relaxed) >> FIRST_READ_LOCK != 0;
-            self.queue.after_write(&held.place, !wrote && reading);
+            self.queue.after_write(&held.place, !wrote && reading, pausing);
         }
     }
 
@@ -148,5 +150,112 @@ impl Locks {
         self.unlock(held, 0, LOCK_COUNT, LockKind::Shared);
         self.unlock(held, 0, LOCK_COUNT, LockKind::Exclusive);
         self.queue.leave(&held.place);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicBool, AtomicU64};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(600);
+
+    #[test]
+    fn shared_and_exclusive_exclude_each_other_and_a_range_is_all_or_nothing() {
+        use LockKind::{Exclusive, Shared};
+        let locks = Locks::new(Duration::ZERO);
+        let (a, b) = (HeldLocks::new(1), HeldLocks::new(2));
+        assert!(locks.lock(&a, 5, 1, Shared) && locks.lock(&b, 5, 1, Shared));
+        assert!(!locks.lock(&b, 3, 5, Exclusive), "a shares number 5");
+        for lock in [3, 4, 6, 7] {
+            assert!(locks.lock(&a, lock, 1, Exclusive), "{lock} was given back");
+        }
+        assert!(!locks.lock(&b, 4, 1, Shared));
+        locks.unlock_all(&a);
+        locks.unlock(&b, 5, 1, Shared);
+        assert!(locks.lock(&b, 3, 5, Exclusive));
+        assert!(!locks.lock(&a, 7, 1, Shared));
+        assert!(!locks.lock(&a, 7, 2, Shared), "there is no lock 8");
+        locks.unlock_all(&b);
+        assert!(locks.lock(&a, 0, LOCK_COUNT, Exclusive));
+    }
+
+    #[test]
+    fn what_is_not_held_is_not_released() {
+        use LockKind::{Exclusive, Shared};
+        let locks = Locks::new(Duration::ZERO);
+        let (a, b) = (HeldLocks::new(1), HeldLocks::new(2));
+        assert!(locks.lock(&a, 1, 1, Exclusive) && locks.lock(&a, 4, 1, Shared));
+        locks.unlock(&b, 0, LOCK_COUNT, Exclusive);
+        locks.unlock(&b, 0, LOCK_COUNT, Shared);
+        locks.release_writer(&b, true, false);
+        assert!(!locks.lock(&b, 1, 1, Exclusive) && !locks.lock(&b, 4, 1, Exclusive));
+        assert!(locks.lock(&a, 1, 1, Exclusive), "taking a lock twice changes nothing");
+        locks.unlock_all(&a);
+        assert!(locks.lock(&b, 0, LOCK_COUNT, Exclusive));
+    }
+
+    #[test]
+    fn a_writer_may_take_another_read_lock() {
+        let locks = Locks::new(LONG);
+        let (a, b) = (HeldLocks::new(1), HeldLocks::new(2));
+        // Both have found the database busy before, so both would queue.
+        for (held, other) in [(&a, &b), (&b, &a)] {
+            assert!(locks.lock(other, WRITE_LOCK, 1, LockKind::Exclusive));
+            assert!(!locks.lock(held, WRITE_LOCK, 1, LockKind::Exclusive));
+            locks.release_writer(other, true, false);
+        }
+        assert!(locks.lock(&a, WRITE_LOCK, 1, LockKind::Exclusive));
+        assert!(locks.lock(&a, FIRST_READ_LOCK + 1, 1, LockKind::Shared));
+        locks.unlock_all(&a);
+    }
+
+    /// Writers as `wal.c` has them: a read lock, the write lock, and from the start if that is busy. Some pause behind
+    /// their commit, some give up now and then, some only read in between.
+    #[test]
+    fn writers_exclude_each_other_and_all_get_through() {
+        const WRITERS: u64 = 6;
+        const COMMITS: u64 = 400;
+        for wait in [Duration::ZERO, Duration::from_micros(50), LONG] {
+            let locks = Locks::new(wait);
+            let writing = AtomicBool::new(false);
+            let commits = AtomicU64::new(0);
+            let start = Barrier::new(WRITERS as usize);
+            std::thread::scope(|scope| {
+                for id in 1..=WRITERS {
+                    let (locks, writing, commits, start) = (&locks, &writing, &commits, &start);
+                    scope.spawn(move || {
+                        let held = HeldLocks::new(id);
+                        let read_lock = FIRST_READ_LOCK + (id % 3) as usize;
+                        start.wait();
+                        let mut done = 0;
+                        while done < COMMITS {
+                            assert!(locks.lock(&held, read_lock, 1, LockKind::Shared));
+                            let only_reads = id % 3 == 0 && done % 7 == 0;
+                            if !only_reads && locks.lock(&held, WRITE_LOCK, 1, LockKind::Exclusive) {
+                                assert!(!writing.swap(true, Ordering::SeqCst), "two writers");
+                                commits.fetch_add(1, Ordering::Relaxed);
+                                assert!(writing.swap(false, Ordering::SeqCst));
+                                let is_stale = id == 2 && done % 11 == 0;
+                                locks.release_writer(&held, !is_stale, id % 2 == 0);
+                                done += 1;
+                            } else if only_reads {
+                                done += 1;
+                            } else {
+                                std::thread::yield_now();
+                            }
+                            locks.unlock(&held, read_lock, 1, LockKind::Shared);
+                        }
+                        locks.unlock_all(&held);
+                    });
+                }
+            });
+            let reads = WRITERS / 3 * COMMITS.div_ceil(7);
+            assert_eq!(commits.load(Ordering::Relaxed), WRITERS * COMMITS - reads);
+            let last = HeldLocks::new(100);
+            assert!(locks.lock(&last, 0, LOCK_COUNT, LockKind::Exclusive), "every lock is free again");
+        }
     }
 }

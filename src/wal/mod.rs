@@ -43,8 +43,9 @@ pub struct Wal {
     log: Arc<Log>,
     locks: Locks,
     index: Box<dyn SharedIndex>,
-    /// How many handles have mapped the wal-index.
-    mapped: AtomicUsize,
+    /// How many handles have mapped the wal-index. Locked while one maps it first or unmaps it, since the last one resets
+    /// it, and must not reset it under the next one.
+    mapped: Mutex<usize>,
     /// How many connections have the `-wal` file open.
     opened: AtomicUsize,
     /// The header that SQLite wrote at the start of the generation; `None`: the file is empty.
@@ -64,7 +65,7 @@ impl Wal {
             locks: Locks::new(log.options.queue_wait),
             log,
             index,
-            mapped: AtomicUsize::new(0),
+            mapped: Mutex::new(0),
             opened: AtomicUsize::new(0),
             header: Mutex::new(None),
             next_handle: AtomicU64::new(1),
@@ -112,8 +113,9 @@ impl Wal {
     /// The checkpoint lock and `WAL_READ_LOCK(0)` are held, so the generation does not end meanwhile, and nobody reads the
     /// bare database file.
     fn absorb_under_locks(&self, held: &locks::HeldLocks) {
-        let base = self.log.generation_base();
+        // In this order: a writer may have reset the WAL before the locks were taken, and begin the next generation now.
         let Some(live) = self.index.max_frame().filter(|&frame| frame > 0) else { return };
+        let base = self.log.generation_base();
         let published = u32::try_from(self.log.published_frame_no() - base).unwrap_or(0);
         // They differ when wal.c has just published, or reset, and the log has not heard of it yet.
         if live != published {

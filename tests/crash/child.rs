@@ -48,9 +48,20 @@ impl Plan {
     }
 
     fn open(&self) -> Connection {
-        let db = match Engine::Vwal.open(Path::new(&self.path), &self.params) {
-            Ok(db) => db,
-            Err(error) => wrong(&format!("open: {error}")),
+        let until = Instant::now() + Duration::from_secs(30);
+        let db = loop {
+            match Engine::Vwal.open(Path::new(&self.path), &self.params) {
+                Ok(db) => break db,
+                // On the way back into WAL mode the connection that opens first needs a lock that another one, which is
+                // about to close, may hold; and there is no busy handler yet.
+                Err(error)
+                    if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+                        && Instant::now() < until =>
+                {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Err(error) => wrong(&format!("open: {error}")),
+            }
         };
         check(db.busy_timeout(Duration::from_secs(30)).map_err(|error| error.to_string()));
         // Small enough to spill.
@@ -110,6 +121,11 @@ pub fn run() {
     }
     say("ready");
     loop {
+        match random.below(8) {
+            0 => leave_and_return(&plan, &acknowledged),
+            1 => drop(check(sql(&plan.open(), "VACUUM"))),
+            _ => {}
+        }
         // All connections are closed and opened again every now and then, so kills hit that too.
         let until = Instant::now() + Duration::from_millis(5 + random.below(60));
         let stop = AtomicBool::new(false);
@@ -132,6 +148,26 @@ pub fn run() {
             }
             stop.store(true, Ordering::SeqCst);
         });
+    }
+}
+
+/// Out of WAL mode, a commit there, and back.
+fn leave_and_return(plan: &Plan, acknowledged: &AtomicU32) {
+    let db = plan.open();
+    say("leaving");
+    let mode = check(sql(&db, "PRAGMA journal_mode=DELETE"));
+    if mode != "delete" {
+        wrong(&format!("journal_mode=DELETE answers {mode}"));
+    }
+    check(sql(&db, "BEGIN IMMEDIATE"));
+    let k = check(ledger::write_next(&db));
+    say(&format!("attempt {k}"));
+    check(sql(&db, "COMMIT"));
+    acknowledged.fetch_max(k, Ordering::SeqCst);
+    say(&format!("acknowledged {k} 0"));
+    let mode = check(sql(&db, "PRAGMA journal_mode=WAL"));
+    if mode != "wal" {
+        wrong(&format!("journal_mode=WAL answers {mode}"));
     }
 }
 

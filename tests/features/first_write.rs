@@ -2,7 +2,7 @@
 //! before the first table can be chosen.
 
 use crate::lab::{Engine, Lab};
-use crate::text::{assert_intact, query};
+use crate::text::{assert_intact, query, run};
 
 #[test]
 fn until_then_nothing_is_made() {
@@ -106,4 +106,27 @@ fn many_threads_open_and_write_at_once() {
     let db = lab.open("a.db");
     assert_eq!(query(&db, "SELECT count(*), sum(x) FROM t"), "160|560");
     assert_intact(&db, "main");
+}
+
+/// The connection that made the database reads on in rollback mode, while another one has begun the log.
+#[test]
+fn the_connection_that_made_the_database_does_not_write_beside_a_log() {
+    let lab = Lab::new(Engine::Vwal);
+    let first = lab.open("a.db");
+    let mut statement =
+        first.prepare("SELECT column1 FROM (VALUES (1), (2)) LEFT JOIN sqlite_master").unwrap();
+    let mut rows = statement.query([]).unwrap();
+    assert!(rows.next().unwrap().is_some(), "it reads, and goes on reading");
+    assert_eq!(run(&first, "CREATE TABLE t(x)"), "");
+    let second = lab.open("a.db");
+    assert_eq!(run(&second, "INSERT INTO t VALUES (1)"), "");
+    drop(second);
+    assert!(run(&first, "INSERT INTO t VALUES (2)").contains("locked"), "its snapshot is of another time");
+    drop(rows);
+    drop(statement);
+    assert_eq!(query(&first, "INSERT INTO t VALUES (3); SELECT * FROM t"), "1\n3");
+    drop(first);
+    let after = lab.open("a.db");
+    assert_eq!(query(&after, "SELECT * FROM t"), "1\n3");
+    assert_intact(&after, "main");
 }

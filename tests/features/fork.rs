@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::Connection;
 
-use crate::lab::{Engine, Lab};
+use crate::lab::{Engine, Lab, open_uri};
 use crate::remote::Process;
 use crate::text::{assert_intact, query, run};
 
@@ -12,8 +12,59 @@ use crate::text::{assert_intact, query, run};
 pub fn in_child(request: &str, connections: &mut HashMap<String, Connection>) -> String {
     match request.split_once(' ') {
         Some(("fork", name)) => fork_and_try(&connections[name]),
+        Some(("fork-and-open", uri)) => fork_and_open(uri),
         _ => format!("!unknown request {request}"),
     }
+}
+
+/// Forks. The forked process opens a connection of its own and writes through it. Returns what came of that.
+fn fork_and_open(uri: &str) -> String {
+    let mut pipe = [0; 2];
+    // SAFETY: `pipe` has room for the two descriptors.
+    assert_eq!(unsafe { libc::pipe(pipe.as_mut_ptr()) }, 0);
+    // SAFETY: as in `fork_and_try`.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0, "a child is forked");
+    if pid == 0 {
+        let text = match open_uri(uri) {
+            Ok(db) => run(&db, "CREATE TABLE IF NOT EXISTS t(x); INSERT INTO t VALUES (99) RETURNING x"),
+            Err(error) => format!("!{error}"),
+        };
+        // SAFETY: the descriptor is open and the buffer is as long as said; then the child leaves without running
+        // destructors that belong to the parent.
+        unsafe {
+            libc::write(pipe[1], text.as_ptr().cast(), text.len());
+            libc::_exit(0);
+        }
+    }
+    // SAFETY: the descriptor is this process's own.
+    unsafe { libc::close(pipe[1]) };
+    let mut text = Vec::new();
+    // SAFETY: the descriptor is open, and this is its only owner from here on.
+    let mut reader: std::fs::File = unsafe { std::os::fd::FromRawFd::from_raw_fd(pipe[0]) };
+    std::io::Read::read_to_end(&mut reader, &mut text).expect("the child answers");
+    // SAFETY: it is the child that was forked above.
+    unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+#[test]
+fn opens_nothing_while_its_parent_has_something_open() {
+    let lab = Lab::new(Engine::Vwal);
+    let uri = Engine::Vwal.uri(&lab.path("a.db"), "");
+    let mut parent = Process::start();
+    assert_eq!(parent.open("x", &uri), "");
+    assert_eq!(parent.sql("x", "CREATE TABLE t(x); INSERT INTO t VALUES (1)"), "");
+    for uri in [uri.clone(), Engine::Vwal.uri(&lab.path("b.db"), "")] {
+        let answer = parent.ask(&format!("fork-and-open {uri}"));
+        assert!(answer.starts_with('!') && answer.contains("was forked"), "{answer}");
+    }
+    assert_eq!(parent.sql("x", "INSERT INTO t VALUES (2); SELECT * FROM t"), "1\n2");
+    // Later it may.
+    parent.close("x");
+    assert_eq!(parent.ask(&format!("fork-and-open {uri}")), "99");
+    assert_eq!(parent.open("x", &uri), "");
+    assert_eq!(parent.sql("x", "SELECT * FROM t"), "1\n2\n99");
 }
 
 /// Forks. The forked process tries everything on `db`, reports what succeeded, and then lives on, with all that it has
