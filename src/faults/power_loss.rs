@@ -129,11 +129,18 @@ impl Sweep<'_> {
     fn recover(&mut self, image: Image, run: &Run, hash: u64, place: &str) -> Result<u32, String> {
         let rig = Rig { options: self.rig.options.clone(), ..Rig::from(image) };
         let (db, k) = rig.open_and_check(&run.history)?;
+        let (log_id, end) = (db.log().log_id(), db.log().published_frame_no());
+        if run.ends.get(&k).is_some_and(|&expected| expected != end) {
+            return Err(format!("commit {k} ended at frame {}, and now at frame {end}", run.ends[&k]));
+        }
+        if log_id != run.log_id && k > 0 {
+            return Err(format!("log {} became {log_id}", run.log_id));
+        }
         drop(db);
         let (db, again) =
             rig.crash_hard().open_and_check(&run.history).map_err(|wrong| format!("again: {wrong}"))?;
-        if again != k {
-            return Err(format!("recovered commit {k}, and then commit {again}"));
+        if (again, db.log().log_id(), db.log().published_frame_no()) != (k, log_id, end) {
+            return Err(format!("recovered commit {k} of {log_id}, and then commit {again}"));
         }
         drop(db);
 
@@ -158,27 +165,21 @@ impl Sweep<'_> {
         if last != next {
             return Err(format!("commit {next} was acknowledged after the crash, and {last} recovered"));
         }
-        if self.depth.again > 0 && hash % self.depth.again == 0 {
+        if self.depth.again > 0 && hash.is_multiple_of(self.depth.again) {
             history.extend(run.history.clone());
-            let second = Run { start: rig.io.start(), trace: rig.io.trace(), history };
+            let mut trace = vec![Record { op: Op::Mark(Mark::Attempt(k)), failed: false }];
+            trace.extend(rig.io.trace());
+            let second = Run { start: rig.io.start(), trace, history, ends: run.ends.clone(), log_id };
             let mut inner = Sweep {
                 rig: self.rig,
-                depth: Depth { subsets: 2, random: 2, again: 0 },
+                depth: Depth { subsets: 3, random: 2, again: 0 },
                 seen: HashMap::new(),
                 crashes: 0,
             };
-            inner.run_after(&second, k, place);
+            inner.run(&second, &format!("a crash after a crash ({place})"));
             self.crashes += inner.crashes;
         }
         Ok(k)
-    }
-
-    /// [`Sweep::run`] for a recovery, which may be of `k` or, while it has not ended, of nothing else.
-    fn run_after(&mut self, run: &Run, k: u32, label: &str) {
-        let mut trace = vec![Record { op: Op::Mark(Mark::Attempt(k)), failed: false }];
-        trace.extend(run.trace.iter().cloned());
-        let run = Run { start: run.start.clone(), trace, history: run.history.clone() };
-        self.run(&run, &format!("the crash after a crash ({label})"));
     }
 }
 
@@ -226,7 +227,7 @@ fn sweep(rig: &Rig, steps: &[Step], depth: Depth, label: &str) {
     assert!(sweep.seen.len() > run.trace.len(), "the sweep is not empty");
 }
 
-const DEPTH: Depth = Depth { subsets: 4, random: 6, again: 12 };
+const DEPTH: Depth = Depth { subsets: 4, random: 6, again: 10 };
 
 /// `VWAL_TEST_CRASHES=20` tries about twenty times as many crashes.
 fn factor() -> usize {

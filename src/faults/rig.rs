@@ -136,7 +136,7 @@ impl Rig {
     pub fn after(disks: Disks) -> Rig {
         let mut options = Options::new();
         options.set_param("vwal_swap", "frames>=7").expect("a right value");
-        Rig { io: TestIo::after(disks, 1), options }
+        Rig { io: TestIo::after(disks), options }
     }
 
     /// With an option.

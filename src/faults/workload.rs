@@ -1,8 +1,11 @@
 //! A scripted workload: what the sweeps run, with or without errors on the way.
 
+use std::collections::BTreeMap;
+
 use super::rig::{Content, Db, History, Rig};
 use crate::error::Result;
 use crate::io::testing::{Disks, Mark, Record};
+use crate::types::LogId;
 
 /// A step of a workload. Lists are pages, numbers the size of the database in pages.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,6 +43,9 @@ pub struct Run {
     pub start: Disks,
     pub trace: Vec<Record>,
     pub history: History,
+    /// Where each commit that stands ends.
+    pub ends: BTreeMap<u32, u64>,
+    pub log_id: LogId,
 }
 
 /// A workload under way.
@@ -48,6 +54,10 @@ pub struct Workload {
     /// `None`: it could not be opened.
     pub db: Option<Db>,
     pub history: History,
+    /// Where each commit that stands ends.
+    pub ends: BTreeMap<u32, u64>,
+    /// The log's, from the first time that it was opened.
+    pub log_id: Option<LogId>,
     /// The last commit that was begun.
     pub attempted: u32,
     /// The last commit that stands.
@@ -63,6 +73,8 @@ impl Workload {
             rig: rig.clone(),
             db: None,
             history: History::from([(0, Content::first())]),
+            ends: BTreeMap::from([(0, 0)]),
+            log_id: None,
             attempted: 0,
             last: 0,
             acknowledged: 0,
@@ -75,7 +87,13 @@ impl Workload {
         for &step in steps {
             workload.step(step).unwrap_or_else(|error| panic!("{step:?}: {error}"));
         }
-        Run { start: rig.io.start(), trace: rig.io.trace(), history: workload.history }
+        Run {
+            start: rig.io.start(),
+            trace: rig.io.trace(),
+            history: workload.history,
+            ends: workload.ends,
+            log_id: workload.log_id.expect("it was opened"),
+        }
     }
 
     /// Open the database, and see what it holds.
@@ -92,6 +110,11 @@ impl Workload {
             self.attempted
         );
         self.last = k;
+        // Nothing was committed to a log whose making failed, so there can be another.
+        if self.acknowledged > 0 {
+            assert_eq!(self.log_id, Some(db.log().log_id()), "the log is another one");
+        }
+        self.log_id = Some(db.log().log_id());
         self.db = Some(db);
         self.acknowledge();
         Ok(())
@@ -129,6 +152,7 @@ impl Workload {
         // was published.
         if db.log().published_frame_no() > published {
             self.last = k;
+            self.ends.insert(k, db.log().published_frame_no());
         }
         if step == Step::Leave && result.is_ok() {
             self.db = None;

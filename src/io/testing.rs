@@ -3,7 +3,6 @@
 
 mod disk;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -95,22 +94,19 @@ pub struct TestIo {
 }
 
 impl TestIo {
-    /// The files of `image`. `seed`: where the random numbers start.
-    pub fn new(image: Image, seed: u64) -> TestIo {
-        TestIo::after(Disks::new(image), seed)
-    }
-
     /// The files as a program sees them when the one before it was killed: nothing is lost yet, and what was not durable
     /// still is not.
-    pub fn after(disks: Disks, seed: u64) -> TestIo {
+    pub fn after(disks: Disks) -> TestIo {
         let live = disks.crash(|_| Fate::Kept);
+        let random = live.hash();
         let state = State {
             next_id: disks.next_id(),
             live,
             trace: Vec::new(),
             faults: Vec::new(),
             clock: 1_700_000_000_000_000,
-            random: seed,
+            // The same disk gives the same run, and another one gives other log ids and salts.
+            random,
             hold: false,
             held: 0,
         };
@@ -171,7 +167,18 @@ impl TestIo {
         result
     }
 
-    /// Change a file behind the program's back, durably.
+    /// Flip bits of a byte behind the program's back.
+    pub fn flip(&self, path: &Path, offset: u64, bits: u8) {
+        let mut state = self.inner.state.lock();
+        let Some(&Node::File(id)) = state.live.names.get(path) else {
+            panic!("'{}' is not a file", path.display());
+        };
+        let content = state.content(id);
+        let byte = content.data[offset as usize] ^ bits;
+        content.write(offset, &[byte]);
+    }
+
+    /// The files as they are now, with one of them changed behind the program's back.
     pub fn tamper(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) -> Image {
         let mut image = self.live();
         let mut data = image.read(path).expect("there is such a file").to_vec();
@@ -416,22 +423,4 @@ impl File for TestFile {
         state.trace.push(Record { op: Op::Sync { file: self.id }, failed });
         result
     }
-}
-
-/// The paths of the files in a trace, by their number: the last name that each of them had.
-pub fn paths_of(start: &Image, trace: &[Record]) -> BTreeMap<FileId, PathBuf> {
-    let mut paths = BTreeMap::new();
-    for (path, node) in &start.names {
-        if let Node::File(id) = node {
-            paths.insert(*id, path.clone());
-        }
-    }
-    for record in trace {
-        match &record.op {
-            Op::Create { file, path } => drop(paths.insert(*file, path.clone())),
-            Op::Rename { file, to, .. } => drop(paths.insert(*file, to.clone())),
-            _ => {}
-        }
-    }
-    paths
 }

@@ -201,6 +201,10 @@ impl WalHandle {
     fn end_write(&self, last: Option<u64>) {
         if self.wrote.swap(false, Ordering::Relaxed) {
             self.log().end_transaction(last.unwrap_or_else(|| self.log().published_frame_no()));
+            if self.sync_to.load(Ordering::Relaxed) > self.log().published_frame_no() {
+                // The commit that was to be fsynced is rolled back, and the next one may have other frames of that number.
+                self.sync_to.store(0, Ordering::Relaxed);
+            }
         }
     }
 
