@@ -236,6 +236,11 @@ impl Log {
             _ => 0,
         };
         names.sort_by(|a, b| (rank(a), a).cmp(&(rank(b), b)));
+        // A directory that is half removed is no place for further commits.
+        self.remove_files(&names).inspect_err(|error| self.poison(error))
+    }
+
+    fn remove_files(&self, names: &[String]) -> Result<()> {
         for name in names {
             if name == META_NAME {
                 self.sync_names()?;

@@ -309,10 +309,11 @@ impl Log {
         let segment = self.find_segment(frame_no).ok_or_else(|| {
             Error::corrupt(&self.dir, None, format!("frame {frame_no} is in none of the segments"))
         })?;
-        FRAME.with_borrow_mut(|frame| {
-            segment.read_frame(frame_no, frame)?;
-            Ok(use_frame(frame))
-        })
+        // Taken out while it is in use; and a thread that is ending has none any more.
+        let mut frame = FRAME.try_with(RefCell::take).unwrap_or_default();
+        let result = segment.read_frame(frame_no, &mut frame).map(|()| use_frame(&frame));
+        let _ = FRAME.try_with(|kept| kept.replace(frame));
+        result
     }
 
     /// The segment that has a frame.
@@ -421,13 +422,7 @@ impl Log {
 
     /// Bytes of a spare file: the size at which segments are swapped, if the policy has one.
     pub(crate) fn spare_size(&self) -> u64 {
-        const DEFAULT: u64 = 4 << 20;
-        let size = match &self.options.swap {
-            SwapPolicy::Size(bytes) => *bytes,
-            SwapPolicy::Frames(frames) => frames.saturating_mul(self.frame_size() as u64),
-            _ => DEFAULT,
-        };
-        size.clamp(64 << 10, 64 << 20) + SEGMENT_HEAD_SIZE as u64 + 4 * self.frame_size() as u64
+        spare_size(&self.options, self.frame_size())
     }
 
     /// Append to a new segment from now on. There is no open frame.
@@ -474,6 +469,17 @@ impl Log {
             self.segments.write().retain(|other| !Arc::ptr_eq(other, &segment));
         }
     }
+}
+
+/// See [`Log::spare_size`].
+fn spare_size(options: &Options, frame_size: usize) -> u64 {
+    const DEFAULT: u64 = 4 << 20;
+    let size = match &options.swap {
+        SwapPolicy::Size(bytes) => *bytes,
+        SwapPolicy::Frames(frames) => frames.saturating_mul(frame_size as u64),
+        _ => DEFAULT,
+    };
+    size.clamp(64 << 10, 64 << 20) + SEGMENT_HEAD_SIZE as u64 + 4 * frame_size as u64
 }
 
 impl Drop for Log {

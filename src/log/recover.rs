@@ -232,7 +232,8 @@ pub(super) fn build(
     let io = Arc::clone(&source.io);
     let end = found.end().max(meta.checkpointed_frame_no);
     let fresh = found.names.is_empty();
-    let spares = SpareFiles::new(&source.dir);
+    let spare_size = super::spare_size(&source.options, FRAME_HEADER_SIZE + meta.page_size.bytes());
+    let spares = SpareFiles::new(&source.dir, source.options.checkpoint_size / spare_size + 2);
     let mut meta_file = None;
     if !source.read_only {
         if !fresh {

@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use crate::error::Result;
 use crate::io::{File, Io, OpenMode};
 
-/// Spares kept; the rest of the freed files is removed.
-const KEEP: usize = 4;
+/// The least number of spares that are kept, and the most.
+const KEEP: std::ops::RangeInclusive<u64> = 4..=64;
 /// Bytes written at once when a file is prepared.
 const CHUNK: usize = 1 << 20;
 
@@ -24,6 +24,8 @@ pub fn is_spare_name(name: &str) -> bool {
 
 /// The pool of spare files of one log.
 pub struct SpareFiles {
+    /// Spares kept; the rest of the freed files is removed.
+    keep: usize,
     dir: PathBuf,
     state: Mutex<State>,
 }
@@ -35,9 +37,11 @@ struct State {
 }
 
 impl SpareFiles {
-    /// An empty pool for the log directory `dir`.
-    pub fn new(dir: &Path) -> SpareFiles {
-        SpareFiles { dir: dir.to_owned(), state: Mutex::default() }
+    /// An empty pool for the log directory `dir`. It keeps about `wanted` files: as many as a checkpoint pass frees at once,
+    /// so that a busy log does not remove files only to write new ones.
+    pub fn new(dir: &Path, wanted: u64) -> SpareFiles {
+        let keep = wanted.clamp(*KEEP.start(), *KEEP.end()) as usize;
+        SpareFiles { keep, dir: dir.to_owned(), state: Mutex::default() }
     }
 
     /// Take over the spares that an earlier process left. What is more than the pool holds is removed.
@@ -48,7 +52,7 @@ impl SpareFiles {
             if let Ok(number) = name[..20].parse::<u64>() {
                 state.next = state.next.max(number.saturating_add(1));
             }
-            if state.files.len() < KEEP {
+            if state.files.len() < self.keep {
                 let file = io.open(&path, OpenMode::ReadWrite)?;
                 state.files.push((file, path));
             } else {
@@ -113,7 +117,7 @@ impl SpareFiles {
         max_len: u64,
         len: u64,
     ) -> Result<Option<PathBuf>> {
-        if self.state.lock().files.len() + pending >= KEEP || len > max_len {
+        if self.state.lock().files.len() + pending >= self.keep || len > max_len {
             io.remove_file(path)?;
             return Ok(None);
         }

@@ -188,7 +188,12 @@ impl WalHandle {
     /// application is told.
     pub fn committed(&self) -> Result<()> {
         // In locking_mode=EXCLUSIVE there is no unlock that would say so.
-        self.end_write(Some(u64::MAX));
+        let published = self.wal.index.max_frame().filter(|_| self.mapped.load(Ordering::Relaxed));
+        self.end_write(Some(match published {
+            Some(frame) => self.log().generation_base() + u64::from(frame),
+            // The wal-index is private to this connection, and this call comes only for a commit that stands.
+            None => u64::MAX,
+        }));
         match self.sync_to.swap(0, Ordering::Relaxed) {
             0 => Ok(()),
             // It can be the end of an earlier commit, longer than this one, that failed behind its sync; frames that are not
