@@ -14,6 +14,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use lab::{Engine, copy_database};
 use rusqlite::{Connection, ErrorCode};
@@ -65,16 +66,32 @@ impl Disk {
     /// Take all space but `left` bytes.
     fn fill(&self, left: u64) {
         let mut file = fs::OpenOptions::new().create(true).append(true).open(self.filler()).unwrap();
-        // Smaller and smaller pieces, so that it ends at the very last block.
-        for size in [1 << 20, 1 << 16, 1 << 12] {
-            while file.write_all(&vec![1; size]).is_ok() {}
+        // The syncer may be making a spare file. On a full disk it gives that up, and then there is space again.
+        let mut before = u64::MAX;
+        loop {
+            // Smaller and smaller pieces, so that it ends at the very last block.
+            for size in [1 << 20, 1 << 16, 1 << 12] {
+                while file.write_all(&vec![1; size]).is_ok() {}
+            }
+            let size = file.metadata().unwrap().len();
+            if size == before {
+                return file.set_len(size.saturating_sub(left)).unwrap();
+            }
+            before = size;
+            std::thread::sleep(Duration::from_millis(50));
         }
-        let size = file.metadata().unwrap().len();
-        file.set_len(size.saturating_sub(left)).unwrap();
     }
 
+    /// Give the space back. The kernel may take a moment to count it as free.
     fn empty(&self) {
         fs::remove_file(self.filler()).unwrap();
+        let probe = self.home.path().join("probe");
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while let Err(error) = fs::write(&probe, vec![1; 1 << 20]) {
+            assert!(Instant::now() < deadline, "the space is not given back: {error}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        fs::remove_file(probe).unwrap();
     }
 
     /// The number of entries in a copy elsewhere: what a crash at this moment would leave.
@@ -97,7 +114,7 @@ impl Drop for Disk {
 
 const TABLE: &str = "CREATE TABLE t(id INTEGER PRIMARY KEY, body)";
 
-fn insert(db: &Connection, bytes: usize) -> rusqlite::Result<()> {
+fn insert(db: &Connection, bytes: u32) -> rusqlite::Result<()> {
     db.execute("INSERT INTO t(body) VALUES (randomblob(?1))", [bytes]).map(drop)
 }
 
@@ -111,7 +128,7 @@ fn assert_full(result: rusqlite::Result<()>, what: &str) {
 }
 
 /// Insert until the disk is full. Returns how many entries there are then.
-fn insert_until_full(db: &Connection, bytes: usize) -> u32 {
+fn insert_until_full(db: &Connection, bytes: u32) -> u32 {
     let mut acknowledged = count(db);
     for _ in 0..100_000 {
         match insert(db, bytes) {
@@ -300,8 +317,9 @@ fn a_database_in_rollback_mode_that_is_opened_on_a_full_disk_stays_readable() {
             }
         }
         disk.fill(left);
-        let converted =
-            disk.try_open().and_then(|db| db.query_row("SELECT count(*) FROM t", [], |row| row.get(0)));
+        let converted = disk
+            .try_open()
+            .and_then(|db| db.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, u32>(0)));
         match converted {
             Ok(count) => assert_eq!(count, 5_u32, "{left} bytes left"),
             Err(error) => assert!(
