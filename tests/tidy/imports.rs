@@ -60,8 +60,8 @@ fn imported(code: &str) -> Vec<String> {
 fn modules_import_only_from_their_left() {
     for path in files(&["src"], &["rs"]) {
         let module = module_of(&path);
-        // The roots of the library and of the command, which come last of all.
-        if ["lib", "main", "cli"].contains(&module) {
+        // The roots of the library and of the command, which come last of all; and tests, which may use everything.
+        if ["lib", "main", "cli", "faults"].contains(&module) {
             continue;
         }
         let own =
