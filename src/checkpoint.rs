@@ -184,14 +184,14 @@ impl Log {
                 Ok(segment) => {
                     let len = segment.file_size()?;
                     drop(segment);
-                    spares.extend(self.spares.retire(&*self.io, &path, 2 * self.spare_size(), len)?);
+                    spares.extend(self.spares.retire(&*self.io, &path, len)?);
                 }
                 Err(_) => self.io.remove_file(&path)?,
             }
         }
         self.sync_names()?;
         for path in spares {
-            self.spares.add(&*self.io, path)?;
+            self.spares.add(path);
         }
         Ok(())
     }

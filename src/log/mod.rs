@@ -373,7 +373,7 @@ impl Log {
         if self.options.swap.is_due(frames, bytes, std::time::Duration::from_micros(age)) {
             return self.swap_segment(tail);
         }
-        if bytes > self.spare_size() / 2 && self.spares.is_empty() {
+        if bytes > self.spares.file_len() / 2 && self.spares.is_empty() {
             // Have the next file ready before it is needed.
             self.syncer.notify();
         }
@@ -383,7 +383,7 @@ impl Log {
     /// Whether the next segment file should be prepared now.
     pub(crate) fn wants_spare(&self) -> bool {
         self.spares.is_empty()
-            && self.current_segment().is_some_and(|segment| segment.used_bytes() > self.spare_size() / 2)
+            && self.current_segment().is_some_and(|segment| segment.used_bytes() > self.spares.file_len() / 2)
     }
 
     /// Fsync and seal the segments that are complete, oldest first.
@@ -401,7 +401,7 @@ impl Log {
                 .collect()
         };
         for segment in complete {
-            self.sync_to(segment.end())?;
+            self.sync_just_to(segment.end())?;
             segment.seal(&*self.io).inspect_err(|error| self.poison(error))?;
         }
         Ok(())
@@ -415,17 +415,6 @@ impl Log {
         let keep = segments.iter().position(|segment| segment.end() > limit || tail.appends_to(segment));
         let count = keep.unwrap_or(segments.len());
         segments.drain(..count).collect()
-    }
-
-    /// Bytes of a spare file: the size at which segments are swapped, if the policy has one.
-    pub(crate) fn spare_size(&self) -> u64 {
-        const DEFAULT: u64 = 4 << 20;
-        let size = match &self.options.swap {
-            SwapPolicy::Size(bytes) => *bytes,
-            SwapPolicy::Frames(frames) => frames.saturating_mul(self.frame_size() as u64),
-            _ => DEFAULT,
-        };
-        size.clamp(64 << 10, 64 << 20) + SEGMENT_HEAD_SIZE as u64 + 4 * self.frame_size() as u64
     }
 
     /// Append to a new segment from now on. There is no open frame.
@@ -472,6 +461,17 @@ impl Log {
             self.segments.write().retain(|other| !Arc::ptr_eq(other, &segment));
         }
     }
+}
+
+/// Bytes of a segment file that is made ahead of need: the size at which segments are swapped, if the policy has one.
+fn spare_len(swap: &SwapPolicy, frame_size: usize) -> u64 {
+    const DEFAULT: u64 = 4 << 20;
+    let size = match swap {
+        SwapPolicy::Size(bytes) => *bytes,
+        SwapPolicy::Frames(frames) => frames.saturating_mul(frame_size as u64),
+        _ => DEFAULT,
+    };
+    size.clamp(64 << 10, 64 << 20) + SEGMENT_HEAD_SIZE as u64 + 4 * frame_size as u64
 }
 
 impl Drop for Log {

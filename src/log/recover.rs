@@ -232,7 +232,9 @@ pub(super) fn build(
     let io = Arc::clone(&source.io);
     let end = found.end().max(meta.checkpointed_frame_no);
     let fresh = found.names.is_empty();
-    let spares = SpareFiles::new(&source.dir);
+    let frame_size = FRAME_HEADER_SIZE + meta.page_size.bytes();
+    let spare_len = super::spare_len(&source.options.swap, frame_size);
+    let spares = SpareFiles::new(&source.dir, spare_len, source.options.checkpoint_size);
     if !source.read_only {
         // Newest first, and durably, before anything in front of them is sealed: a seal with a segment behind it that does
         // not continue it is damage.
@@ -278,7 +280,6 @@ pub(super) fn build(
     }
     let base_pages = if meta.has_intent() { base.whole_pages(meta.page_size) } else { meta.db_size_pages };
     let cache_id = source.cache.new_id();
-    let frame_size = FRAME_HEADER_SIZE + meta.page_size.bytes();
     Ok(Log {
         control: Control {
             written: AtomicU64::new(end),

@@ -11,10 +11,12 @@ use parking_lot::Mutex;
 use crate::error::Result;
 use crate::io::{File, Io, OpenMode};
 
-/// Spares kept; the rest of the freed files is removed.
-const KEEP: usize = 4;
-/// Bytes written at once when a file is prepared.
-const CHUNK: usize = 1 << 20;
+/// Spares kept at least, and at most.
+const KEEP_MIN: usize = 4;
+const KEEP_MAX: usize = 256;
+/// Bytes written, and fsynced, at once when a file is prepared: commits that wait for their own fsync meanwhile queue
+/// behind no more than this.
+const CHUNK: usize = 1 << 19;
 
 /// Whether a file in the log directory is a spare.
 pub fn is_spare_name(name: &str) -> bool {
@@ -25,19 +27,34 @@ pub fn is_spare_name(name: &str) -> bool {
 /// The pool of spare files of one log.
 pub struct SpareFiles {
     dir: PathBuf,
+    /// Bytes of a new file.
+    len: u64,
+    /// The rest of the freed files is removed.
+    keep: usize,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    files: Vec<(Arc<dyn File>, PathBuf)>,
+    files: Vec<PathBuf>,
+    /// Files that are about to be added.
+    coming: usize,
     next: u64,
 }
 
 impl SpareFiles {
-    /// An empty pool for the log directory `dir`.
-    pub fn new(dir: &Path) -> SpareFiles {
-        SpareFiles { dir: dir.to_owned(), state: Mutex::default() }
+    /// An empty pool for the log directory `dir`, of files of `len` bytes. It holds what a log that is checkpointed at
+    /// `log_bytes` leaves, since those segments are the next ones. A log that is written to fast is a few times as large
+    /// by then.
+    pub fn new(dir: &Path, len: u64, log_bytes: u64) -> SpareFiles {
+        let keep = log_bytes.saturating_mul(4) / len.max(1);
+        let keep = usize::try_from(keep).unwrap_or(usize::MAX).clamp(KEEP_MIN, KEEP_MAX);
+        SpareFiles { dir: dir.to_owned(), len, keep, state: Mutex::default() }
+    }
+
+    /// Bytes of a file in the pool; a recycled one may be a little longer.
+    pub fn file_len(&self) -> u64 {
+        self.len
     }
 
     /// Take over the spares that an earlier process left. What is more than the pool holds is removed.
@@ -48,9 +65,10 @@ impl SpareFiles {
             if let Ok(number) = name[..20].parse::<u64>() {
                 state.next = state.next.max(number.saturating_add(1));
             }
-            if state.files.len() < KEEP {
-                let file = io.open(&path, OpenMode::ReadWrite)?;
-                state.files.push((file, path));
+            if state.files.len() < self.keep {
+                // It is opened when it is needed; whether it can be is better known now.
+                io.open(&path, OpenMode::ReadWrite)?;
+                state.files.push(path);
             } else {
                 io.remove_file(&path)?;
             }
@@ -69,9 +87,9 @@ impl SpareFiles {
         self.dir.join(format!("{:020}.free", state.next))
     }
 
-    /// Write a new file of `len` bytes and fsync it. Not in the pool yet: see [`SpareFiles::add`].
-    pub fn prepare(&self, io: &dyn Io, len: u64) -> Result<PathBuf> {
-        let path = self.new_path();
+    /// Write a new file and fsync it. Not in the pool yet: see [`SpareFiles::add`].
+    pub fn prepare(&self, io: &dyn Io) -> Result<PathBuf> {
+        let (path, len) = (self.new_path(), self.len);
         let made = (|| {
             let file = io.open(&path, OpenMode::Create)?;
             let zeros = vec![0; CHUNK.min(usize::try_from(len).unwrap_or(CHUNK)).max(1)];
@@ -79,12 +97,16 @@ impl SpareFiles {
             while done < len {
                 let part = zeros.len().min(usize::try_from(len - done).unwrap_or(usize::MAX));
                 file.write_at(&zeros[..part], done)?;
+                file.sync()?;
                 done += part as u64;
             }
-            file.sync()
+            Ok(())
         })();
         match made {
-            Ok(()) => Ok(path),
+            Ok(()) => {
+                self.state.lock().coming += 1;
+                Ok(path)
+            }
             Err(error) => {
                 // A half-written spare is of no use, and on a full disk its blocks are.
                 let _ = io.remove_file(&path);
@@ -96,30 +118,33 @@ impl SpareFiles {
     /// A spare, for a new segment at `path`: the file is renamed there. The directory must be fsynced before anything
     /// that depends on the name is acknowledged.
     pub fn take(&self, io: &dyn Io, path: &Path) -> Result<Option<Arc<dyn File>>> {
-        let Some((file, spare)) = self.state.lock().files.pop() else { return Ok(None) };
+        let Some(spare) = self.state.lock().files.pop() else { return Ok(None) };
         io.rename(&spare, path)?;
-        // The file keeps its old name for error messages only until it is opened again under the new one.
-        drop(file);
         Ok(Some(io.open(path, OpenMode::ReadWrite)?))
     }
 
-    /// Rename a segment file that is no longer needed, so that it is not a segment any more. Not in the pool yet: see
-    /// [`SpareFiles::add`].
-    pub fn retire(&self, io: &dyn Io, path: &Path, max_len: u64, len: u64) -> Result<Option<PathBuf>> {
-        if self.state.lock().files.len() >= KEEP || len > max_len {
+    /// Rename a segment file of `len` bytes that is no longer needed, so that it is not a segment any more; or remove it,
+    /// when there are enough. Not in the pool yet: see [`SpareFiles::add`].
+    pub fn retire(&self, io: &dyn Io, path: &Path, len: u64) -> Result<Option<PathBuf>> {
+        let room = {
+            let state = self.state.lock();
+            state.files.len() + state.coming < self.keep
+        };
+        if !room || len > 2 * self.len {
             io.remove_file(path)?;
             return Ok(None);
         }
         let spare = self.new_path();
         io.rename(path, &spare)?;
+        self.state.lock().coming += 1;
         Ok(Some(spare))
     }
 
     /// Put a new or a retired file into the pool; its name must be durable.
-    pub fn add(&self, io: &dyn Io, path: PathBuf) -> Result<()> {
-        let file = io.open(&path, OpenMode::ReadWrite)?;
-        self.state.lock().files.push((file, path));
-        Ok(())
+    pub fn add(&self, path: PathBuf) {
+        let mut state = self.state.lock();
+        state.coming -= 1;
+        state.files.push(path);
     }
 
     /// Keep one spare for the next process and remove the others: a closed database should not hold much more disk
@@ -127,7 +152,7 @@ impl SpareFiles {
     pub fn shrink(&self, io: &dyn Io) {
         let mut state = self.state.lock();
         while state.files.len() > 1 {
-            if let Some((_, path)) = state.files.pop() {
+            if let Some(path) = state.files.pop() {
                 let _ = io.remove_file(&path);
             }
         }
