@@ -116,6 +116,17 @@ int vwalDbPrepare(DbFile *p, int bCreate){
     rc = pVwal->xAttach(p->zDb, p->zWal, bCreate ? VWAL_ATTACH_CREATE : 0, aParam, nParam, &p->pHandle, &zErr);
   }
   sqlite3_free(aParam);
+  if( rc==SQLITE_OK && p->pHandle ){
+    /* The log is that of the file which has the name now. Is it the one that is open here? */
+    int bMoved = 0;
+    int rcMoved = REAL(p)->pMethods->xFileControl(REAL(p), SQLITE_FCNTL_HAS_MOVED, &bMoved);
+    if( rcMoved==SQLITE_OK && bMoved ){
+      pVwal->xDetach(p->pHandle);
+      p->pHandle = 0;
+      rc = SQLITE_READONLY_DBMOVED;
+      zErr = sqlite3_mprintf("vwal: '%s' has been replaced by another file since it was opened", p->zDb);
+    }
+  }
   if( rc==SQLITE_OK && p->pHandle ) p->bConvert = 0;
   if( rc!=SQLITE_OK ) return dbError(p, rc, zErr);
   return SQLITE_OK;
@@ -215,6 +226,12 @@ static int dbLock(sqlite3_file *pFile, int eLock){
     ** another connection has begun a log. What would be written here, the log does not know. The next transaction will. */
     if( eLock==SQLITE_LOCK_RESERVED ) REAL(p)->pMethods->xUnlock(REAL(p), SQLITE_LOCK_SHARED);
     return SQLITE_BUSY;
+  }
+  if( rc==SQLITE_OK && eLock==SQLITE_LOCK_SHARED && p->pHandle && pVwal->xHasLeft(p->pHandle) ){
+    /* Somebody has taken the database out of WAL mode since the look above. With the lock held nobody can, so this look
+    ** is the last one. */
+    rc = vwalDbPrepare(p, 0);
+    if( rc!=SQLITE_OK ) REAL(p)->pMethods->xUnlock(REAL(p), SQLITE_LOCK_NONE);
   }
   if( rc==SQLITE_OK && eLock==SQLITE_LOCK_EXCLUSIVE && p->pHandle ) pVwal->xExclusive(p->pHandle, 1);
   return rc;

@@ -49,6 +49,13 @@ static int vwalOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, i
       return SQLITE_OK;
     }
   }
+  if( (flags & SQLITE_OPEN_MAIN_JOURNAL)!=0 && (flags & SQLITE_OPEN_CREATE)!=0 && zName!=0 ){
+    DbFile *pDb = (DbFile*)sqlite3_database_file_object(zName);
+    if( pDb!=0 && pDb->base.pMethods==&vwalDbMethods && pDb->pHandle!=0 ){
+      int rc = pVwal->xCanLeave(pDb->pHandle);
+      if( rc!=SQLITE_OK ) return rc;
+    }
+  }
   if( (flags & SQLITE_OPEN_MAIN_DB)!=0 && zName!=0 ){
     DbFile *p = (DbFile*)pFile;
     const char *zWal = sqlite3_filename_wal(zName);

@@ -53,7 +53,7 @@ impl Log {
         let mut intent = before;
         intent.intent_frame_no = target;
         if intent.has_intent() {
-            self.with_meta(|meta| meta.put(intent))?;
+            self.with_meta(|meta| meta.put(intent, |error| self.poison(error)))?;
         }
 
         // Reads beyond the new end stop before the file is cut, and reads beyond the old end begin after it has grown.
@@ -88,7 +88,7 @@ impl Log {
         done.change_counter = header.change_counter;
         done.version_valid_for = header.version_valid_for;
         done.has_footer = true;
-        self.with_meta(|meta| meta.put(done))?;
+        self.with_meta(|meta| meta.put(done, |error| self.poison(error)))?;
 
         self.control.base_pages.store(db_size_pages, Ordering::Release);
         for &(page_no, frame_no) in &pages.list {
@@ -106,7 +106,7 @@ impl Log {
 
     fn with_meta<T>(&self, use_meta: impl FnOnce(&mut crate::log::MetaFile) -> Result<T>) -> Result<T> {
         match &mut *self.meta.lock() {
-            Some(meta) => use_meta(meta).inspect_err(|error| self.poison(error)),
+            Some(meta) => use_meta(meta),
             None => Err(Error::ReadOnly { path: self.dir.clone() }),
         }
     }
@@ -184,7 +184,8 @@ impl Log {
                 Ok(segment) => {
                     let len = segment.file_size()?;
                     drop(segment);
-                    spares.extend(self.spares.retire(&*self.io, &path, len)?);
+                    let max_len = 2 * self.spare_size();
+                    spares.extend(self.spares.retire(&*self.io, &path, spares.len(), max_len, len)?);
                 }
                 Err(_) => self.io.remove_file(&path)?,
             }
@@ -206,18 +207,26 @@ impl Log {
         self.checkpoint()
     }
 
+    /// Whether everything in the log directory is vwal's. Returns what is there.
+    ///
+    /// Errors: [`Error::InUse`] names what is not.
+    pub(crate) fn check_names(&self) -> Result<Vec<String>> {
+        let names = self.io.list(&self.dir)?;
+        match names.iter().find(|name| !is_ours(name)) {
+            None => Ok(names),
+            Some(name) => Err(Error::InUse {
+                path: self.database.clone(),
+                what: format!("'{}' is not a file of vwal: move it away", self.dir.join(name).display()),
+            }),
+        }
+    }
+
     /// WAL mode ends: drain, and remove the log directory. The caller is the only user of the database.
     ///
     /// Errors: nothing is removed when something in the directory is not vwal's.
     pub fn leave(&self) -> Result<()> {
         self.drain()?;
-        let mut names = self.io.list(&self.dir)?;
-        if let Some(name) = names.iter().find(|name| !is_ours(name)) {
-            return Err(Error::InUse {
-                path: self.database.clone(),
-                what: format!("'{}' is not a file of vwal: move it away", self.dir.join(name).display()),
-            });
-        }
+        let mut names = self.check_names()?;
         // Oldest segments first, the metadata behind them, the lock last of all. Segments without metadata would be damage,
         // so their names are gone for good before the metadata goes.
         let rank = |name: &str| match name {
@@ -227,6 +236,11 @@ impl Log {
             _ => 0,
         };
         names.sort_by(|a, b| (rank(a), a).cmp(&(rank(b), b)));
+        // A directory that is half removed is no place for further commits.
+        self.remove_files(&names).inspect_err(|error| self.poison(error))
+    }
+
+    fn remove_files(&self, names: &[String]) -> Result<()> {
         for name in names {
             if name == META_NAME {
                 self.sync_names()?;

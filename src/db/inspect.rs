@@ -287,7 +287,7 @@ impl Base {
         }
         if let Some(footer) = footer
             && (footer.log_id != meta.log_id
-                || ![meta.checkpointed_frame_no, meta.intent_frame_no].contains(&footer.frame_no))
+                || !(meta.checkpointed_frame_no..=meta.intent_frame_no).contains(&footer.frame_no))
         {
             return Some(format!(
                 "its footer says frame {} of log {}, the log's metadata frame {} of log {}",

@@ -3,5 +3,8 @@
 //! The tests drive a log through the verbs that the shim calls, with made-up pages (`rig.rs`), over files in memory
 //! (`io/testing.rs`).
 
+mod invariants;
+mod io_errors;
 mod power_loss;
 mod rig;
+mod workload;

@@ -8,123 +8,12 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::rig::{BASE, Content, Db, History, PAGE, Rig, check_bytes};
-use crate::io::testing::{Disks, Fate, Image, Mark, Record, SECTOR, splitmix};
+use super::rig::{BASE, History, PAGE, Rig, check_bytes};
+use super::workload::{FULL, NORMAL, Run, Step, Workload};
+use crate::io::testing::{Disks, Fate, Image, Mark, Op, Record, SECTOR, splitmix};
 
 /// Commits that go on after a crash have numbers from here, so that they cannot be taken for those before it.
 const AFTERWARDS: u32 = 100_000;
-
-/// A step of a workload.
-#[derive(Clone, Copy, Debug)]
-enum Step {
-    /// A commit of these pages, under `synchronous=FULL`.
-    Full(&'static [u32], u32),
-    /// ... under `synchronous=NORMAL`.
-    Normal(&'static [u32], u32),
-    /// A commit that is in the segment, and then is none.
-    RollBack(&'static [u32], u32),
-    /// A transaction that writes its first pages again before it commits, as after a cache spill and a savepoint.
-    Rewrite(&'static [u32], u32),
-    /// The background fsync.
-    Sync,
-    /// The background sealing.
-    Seal,
-    /// The background preparation of a segment file.
-    Spare,
-    /// A passive checkpoint of everything, and a pass.
-    Pass,
-    /// A passive checkpoint that a reader holds back, so that it covers only so many frames, and a pass.
-    PassUpTo(u32),
-    /// `wal.c` starts over.
-    Restart,
-    /// `wal_checkpoint(TRUNCATE)`.
-    Truncate,
-    /// Closed and opened again.
-    Reopen,
-    /// WAL mode ends.
-    Leave,
-}
-
-/// What a workload did.
-struct Run {
-    start: Image,
-    trace: Vec<Record>,
-    history: History,
-}
-
-fn run(rig: &Rig, steps: &[Step]) -> Run {
-    let mut history = History::from([(0, Content::first())]);
-    let mut db = rig.open().expect("a new log");
-    let (mut k, mut last) = (0, 0);
-    for &step in steps {
-        if let Step::Full(pages, size)
-        | Step::Normal(pages, size)
-        | Step::Rewrite(pages, size)
-        | Step::RollBack(pages, size) = step
-        {
-            k += 1;
-            rig.io.mark(Mark::Attempt(k));
-            history.insert(k, history[&last].after(k, pages, size));
-            // A crash may bring back a commit that was rolled back, since it is as good as one that was under way; but
-            // nothing after it has anything of it.
-            if !matches!(step, Step::RollBack(..)) {
-                last = k;
-            }
-        }
-        let is_durable = take(&mut db, rig, step, k).unwrap_or_else(|error| panic!("{step:?}: {error}"));
-        if is_durable {
-            rig.io.mark(Mark::Acknowledged(last));
-        }
-    }
-    Run { start: rig.io.start(), trace: rig.io.trace(), history }
-}
-
-/// Take a step. True: every commit so far is durable now.
-fn take(db: &mut Db, rig: &Rig, step: Step, k: u32) -> crate::Result<bool> {
-    match step {
-        Step::Full(pages, size) => db.commit(k, pages, size, true).map(|()| true),
-        Step::Normal(pages, size) => db.commit(k, pages, size, false).map(|()| false),
-        Step::RollBack(pages, size) => {
-            db.begin()?;
-            db.frames(k, pages, size)?;
-            db.roll_back();
-            Ok(false)
-        }
-        Step::Rewrite(pages, size) => {
-            db.begin()?;
-            for (at, &page_no) in (1..).zip(pages) {
-                db.frame(at, page_no, 8_000 + k, 0)?;
-            }
-            db.frames(k, pages, size)?;
-            db.writer.sync_wal()?;
-            db.publish(pages.len())?;
-            Ok(true)
-        }
-        Step::Sync => db.log().sync_to(db.log().published_frame_no()).map(|()| true),
-        Step::Seal => db.log().seal_segments().map(|()| false),
-        Step::Spare => db.log().prepare_spare().map(|()| false),
-        Step::Pass => db.pass().map(|_| true),
-        Step::PassUpTo(frame) => {
-            db.backfill(frame);
-            db.log().checkpoint().map(|_| false)
-        }
-        Step::Restart => {
-            db.begin()?;
-            db.restart()?;
-            db.roll_back();
-            Ok(false)
-        }
-        Step::Truncate => db.truncate().map(|()| true),
-        Step::Reopen => {
-            // The lock is given back first.
-            let closed = Rig::new();
-            *db = closed.open()?;
-            *db = rig.open()?;
-            Ok(true)
-        }
-        Step::Leave => db.leave().map(|()| true),
-    }
-}
 
 /// How many variants there are of a crash.
 #[derive(Clone, Copy)]
@@ -200,15 +89,15 @@ struct Sweep<'a> {
 
 impl Sweep<'_> {
     fn run(&mut self, run: &Run, label: &str) {
-        let mut disks = Disks::new(run.start.clone());
+        let mut disks = run.start.clone();
         let (mut acknowledged, mut attempted) = (0, 0);
         let mut seed = run.trace.len() as u64;
         let depth = self.depth;
         for (at, record) in run.trace.iter().enumerate() {
             disks.apply(record);
             match record.op {
-                crate::io::testing::Op::Mark(Mark::Attempt(k)) => attempted = k,
-                crate::io::testing::Op::Mark(Mark::Acknowledged(k)) => acknowledged = k,
+                Op::Mark(Mark::Attempt(k)) => attempted = k,
+                Op::Mark(Mark::Acknowledged(k)) => acknowledged = k,
                 _ => {}
             }
             variants(&disks, depth, &mut seed, |image, variant| {
@@ -240,11 +129,18 @@ impl Sweep<'_> {
     fn recover(&mut self, image: Image, run: &Run, hash: u64, place: &str) -> Result<u32, String> {
         let rig = Rig { options: self.rig.options.clone(), ..Rig::from(image) };
         let (db, k) = rig.open_and_check(&run.history)?;
+        let (log_id, end) = (db.log().log_id(), db.log().published_frame_no());
+        if run.ends.get(&k).is_some_and(|&expected| expected != end) {
+            return Err(format!("commit {k} ended at frame {}, and now at frame {end}", run.ends[&k]));
+        }
+        if log_id != run.log_id && k > 0 {
+            return Err(format!("log {} became {log_id}", run.log_id));
+        }
         drop(db);
         let (db, again) =
             rig.crash_hard().open_and_check(&run.history).map_err(|wrong| format!("again: {wrong}"))?;
-        if again != k {
-            return Err(format!("recovered commit {k}, and then commit {again}"));
+        if (again, db.log().log_id(), db.log().published_frame_no()) != (k, log_id, end) {
+            return Err(format!("recovered commit {k} of {log_id}, and then commit {again}"));
         }
         drop(db);
 
@@ -269,34 +165,28 @@ impl Sweep<'_> {
         if last != next {
             return Err(format!("commit {next} was acknowledged after the crash, and {last} recovered"));
         }
-        if self.depth.again > 0 && hash % self.depth.again == 0 {
+        if self.depth.again > 0 && hash.is_multiple_of(self.depth.again) {
             history.extend(run.history.clone());
-            let second = Run { start: rig.io.start(), trace: rig.io.trace(), history };
+            let mut trace = vec![Record { op: Op::Mark(Mark::Attempt(k)), failed: false }];
+            trace.extend(rig.io.trace());
+            let second = Run { start: rig.io.start(), trace, history, ends: run.ends.clone(), log_id };
             let mut inner = Sweep {
                 rig: self.rig,
-                depth: Depth { subsets: 2, random: 2, again: 0 },
+                depth: Depth { subsets: 3, random: 2, again: 0 },
                 seen: HashMap::new(),
                 crashes: 0,
             };
-            inner.run_after(&second, k, place);
+            inner.run(&second, &format!("a crash after a crash ({place})"));
             self.crashes += inner.crashes;
         }
         Ok(k)
-    }
-
-    /// [`Sweep::run`] for a recovery, which may be of `k` or, while it has not ended, of nothing else.
-    fn run_after(&mut self, run: &Run, k: u32, label: &str) {
-        let mut trace = vec![Record { op: crate::io::testing::Op::Mark(Mark::Attempt(k)), failed: false }];
-        trace.extend(run.trace.iter().cloned());
-        let run = Run { start: run.start.clone(), trace, history: run.history.clone() };
-        self.run(&run, &format!("the crash after a crash ({label})"));
     }
 }
 
 /// A record without the bytes.
 fn brief(record: &Record) -> String {
     let mut text = match &record.op {
-        crate::io::testing::Op::Write { file, offset, data } => {
+        Op::Write { file, offset, data } => {
             format!("Write {{ file: {file}, offset: {offset}, {} bytes }}", data.len())
         }
         other => format!("{other:?}"),
@@ -319,7 +209,7 @@ fn describe(image: &Image, trace: &[Record]) -> String {
 }
 
 fn sweep(rig: &Rig, steps: &[Step], depth: Depth, label: &str) {
-    let run = run(rig, steps);
+    let run = Workload::run_whole(rig, steps);
     let factor = factor();
     let depth = Depth {
         subsets: depth.subsets + factor.ilog2() as usize,
@@ -337,76 +227,13 @@ fn sweep(rig: &Rig, steps: &[Step], depth: Depth, label: &str) {
     assert!(sweep.seen.len() > run.trace.len(), "the sweep is not empty");
 }
 
-const DEPTH: Depth = Depth { subsets: 4, random: 6, again: 12 };
+const DEPTH: Depth = Depth { subsets: 4, random: 6, again: 10 };
 
 /// `VWAL_TEST_CRASHES=20` tries about twenty times as many crashes.
 fn factor() -> usize {
     let text = std::env::var("VWAL_TEST_CRASHES").unwrap_or_else(|_| "1".into());
     text.parse().unwrap_or_else(|_| panic!("VWAL_TEST_CRASHES is a number, not {text:?}"))
 }
-
-use Step::*;
-
-/// Everything under `synchronous=FULL`.
-const FULL: &[Step] = &[
-    Full(&[1, 2], 2),
-    Full(&[3, 2], 3),
-    RollBack(&[2, 3, 1], 3),
-    Full(&[2], 3),
-    Rewrite(&[2, 4, 1], 4),
-    Full(&[5, 2], 5),
-    Seal,
-    Full(&[3, 2], 5),
-    Pass,
-    Full(&[2, 1], 5),
-    Spare,
-    Restart,
-    Full(&[6, 7, 2], 7),
-    Full(&[2, 4], 7),
-    Full(&[2, 3], 7),
-    Full(&[2, 5], 7),
-    Seal,
-    Pass,
-    Full(&[2, 1], 4),
-    Truncate,
-    Full(&[2, 3], 4),
-    Reopen,
-    Full(&[2, 1], 3),
-    Full(&[2, 4], 4),
-    Leave,
-];
-
-/// `synchronous=NORMAL`, where much is open at a crash.
-const NORMAL: &[Step] = &[
-    Normal(&[1, 2], 2),
-    Normal(&[3, 2], 3),
-    Normal(&[2, 1], 3),
-    Normal(&[2, 4], 4),
-    Normal(&[2, 3], 4),
-    Normal(&[2, 5], 5),
-    Normal(&[2], 5),
-    Normal(&[2, 4, 6], 6),
-    Sync,
-    Seal,
-    Normal(&[2, 5], 6),
-    PassUpTo(9),
-    Normal(&[2, 3], 6),
-    Full(&[2, 1], 6),
-    Normal(&[1, 2], 3),
-    Pass,
-    Restart,
-    Normal(&[2, 3], 3),
-    RollBack(&[2, 3], 3),
-    Normal(&[2, 4], 4),
-    Truncate,
-    Normal(&[2], 4),
-    Reopen,
-    Normal(&[2, 3], 4),
-    Truncate,
-    // The segment that it begins stays empty.
-    RollBack(&[2, 3], 4),
-    Leave,
-];
 
 #[test]
 fn full_with_group_commit() {
@@ -422,4 +249,41 @@ fn full_without_group_commit() {
 #[test]
 fn normal() {
     sweep(&Rig::new(), NORMAL, DEPTH, "normal");
+}
+
+/// The process is killed at every moment; the next one goes on with what is in the page cache, and then the power goes.
+#[test]
+fn killed_and_then_a_power_loss() {
+    for (label, steps) in [("full", FULL), ("normal", NORMAL)] {
+        let rig = Rig::new();
+        let run = Workload::run_whole(&rig, steps);
+        let mut disks = run.start.clone();
+        let (mut acknowledged, mut attempted) = (0, 0);
+        for (at, record) in run.trace.iter().enumerate() {
+            disks.apply(record);
+            match record.op {
+                Op::Mark(Mark::Attempt(k)) => attempted = k,
+                Op::Mark(Mark::Acknowledged(k)) => acknowledged = k,
+                _ => {}
+            }
+            let place = format!("{label}, killed behind operation {at} ({:?})", brief(record));
+            let rig = Rig { options: rig.options.clone(), ..Rig::after(disks.clone()) };
+            let (db, k) = rig.open_and_check(&run.history).unwrap_or_else(|wrong| panic!("{place}: {wrong}"));
+            assert!(acknowledged <= k && k <= attempted, "{place}: {acknowledged} <= {k} <= {attempted}");
+            let crash = |history: &History, expected: u32| {
+                let crashed = rig.crash_hard().open_and_check(history);
+                let (_, found) = crashed.unwrap_or_else(|wrong| panic!("{place}, then a crash: {wrong}"));
+                assert_eq!(found, expected, "{place}, then a crash");
+            };
+            crash(&run.history, k);
+            let next = AFTERWARDS + k;
+            let size = run.history[&k].pages.len() as u32;
+            let mut history = run.history.clone();
+            history.insert(next, history[&k].after(next, &[2, 1], size));
+            db.commit(next, &[2, 1], size, true).unwrap();
+            crash(&history, next);
+            db.pass().unwrap();
+            crash(&history, next);
+        }
+    }
 }

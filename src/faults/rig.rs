@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::cache::FrameCache;
 use crate::error::{Error, Result};
 use crate::format::database_header::DatabaseHeader;
-use crate::io::testing::{Image, Mark, Node, TestIo};
+use crate::io::testing::{Disks, Image, Mark, Node, TestIo};
 use crate::log::{Log, LogSource};
 use crate::options::Options;
 use crate::wal::{LockKind, SharedIndex, Wal, WalHandle};
@@ -129,9 +129,14 @@ impl Rig {
 
     /// What a crash left.
     pub fn from(image: Image) -> Rig {
+        Rig::after(Disks::new(image))
+    }
+
+    /// What a process that was killed left, in the page cache too.
+    pub fn after(disks: Disks) -> Rig {
         let mut options = Options::new();
         options.set_param("vwal_swap", "frames>=7").expect("a right value");
-        Rig { io: TestIo::new(image, 1), options }
+        Rig { io: TestIo::after(disks), options }
     }
 
     /// With an option.

@@ -20,8 +20,8 @@ pub(super) struct BaseFile {
 }
 
 // SAFETY: the file of a VFS has no thread affinity. The unix VFS reads and writes with pread and pwrite and keeps no
-// position; what it changes in its own structure (the last errno, a size hint) is changed by one checkpoint pass at a
-// time, and reads through this handle happen only while the log is opened.
+// position. What it changes in its own structure, it changes in writes (the last errno, whether the size has to be updated),
+// and those come from one checkpoint pass at a time; reads at most store the last errno, which nobody reads.
 unsafe impl Send for BaseFile {}
 // SAFETY: as above.
 unsafe impl Sync for BaseFile {}

@@ -58,6 +58,7 @@ pub(super) static METHODS: VwalMethods = VwalMethods {
     db_read,
     db_size,
     db_leave,
+    can_leave,
     exclusive,
     committed,
     ckpt_done,
@@ -282,6 +283,18 @@ unsafe extern "C" fn db_leave(handle: *mut Handle) -> c_int {
         with_handle(handle, |handle| {
             let claim = handle.claim.as_ref().ok_or(Error::Forked)?;
             claim.database.leave(&handle.wal)?;
+            Ok(sqlite::SQLITE_OK)
+        })
+    }
+}
+
+unsafe extern "C" fn can_leave(handle: *mut Handle) -> c_int {
+    // SAFETY: an open handle.
+    unsafe {
+        with_handle(handle, |handle| {
+            if !handle.wal.wal().has_left() {
+                handle.log().check_names()?;
+            }
             Ok(sqlite::SQLITE_OK)
         })
     }

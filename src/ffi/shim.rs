@@ -64,6 +64,7 @@ pub(super) struct VwalMethods {
     pub(super) db_read: unsafe extern "C" fn(*mut Handle, *mut c_void, c_int, i64, *mut c_int) -> c_int,
     pub(super) db_size: unsafe extern "C" fn(*mut Handle, *mut i64) -> c_int,
     pub(super) db_leave: unsafe extern "C" fn(*mut Handle) -> c_int,
+    pub(super) can_leave: unsafe extern "C" fn(*mut Handle) -> c_int,
     pub(super) exclusive: unsafe extern "C" fn(*mut Handle, c_int),
     pub(super) committed: unsafe extern "C" fn(*mut Handle) -> c_int,
     pub(super) ckpt_done: unsafe extern "C" fn(*mut Handle) -> c_int,

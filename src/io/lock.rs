@@ -92,8 +92,9 @@ impl LockFile {
             let name = std::env::current_exe().ok();
             let name = name.as_deref().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
             let text = format!("{}\n{name}\n", std::process::id());
-            file.set_len(0).and_then(|()| file.rewind()).map_err(error)?;
-            file.write_all(text.as_bytes()).map_err(error)?;
+            // Only for the message that others show: on a full disk the lock is as good without it.
+            let _ =
+                file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes()));
         }
         let descriptor = file.as_raw_fd();
         let slot = DESCRIPTORS

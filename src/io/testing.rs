@@ -3,7 +3,6 @@
 
 mod disk;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -69,6 +68,7 @@ impl Fault {
 
 struct State {
     live: Image,
+    next_id: FileId,
     trace: Vec<Record>,
     faults: Vec<Fault>,
     clock: u64,
@@ -80,7 +80,7 @@ struct State {
 }
 
 struct Inner {
-    start: Image,
+    start: Disks,
     state: Mutex<State>,
     changed: Condvar,
     /// The lock that says who owns a log is a real one.
@@ -94,20 +94,25 @@ pub struct TestIo {
 }
 
 impl TestIo {
-    /// The files of `image`. `seed`: where the random numbers start.
-    pub fn new(image: Image, seed: u64) -> TestIo {
+    /// The files as a program sees them when the one before it was killed: nothing is lost yet, and what was not durable
+    /// still is not.
+    pub fn after(disks: Disks) -> TestIo {
+        let live = disks.crash(|_| Fate::Kept);
+        let random = live.hash();
         let state = State {
-            live: image.clone(),
+            next_id: disks.next_id(),
+            live,
             trace: Vec::new(),
             faults: Vec::new(),
             clock: 1_700_000_000_000_000,
-            random: seed,
+            // The same disk gives the same run, and another one gives other log ids and salts.
+            random,
             hold: false,
             held: 0,
         };
         TestIo {
             inner: Arc::new(Inner {
-                start: image,
+                start: disks,
                 state: Mutex::new(state),
                 changed: Condvar::new(),
                 lock_dir: tempfile::tempdir().expect("a temporary directory"),
@@ -120,8 +125,8 @@ impl TestIo {
         self.inner.state.lock().trace.clone()
     }
 
-    /// What the disk held at the start.
-    pub fn start(&self) -> Image {
+    /// What the disk could hold at the start.
+    pub fn start(&self) -> Disks {
         self.inner.start.clone()
     }
 
@@ -132,7 +137,7 @@ impl TestIo {
 
     /// What the disk may hold now.
     pub fn disks(&self) -> Disks {
-        let mut disks = Disks::new(self.start());
+        let mut disks = self.start();
         for record in &self.inner.state.lock().trace {
             disks.apply(record);
         }
@@ -154,7 +159,26 @@ impl TestIo {
         self.inner.state.lock().faults.clear();
     }
 
-    /// Change a file behind the program's back, durably.
+    /// Do something, a check for instance, to which no fault applies.
+    pub fn unharmed<T>(&self, act: impl FnOnce() -> T) -> T {
+        let faults = std::mem::take(&mut self.inner.state.lock().faults);
+        let result = act();
+        self.inner.state.lock().faults = faults;
+        result
+    }
+
+    /// Flip bits of a byte behind the program's back.
+    pub fn flip(&self, path: &Path, offset: u64, bits: u8) {
+        let mut state = self.inner.state.lock();
+        let Some(&Node::File(id)) = state.live.names.get(path) else {
+            panic!("'{}' is not a file", path.display());
+        };
+        let content = state.content(id);
+        let byte = content.data[offset as usize] ^ bits;
+        content.write(offset, &[byte]);
+    }
+
+    /// The files as they are now, with one of them changed behind the program's back.
     pub fn tamper(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) -> Image {
         let mut image = self.live();
         let mut data = image.read(path).expect("there is such a file").to_vec();
@@ -184,7 +208,10 @@ impl TestIo {
 
     /// An open file, for the base file.
     pub fn file(&self, path: &Path) -> Arc<dyn File> {
-        self.open(path, OpenMode::ReadWrite).expect("there is such a file")
+        let Some(&Node::File(id)) = self.inner.state.lock().live.names.get(path) else {
+            panic!("'{}' is not a file", path.display());
+        };
+        Arc::new(TestFile { inner: Arc::clone(&self.inner), path: path.to_owned(), id })
     }
 
     fn no_entry(op: &'static str, path: &Path) -> Error {
@@ -231,7 +258,8 @@ impl Io for TestIo {
             Some(&Node::File(id)) => id,
             None if mode == OpenMode::Create => {
                 // A file that was removed may still be open, so its number is not given again.
-                let id = state.live.next_id();
+                let id = state.next_id;
+                state.next_id += 1;
                 state.live.files.insert(id, Arc::default());
                 state.live.names.insert(path.to_owned(), Node::File(id));
                 state.record(Op::Create { file: id, path: path.to_owned() });
@@ -395,22 +423,4 @@ impl File for TestFile {
         state.trace.push(Record { op: Op::Sync { file: self.id }, failed });
         result
     }
-}
-
-/// The paths of the files in a trace, by their number: the last name that each of them had.
-pub fn paths_of(start: &Image, trace: &[Record]) -> BTreeMap<FileId, PathBuf> {
-    let mut paths = BTreeMap::new();
-    for (path, node) in &start.names {
-        if let Node::File(id) = node {
-            paths.insert(*id, path.clone());
-        }
-    }
-    for record in trace {
-        match &record.op {
-            Op::Create { file, path } => drop(paths.insert(*file, path.clone())),
-            Op::Rename { file, to, .. } => drop(paths.insert(*file, to.clone())),
-            _ => {}
-        }
-    }
-    paths
 }

@@ -56,11 +56,20 @@ impl MetaFile {
         self.current
     }
 
-    /// Write the next state and make it durable. The sequence number is set here.
-    pub fn put(&mut self, mut meta: Meta) -> Result<()> {
+    /// Give both slots their blocks, so that a full disk does not stop a checkpoint pass, which may be what frees space.
+    pub fn reserve(&self) -> Result<()> {
+        if self.file.size()? < 2 * META_SLOT_SIZE as u64 {
+            self.file.write_at(&[0; 2 * META_SLOT_SIZE], 0)?;
+        }
+        Ok(())
+    }
+
+    /// Write the next state and make it durable. The sequence number is set here. When the write fails, the state before
+    /// still counts, and the slot can be written again; `sync_failed` is told of an fsync that failed.
+    pub fn put(&mut self, mut meta: Meta, sync_failed: impl FnOnce(&Error)) -> Result<()> {
         meta.sequence = self.current.sequence + 1;
         self.file.write_at(&meta.encode(), meta.slot_offset())?;
-        self.file.sync()?;
+        self.file.sync().inspect_err(sync_failed)?;
         self.current = meta;
         Ok(())
     }

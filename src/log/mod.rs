@@ -309,10 +309,11 @@ impl Log {
         let segment = self.find_segment(frame_no).ok_or_else(|| {
             Error::corrupt(&self.dir, None, format!("frame {frame_no} is in none of the segments"))
         })?;
-        FRAME.with_borrow_mut(|frame| {
-            segment.read_frame(frame_no, frame)?;
-            Ok(use_frame(frame))
-        })
+        // Taken out while it is in use; and a thread that is ending has none any more.
+        let mut frame = FRAME.try_with(RefCell::take).unwrap_or_default();
+        let result = segment.read_frame(frame_no, &mut frame).map(|()| use_frame(&frame));
+        let _ = FRAME.try_with(|kept| kept.replace(frame));
+        result
     }
 
     /// The segment that has a frame.
@@ -373,7 +374,7 @@ impl Log {
         if self.options.swap.is_due(frames, bytes, std::time::Duration::from_micros(age)) {
             return self.swap_segment(tail);
         }
-        if bytes > self.spares.file_len() / 2 && self.spares.is_empty() {
+        if bytes > self.spare_size() / 2 && self.spares.is_empty() {
             // Have the next file ready before it is needed.
             self.syncer.notify();
         }
@@ -383,7 +384,7 @@ impl Log {
     /// Whether the next segment file should be prepared now.
     pub(crate) fn wants_spare(&self) -> bool {
         self.spares.is_empty()
-            && self.current_segment().is_some_and(|segment| segment.used_bytes() > self.spares.file_len() / 2)
+            && self.current_segment().is_some_and(|segment| segment.used_bytes() > self.spare_size() / 2)
     }
 
     /// Fsync and seal the segments that are complete, oldest first.
@@ -402,7 +403,9 @@ impl Log {
         };
         for segment in complete {
             self.sync_just_to(segment.end())?;
-            segment.seal(&*self.io).inspect_err(|error| self.poison(error))?;
+            if segment.write_seal(&*self.io)? {
+                segment.sync_seal().inspect_err(|error| self.poison(error))?;
+            }
         }
         Ok(())
     }
@@ -415,6 +418,11 @@ impl Log {
         let keep = segments.iter().position(|segment| segment.end() > limit || tail.appends_to(segment));
         let count = keep.unwrap_or(segments.len());
         segments.drain(..count).collect()
+    }
+
+    /// Bytes of a spare file: the size at which segments are swapped, if the policy has one.
+    pub(crate) fn spare_size(&self) -> u64 {
+        spare_size(&self.options, self.frame_size())
     }
 
     /// Append to a new segment from now on. There is no open frame.
@@ -463,10 +471,10 @@ impl Log {
     }
 }
 
-/// Bytes of a segment file that is made ahead of need: the size at which segments are swapped, if the policy has one.
-fn spare_len(swap: &SwapPolicy, frame_size: usize) -> u64 {
+/// See [`Log::spare_size`].
+fn spare_size(options: &Options, frame_size: usize) -> u64 {
     const DEFAULT: u64 = 4 << 20;
-    let size = match swap {
+    let size = match &options.swap {
         SwapPolicy::Size(bytes) => *bytes,
         SwapPolicy::Frames(frames) => frames.saturating_mul(frame_size as u64),
         _ => DEFAULT,

@@ -285,7 +285,8 @@ fn take_lock(source: &mut LogSource) -> Result<Option<LockFile>> {
                 return Err(Error::ReadOnly { path: source.database.clone() });
             }
             PathKind::Missing => match io.create_dir(&source.dir) {
-                Ok(()) => io.sync_dir(&parent_dir(&source.dir))?,
+                // Its name is made durable with the first metadata in it.
+                Ok(()) => {}
                 Err(_) if io.kind(&source.dir)? != PathKind::Missing => continue,
                 Err(error) => return Err(error),
             },
@@ -339,7 +340,10 @@ pub(super) fn open_meta(source: &LogSource, meta: Meta, base: &BaseState, fresh:
     let mode = if fresh { OpenMode::Create } else { OpenMode::ReadWrite };
     let mut file = MetaFile::open(&*source.io, &source.dir, meta, mode)?;
     if fresh {
-        file.put(meta)?;
+        // Here and not where the directory is made: a process that ended in between left it without that.
+        source.io.sync_dir(&parent_dir(&source.dir))?;
+        file.reserve()?;
+        file.put(meta, |_| {})?;
         source.io.sync_dir(&source.dir)?;
     }
     Ok(file)

@@ -15,7 +15,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::open::{BaseState, LogSource, open_meta};
 use super::tail::Tail;
-use super::{Control, Log, Signal};
+use super::{Control, Log, MetaFile, Signal};
 use crate::error::{Error, Result};
 use crate::format::frame::FRAME_HEADER_SIZE;
 use crate::format::meta::Meta;
@@ -232,10 +232,20 @@ pub(super) fn build(
     let io = Arc::clone(&source.io);
     let end = found.end().max(meta.checkpointed_frame_no);
     let fresh = found.names.is_empty();
-    let frame_size = FRAME_HEADER_SIZE + meta.page_size.bytes();
-    let spare_len = super::spare_len(&source.options.swap, frame_size);
-    let spares = SpareFiles::new(&source.dir, spare_len, source.options.checkpoint_size);
+    let spare_size = super::spare_size(&source.options, FRAME_HEADER_SIZE + meta.page_size.bytes());
+    // A log that is written to at full speed is a few times as large as it should be when a pass ends.
+    let spares =
+        SpareFiles::new(&source.dir, source.options.checkpoint_size.saturating_mul(4) / spare_size + 2);
+    let mut meta_file = None;
     if !source.read_only {
+        if !fresh {
+            // What was read may only be in the page cache: the process before was killed ahead of the fsync, or the fsync
+            // failed. The state before it would do, but there may be none, and segments go now because this one says that
+            // they are checkpointed (invariant 9). So it is written again first.
+            let mut file = MetaFile::open(&*io, &source.dir, meta, OpenMode::ReadWrite)?;
+            file.put(meta, |_| {})?;
+            meta_file = Some(file);
+        }
         // Newest first, and durably, before anything in front of them is sealed: a seal with a segment behind it that does
         // not continue it is damage.
         for path in found.torn.iter().rev() {
@@ -265,7 +275,9 @@ pub(super) fn build(
     if !source.read_only {
         io.sync_dir(&source.dir)?;
     }
-    let meta_file = if source.read_only { None } else { Some(open_meta(&source, meta, base, fresh)?) };
+    if !source.read_only && meta_file.is_none() {
+        meta_file = Some(open_meta(&source, meta, base, fresh)?);
+    }
 
     let index = PageIndex::new();
     index.advance(end);
@@ -280,6 +292,7 @@ pub(super) fn build(
     }
     let base_pages = if meta.has_intent() { base.whole_pages(meta.page_size) } else { meta.db_size_pages };
     let cache_id = source.cache.new_id();
+    let frame_size = FRAME_HEADER_SIZE + meta.page_size.bytes();
     Ok(Log {
         control: Control {
             written: AtomicU64::new(end),
@@ -351,6 +364,7 @@ fn settle(source: &LogSource, file: Arc<dyn File>, path: PathBuf, scan: Scan) ->
     io.rename(&copy_path, &path)?;
     let file = io.open(&path, OpenMode::ReadWrite)?;
     let segment = Segment::existing(file, path, scan.header, scan.marks, false);
-    segment.seal(io)?;
+    segment.write_seal(io)?;
+    segment.sync_seal()?;
     Ok(segment)
 }

@@ -110,7 +110,7 @@ impl Log {
 
     /// Have a spare file ready for the next segment.
     pub(crate) fn prepare_spare(&self) -> Result<()> {
-        let path = self.spares.prepare(&*self.io)?;
+        let path = self.spares.prepare(&*self.io, self.spare_size())?;
         self.sync_names()?;
         self.spares.add(path);
         Ok(())

@@ -198,7 +198,7 @@ fn a_crash_in_a_pass_that_follows_a_pass_that_crashed_behind_its_footer_loses_no
         OpenMode::ReadWrite,
     )
     .unwrap()
-    .put(intent)
+    .put(intent, |_| {})
     .unwrap();
     // It is recovered, and goes on.
     let log = segments.open().unwrap();
@@ -209,7 +209,7 @@ fn a_crash_in_a_pass_that_follows_a_pass_that_crashed_behind_its_footer_loses_no
     let mut meta = log.meta.lock();
     let mut intent = meta.as_ref().unwrap().get();
     intent.intent_frame_no = second;
-    meta.as_mut().unwrap().put(intent).unwrap();
+    meta.as_mut().unwrap().put(intent, |_| {}).unwrap();
     drop(meta);
     let after = segments.crash();
     let log = after.open().unwrap();
@@ -448,4 +448,17 @@ fn a_directory_that_cannot_be_fsynced_is_not_trusted_again() {
     io.fail_sync_dir.store(true, Ordering::Relaxed);
     assert!(log.prepare_spare().is_err());
     assert!(matches!(log.check_poison(), Err(Error::Poisoned { .. })));
+}
+
+#[test]
+fn segments_that_are_freed_together_do_not_fill_the_directory_with_spares() {
+    let place = Place::new();
+    // A pass frees a segment or two: that many spares are worth keeping, and a few more.
+    let log = place.open_with(frames_per_segment(1).checkpoint_size(1)).unwrap();
+    for byte in 1..=30 {
+        commit(&log, &[byte]);
+    }
+    log.drain().unwrap();
+    let spares = place.names().iter().filter(|name| name.ends_with(".free")).count();
+    assert!((1..=4).contains(&spares), "{spares} spares");
 }

@@ -178,11 +178,12 @@ impl Segment {
         self.file.sync()
     }
 
-    /// Seal the segment, whose frames are fsynced already: from now on damage in it is an error, not a torn tail.
-    pub fn seal(&self, io: &dyn Io) -> Result<()> {
+    /// Write the seal of the segment, whose frames are fsynced already: from then on damage in it is an error, not a torn
+    /// tail. False: there is nothing to seal. [`Segment::sync_seal`] must follow.
+    pub fn write_seal(&self, io: &dyn Io) -> Result<bool> {
         let end = self.end();
         if self.is_sealed() || end < self.start() {
-            return Ok(());
+            return Ok(false);
         }
         let mut frame = Vec::new();
         self.read_frame(end, &mut frame)?;
@@ -190,6 +191,11 @@ impl Segment {
         let last_crc = u32::from_be_bytes([crc[0], crc[1], crc[2], crc[3]]);
         let seal = Seal { end_frame_no: end, sealed_us: io.now_us(), last_crc };
         self.file.write_at(&seal.encode(&self.header), SEAL_OFFSET as u64)?;
+        Ok(true)
+    }
+
+    /// Make the seal durable.
+    pub fn sync_seal(&self) -> Result<()> {
         self.file.sync()?;
         self.sealed.store(true, Ordering::Release);
         Ok(())

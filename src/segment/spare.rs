@@ -11,11 +11,9 @@ use parking_lot::Mutex;
 use crate::error::Result;
 use crate::io::{File, Io, OpenMode};
 
-/// Spares kept at least, and at most.
-const KEEP_MIN: usize = 4;
-const KEEP_MAX: usize = 256;
-/// Bytes written, and fsynced, at once when a file is prepared: commits that wait for their own fsync meanwhile queue
-/// behind no more than this.
+/// The least number of spares that are kept, and the most.
+const KEEP: std::ops::RangeInclusive<u64> = 4..=128;
+/// Bytes written, and fsynced, at once when a file is prepared: the fsync of a commit queues behind no more than this.
 const CHUNK: usize = 1 << 19;
 
 /// Whether a file in the log directory is a spare.
@@ -26,35 +24,24 @@ pub fn is_spare_name(name: &str) -> bool {
 
 /// The pool of spare files of one log.
 pub struct SpareFiles {
-    dir: PathBuf,
-    /// Bytes of a new file.
-    len: u64,
-    /// The rest of the freed files is removed.
+    /// Spares kept; the rest of the freed files is removed.
     keep: usize,
+    dir: PathBuf,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     files: Vec<PathBuf>,
-    /// Files that are about to be added.
-    coming: usize,
     next: u64,
 }
 
 impl SpareFiles {
-    /// An empty pool for the log directory `dir`, of files of `len` bytes. It holds what a log that is checkpointed at
-    /// `log_bytes` leaves, since those segments are the next ones. A log that is written to fast is a few times as large
-    /// by then.
-    pub fn new(dir: &Path, len: u64, log_bytes: u64) -> SpareFiles {
-        let keep = log_bytes.saturating_mul(4) / len.max(1);
-        let keep = usize::try_from(keep).unwrap_or(usize::MAX).clamp(KEEP_MIN, KEEP_MAX);
-        SpareFiles { dir: dir.to_owned(), len, keep, state: Mutex::default() }
-    }
-
-    /// Bytes of a file in the pool; a recycled one may be a little longer.
-    pub fn file_len(&self) -> u64 {
-        self.len
+    /// An empty pool for the log directory `dir`. It keeps about `wanted` files: as many as a checkpoint pass frees at once,
+    /// so that a busy log does not remove files only to write new ones.
+    pub fn new(dir: &Path, wanted: u64) -> SpareFiles {
+        let keep = wanted.clamp(*KEEP.start(), *KEEP.end()) as usize;
+        SpareFiles { keep, dir: dir.to_owned(), state: Mutex::default() }
     }
 
     /// Take over the spares that an earlier process left. What is more than the pool holds is removed.
@@ -66,7 +53,7 @@ impl SpareFiles {
                 state.next = state.next.max(number.saturating_add(1));
             }
             if state.files.len() < self.keep {
-                // It is opened when it is needed; whether it can be is better known now.
+                // It is opened again when it is needed; whether it can be is better known now.
                 io.open(&path, OpenMode::ReadWrite)?;
                 state.files.push(path);
             } else {
@@ -87,9 +74,9 @@ impl SpareFiles {
         self.dir.join(format!("{:020}.free", state.next))
     }
 
-    /// Write a new file and fsync it. Not in the pool yet: see [`SpareFiles::add`].
-    pub fn prepare(&self, io: &dyn Io) -> Result<PathBuf> {
-        let (path, len) = (self.new_path(), self.len);
+    /// Write a new file of `len` bytes and fsync it. Not in the pool yet: see [`SpareFiles::add`].
+    pub fn prepare(&self, io: &dyn Io, len: u64) -> Result<PathBuf> {
+        let path = self.new_path();
         let made = (|| {
             let file = io.open(&path, OpenMode::Create)?;
             let zeros = vec![0; CHUNK.min(usize::try_from(len).unwrap_or(CHUNK)).max(1)];
@@ -103,10 +90,7 @@ impl SpareFiles {
             Ok(())
         })();
         match made {
-            Ok(()) => {
-                self.state.lock().coming += 1;
-                Ok(path)
-            }
+            Ok(()) => Ok(path),
             Err(error) => {
                 // A half-written spare is of no use, and on a full disk its blocks are.
                 let _ = io.remove_file(&path);
@@ -123,28 +107,28 @@ impl SpareFiles {
         Ok(Some(io.open(path, OpenMode::ReadWrite)?))
     }
 
-    /// Rename a segment file of `len` bytes that is no longer needed, so that it is not a segment any more; or remove it,
-    /// when there are enough. Not in the pool yet: see [`SpareFiles::add`].
-    pub fn retire(&self, io: &dyn Io, path: &Path, len: u64) -> Result<Option<PathBuf>> {
-        let room = {
-            let state = self.state.lock();
-            state.files.len() + state.coming < self.keep
-        };
-        if !room || len > 2 * self.len {
+    /// Rename a segment file that is no longer needed, so that it is not a segment any more. Not in the pool yet: see
+    /// [`SpareFiles::add`]. `pending`: how many are on their way there already; what the pool has no room for is removed.
+    pub fn retire(
+        &self,
+        io: &dyn Io,
+        path: &Path,
+        pending: usize,
+        max_len: u64,
+        len: u64,
+    ) -> Result<Option<PathBuf>> {
+        if self.state.lock().files.len() + pending >= self.keep || len > max_len {
             io.remove_file(path)?;
             return Ok(None);
         }
         let spare = self.new_path();
         io.rename(path, &spare)?;
-        self.state.lock().coming += 1;
         Ok(Some(spare))
     }
 
     /// Put a new or a retired file into the pool; its name must be durable.
     pub fn add(&self, path: PathBuf) {
-        let mut state = self.state.lock();
-        state.coming -= 1;
-        state.files.push(path);
+        self.state.lock().files.push(path);
     }
 
     /// Keep one spare for the next process and remove the others: a closed database should not hold much more disk

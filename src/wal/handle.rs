@@ -188,7 +188,12 @@ impl WalHandle {
     /// application is told.
     pub fn committed(&self) -> Result<()> {
         // In locking_mode=EXCLUSIVE there is no unlock that would say so.
-        self.end_write(Some(u64::MAX));
+        let published = self.wal.index.max_frame().filter(|_| self.mapped.load(Ordering::Relaxed));
+        self.end_write(Some(match published {
+            Some(frame) => self.log().generation_base() + u64::from(frame),
+            // The wal-index is private to this connection, and this call comes only for a commit that stands.
+            None => u64::MAX,
+        }));
         match self.sync_to.swap(0, Ordering::Relaxed) {
             0 => Ok(()),
             // It can be the end of an earlier commit, longer than this one, that failed behind its sync; frames that are not
@@ -201,6 +206,10 @@ impl WalHandle {
     fn end_write(&self, last: Option<u64>) {
         if self.wrote.swap(false, Ordering::Relaxed) {
             self.log().end_transaction(last.unwrap_or_else(|| self.log().published_frame_no()));
+            if self.sync_to.load(Ordering::Relaxed) > self.log().published_frame_no() {
+                // The commit that was to be fsynced is rolled back, and the next one may have other frames of that number.
+                self.sync_to.store(0, Ordering::Relaxed);
+            }
         }
     }
 

@@ -146,7 +146,7 @@ impl WriterQueue {
         state.waiters.push_back(Arc::clone(&waiter));
         let deadline = Instant::now() + self.wait;
         // A turn that is as short as most may be over before this thread would be asleep.
-        let mut awake = state.is_first(place.id) && self.watch(&mut state, place, &lock_is_free);
+        let mut awake = state.is_first(place.id) && self.watch(&mut state, place, lock_is_free);
         loop {
             if state.is_turn_of(place.id) {
                 place.has_turn.store(true, Ordering::Relaxed);
@@ -163,7 +163,7 @@ impl WriterQueue {
                 }
                 if !state.first_is_due {
                     state.first_is_due = true;
-                    awake = self.watch(&mut state, place, &lock_is_free);
+                    awake = self.watch(&mut state, place, lock_is_free);
                     continue;
                 }
             }

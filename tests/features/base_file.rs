@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use crate::lab::{Engine, Lab};
-use crate::text::{assert_intact, dump, query};
+use crate::text::{assert_intact, dump, query, run};
 
 const FILL: &str = "CREATE TABLE t(id INTEGER PRIMARY KEY, body);
     CREATE INDEX by_body ON t(body);
@@ -93,4 +93,25 @@ fn a_reader_in_the_way_of_the_drain_keeps_its_snapshot() {
     query(&reader, "COMMIT");
     assert_eq!(query(&db, "PRAGMA wal_checkpoint(TRUNCATE)"), "0|0|0");
     assert_base_file_is_complete(&lab, &dump(&reader, "main"));
+}
+
+#[test]
+fn a_connection_does_not_get_the_log_of_a_file_that_took_the_name_of_its_own() {
+    let lab = Lab::new(Engine::Vwal);
+    let stock = lab.open_stock("a.db").unwrap();
+    query(&stock, "CREATE TABLE t(x); INSERT INTO t VALUES ('old')");
+    drop(stock);
+    // Read-only, so that it stays in rollback mode.
+    let old = lab.open_with("a.db", "mode=ro").unwrap();
+    assert_eq!(query(&old, "SELECT * FROM t"), "old");
+    let new = lab.create("b.db", "");
+    query(&new, "CREATE TABLE t(x); INSERT INTO t VALUES ('new')");
+    drop(new);
+    std::fs::rename(lab.path("b.db"), lab.path("a.db")).unwrap();
+    std::fs::rename(lab.wal("b.db"), lab.wal("a.db")).unwrap();
+    let new = lab.open("a.db");
+    query(&new, "INSERT INTO t VALUES ('newer')");
+    assert!(run(&old, "SELECT * FROM t").contains('!'));
+    assert_eq!(query(&new, "SELECT * FROM t"), "new\nnewer");
+    assert_eq!(query(&lab.open("a.db"), "SELECT * FROM t"), "new\nnewer");
 }

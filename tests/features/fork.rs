@@ -49,7 +49,7 @@ fn fork_and_open(uri: &str) -> String {
 }
 
 #[test]
-fn opens_nothing_while_its_parent_has_something_open() {
+fn invariant_12_a_forked_child_opens_nothing_while_its_parent_has_something_open() {
     let lab = Lab::new(Engine::Vwal);
     let uri = Engine::Vwal.uri(&lab.path("a.db"), "");
     let mut parent = Process::start();
@@ -120,7 +120,7 @@ fn fork_and_try(db: &Connection) -> String {
 }
 
 #[test]
-fn can_do_nothing_and_does_no_harm() {
+fn invariant_12_a_forked_child_can_do_nothing_and_does_no_harm() {
     let lab = Lab::new(Engine::Vwal);
     let uri = Engine::Vwal.uri(&lab.path("a.db"), "");
     let mut parent = Process::start();

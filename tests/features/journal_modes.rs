@@ -139,3 +139,23 @@ fn a_hot_rollback_journal_is_rolled_back_when_it_is_opened() {
     assert_eq!(query(&db, "PRAGMA journal_mode"), "wal");
     assert_intact(&db, "main");
 }
+
+#[test]
+fn a_file_that_is_not_ours_keeps_the_directory_and_the_database_stays_as_it_is() {
+    let lab = Lab::new(Engine::Vwal);
+    let db = lab.create("a.db", "");
+    query(&db, FILL);
+    let stray = lab.wal("a.db").join("README");
+    fs::write(&stray, "mine").unwrap();
+    assert!(run(&db, "PRAGMA journal_mode=DELETE").contains('!'));
+    assert!(!lab.path("a.db-journal").exists(), "a journal that nobody could play back");
+    query(&db, "UPDATE t SET body = 'more' WHERE id = 1");
+    drop(db);
+    let db = lab.open("a.db");
+    assert_eq!(query(&db, "SELECT body FROM t WHERE id = 1; PRAGMA journal_mode"), "more\nwal");
+    assert_eq!(fs::read_to_string(&stray).unwrap(), "mine");
+    fs::remove_file(&stray).unwrap();
+    assert_eq!(query(&db, "PRAGMA journal_mode=DELETE"), "delete");
+    assert!(!lab.wal("a.db").exists());
+    assert_intact(&db, "main");
+}

@@ -5,7 +5,7 @@ use crate::remote::Process;
 use crate::text::{assert_intact, query};
 
 #[test]
-fn is_told_the_process_id_of_the_first() {
+fn invariant_12_a_second_process_is_told_who_holds_it_and_changes_nothing() {
     let lab = Lab::new(Engine::Vwal);
     let uri = Engine::Vwal.uri(&lab.path("a.db"), "");
     let db = lab.create("a.db", "");

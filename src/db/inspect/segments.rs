@@ -232,7 +232,14 @@ fn link(previous: Option<&Previous>, read: &Read, path: &Path, meta: &Meta, insp
                  {}: the segments between are missing",
                 meta.checkpointed_frame_no
             );
-            inspection.find(path, None, message);
+            if read.sealed || read.max_synced_frame_no > meta.checkpointed_frame_no {
+                inspection.find(path, None, message);
+            } else {
+                inspection.notes.push(format!(
+                    "'{}': {message}; nothing shows that they were fsynced, so it will be dropped",
+                    path.display()
+                ));
+            }
         }
         return;
     };
@@ -244,7 +251,9 @@ fn link(previous: Option<&Previous>, read: &Read, path: &Path, meta: &Meta, insp
         "it starts at frame {start} and does not continue '{}', which ends with frame {end}",
         previous.file.path().display()
     );
-    if previous.read.sealed || read.sealed || read.max_synced_frame_no > end {
+    // As in recovery: a seal says nothing about what followed, but what follows it continues it.
+    let branches = previous.read.sealed && start <= end + 1;
+    if branches || read.sealed || read.max_synced_frame_no > end {
         inspection.find(path, 0, message);
     } else {
         inspection

@@ -48,7 +48,7 @@ fn segment(
         let stamp = FrameStamp {
             frame_no,
             commit_us: u64::from(commit),
-            synced_frame_no: 0,
+            synced_frame_no: start - 1,
             previous_crc: chain,
             seed: header.crc(),
         };

@@ -3,8 +3,9 @@
 //! A [`Disks`] is fed the operations of a program one by one. It knows what must be on the disk now (the durable image),
 //! and the *units* that may be there or not: each piece of a write within one 4096-byte block, each change of a size, each
 //! name made, moved or removed. An fsync of a file makes its writes and size durable, not its name; the fsync of a
-//! directory makes the names in it durable. The units of a failed fsync are never made durable by a later one, since the
-//! kernel takes them for clean.
+//! directory makes the names in it durable. What a failed fsync of a file was to write is never made durable by a later one,
+//! since the kernel takes it for clean. (Names are in a journal, and after an error there the file system is read-only: they
+//! stay as they are.)
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -255,6 +256,16 @@ impl Disks {
         Disks { durable: image, units: Vec::new() }
     }
 
+    /// A number that no file has had yet.
+    pub fn next_id(&self) -> FileId {
+        let used = self.units.iter().filter_map(|unit| match (&unit.object, &unit.change) {
+            (Object::File(id), _) => Some(*id),
+            (_, Change::Link(_, Node::File(id)) | Change::Rename(_, _, Node::File(id))) => Some(*id),
+            _ => None,
+        });
+        used.map(|id| id + 1).max().unwrap_or(0).max(self.durable.next_id())
+    }
+
     fn push(&mut self, object: Object, change: Change) {
         self.units.push(Unit { object, change, state: State::Dirty });
     }
@@ -285,7 +296,8 @@ impl Disks {
                 self.push(names(path), Change::Unlink(path.clone()))
             }
             Op::CreateDir { path } => self.push(names(path), Change::Link(path.clone(), Node::Directory)),
-            Op::SyncDir { path } => self.sync(&Object::Names(path.clone()), record.failed),
+            Op::SyncDir { path } if !record.failed => self.sync(&Object::Names(path.clone()), false),
+            Op::SyncDir { .. } => {}
             Op::Mark(_) => {}
         }
     }
