@@ -192,7 +192,7 @@ impl Log {
         }
         self.sync_names()?;
         for path in spares {
-            self.spares.add(&*self.io, path)?;
+            self.spares.add(path);
         }
         Ok(())
     }

@@ -402,7 +402,7 @@ impl Log {
                 .collect()
         };
         for segment in complete {
-            self.sync_to(segment.end())?;
+            self.sync_just_to(segment.end())?;
             if segment.write_seal(&*self.io)? {
                 segment.sync_seal().inspect_err(|error| self.poison(error))?;
             }

@@ -35,6 +35,16 @@ impl Log {
     /// Return when every frame up to `frame_no` is durable. `frame_no` must be published, or be the end of the caller's
     /// own tentative commit.
     pub fn sync_to(&self, frame_no: u64) -> Result<()> {
+        self.sync_between(frame_no, u64::MAX)
+    }
+
+    /// The same, leaving alone what was published behind `frame_no`. To seal a segment it is of no use to fsync the one
+    /// that is being written: its last block would be written twice.
+    pub(crate) fn sync_just_to(&self, frame_no: u64) -> Result<()> {
+        self.sync_between(frame_no, frame_no)
+    }
+
+    fn sync_between(&self, frame_no: u64, limit: u64) -> Result<()> {
         if self.synced_frame_no() >= frame_no {
             return self.check_poison();
         }
@@ -54,8 +64,8 @@ impl Log {
         inner.leader = true;
         drop(inner);
         // What is published after this load may or may not be covered by the fsync; it does not count.
-        let target = self.published_frame_no().max(frame_no);
-        let result = self.sync_files();
+        let target = self.published_frame_no().max(frame_no).min(limit);
+        let result = self.sync_files(target);
         let mut inner = self.sync.inner.lock();
         inner.leader = false;
         match &result {
@@ -70,8 +80,8 @@ impl Log {
         result
     }
 
-    /// Fsync every segment that has frames which are not durable, and the directory if names in it changed.
-    fn sync_files(&self) -> Result<()> {
+    /// Fsync every segment that has frames up to `target` which are not durable, and the directory if names in it changed.
+    fn sync_files(&self, target: u64) -> Result<()> {
         let synced = self.synced_frame_no();
         let segments: Vec<Arc<Segment>> = {
             let list = self.segments.read();
@@ -79,6 +89,7 @@ impl Log {
             let last = list.len().saturating_sub(1);
             list.iter()
                 .enumerate()
+                .filter(|(_, segment)| segment.start() <= target)
                 .filter(|(at, segment)| *at == last || (!segment.is_sealed() && segment.end() > synced))
                 .map(|(_, segment)| Arc::clone(segment))
                 .collect()
@@ -101,7 +112,8 @@ impl Log {
     pub(crate) fn prepare_spare(&self) -> Result<()> {
         let path = self.spares.prepare(&*self.io, self.spare_size())?;
         self.sync_names()?;
-        self.spares.add(&*self.io, path)
+        self.spares.add(path);
+        Ok(())
     }
 
     /// An fsync failed somewhere: accept no more commits.

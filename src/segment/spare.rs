@@ -12,9 +12,9 @@ use crate::error::Result;
 use crate::io::{File, Io, OpenMode};
 
 /// The least number of spares that are kept, and the most.
-const KEEP: std::ops::RangeInclusive<u64> = 4..=64;
-/// Bytes written at once when a file is prepared.
-const CHUNK: usize = 1 << 20;
+const KEEP: std::ops::RangeInclusive<u64> = 4..=128;
+/// Bytes written, and fsynced, at once when a file is prepared: the fsync of a commit queues behind no more than this.
+const CHUNK: usize = 1 << 19;
 
 /// Whether a file in the log directory is a spare.
 pub fn is_spare_name(name: &str) -> bool {
@@ -32,7 +32,7 @@ pub struct SpareFiles {
 
 #[derive(Default)]
 struct State {
-    files: Vec<(Arc<dyn File>, PathBuf)>,
+    files: Vec<PathBuf>,
     next: u64,
 }
 
@@ -53,8 +53,9 @@ impl SpareFiles {
                 state.next = state.next.max(number.saturating_add(1));
             }
             if state.files.len() < self.keep {
-                let file = io.open(&path, OpenMode::ReadWrite)?;
-                state.files.push((file, path));
+                // It is opened again when it is needed; whether it can be is better known now.
+                io.open(&path, OpenMode::ReadWrite)?;
+                state.files.push(path);
             } else {
                 io.remove_file(&path)?;
             }
@@ -83,9 +84,10 @@ impl SpareFiles {
             while done < len {
                 let part = zeros.len().min(usize::try_from(len - done).unwrap_or(usize::MAX));
                 file.write_at(&zeros[..part], done)?;
+                file.sync()?;
                 done += part as u64;
             }
-            file.sync()
+            Ok(())
         })();
         match made {
             Ok(()) => Ok(path),
@@ -100,10 +102,8 @@ impl SpareFiles {
     /// A spare, for a new segment at `path`: the file is renamed there. The directory must be fsynced before anything
     /// that depends on the name is acknowledged.
     pub fn take(&self, io: &dyn Io, path: &Path) -> Result<Option<Arc<dyn File>>> {
-        let Some((file, spare)) = self.state.lock().files.pop() else { return Ok(None) };
+        let Some(spare) = self.state.lock().files.pop() else { return Ok(None) };
         io.rename(&spare, path)?;
-        // The file keeps its old name for error messages only until it is opened again under the new one.
-        drop(file);
         Ok(Some(io.open(path, OpenMode::ReadWrite)?))
     }
 
@@ -127,10 +127,8 @@ impl SpareFiles {
     }
 
     /// Put a new or a retired file into the pool; its name must be durable.
-    pub fn add(&self, io: &dyn Io, path: PathBuf) -> Result<()> {
-        let file = io.open(&path, OpenMode::ReadWrite)?;
-        self.state.lock().files.push((file, path));
-        Ok(())
+    pub fn add(&self, path: PathBuf) {
+        self.state.lock().files.push(path);
     }
 
     /// Keep one spare for the next process and remove the others: a closed database should not hold much more disk
@@ -138,7 +136,7 @@ impl SpareFiles {
     pub fn shrink(&self, io: &dyn Io) {
         let mut state = self.state.lock();
         while state.files.len() > 1 {
-            if let Some((_, path)) = state.files.pop() {
+            if let Some(path) = state.files.pop() {
                 let _ = io.remove_file(&path);
             }
         }
