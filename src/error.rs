@@ -90,9 +90,76 @@ pub enum Error {
     /// A wait ended before its condition was met.
     #[error("timed out: {0}")]
     Timeout(String),
+    /// An operation on object storage failed. Nothing local is lost by that.
+    #[error("{op} '{object}' in storage failed: {message}")]
+    Storage {
+        /// What was tried: "put", "get", "list", ...
+        op: &'static str,
+        /// URL and key of the object.
+        object: String,
+        /// What can be done about it.
+        kind: StorageErrorKind,
+        /// The store's words, without secrets.
+        message: String,
+    },
+    /// An object in storage is not what was put there, or is not vwal's.
+    #[error("object '{object}' in storage is damaged{}: {what}", at(*offset))]
+    DamagedObject {
+        /// URL and key of the object.
+        object: String,
+        /// Byte offset in it, where there is one.
+        offset: Option<u64>,
+        /// What was found, and what was expected.
+        what: String,
+    },
+    /// Storage belongs to another primary now, or to another database: nothing is shipped there.
+    #[error("fenced off from '{url}': {what}")]
+    Fenced {
+        /// The storage.
+        url: String,
+        /// Who has it, and what can be done.
+        what: String,
+    },
+    /// Storage does not have what was asked for.
+    #[error("'{url}' {what}")]
+    NothingThere {
+        /// The storage.
+        url: String,
+        /// What is not there.
+        what: String,
+    },
+    /// Commits that storage does not have yet take up all the room they may.
+    #[error(
+        "'{}' has {bytes} bytes of commits that storage does not have yet, and vwal_backlog_size allows {limit}: {cause}", path.display()
+    )]
+    Backlog {
+        /// The database.
+        path: PathBuf,
+        /// Bytes of frames that are not in storage.
+        bytes: u64,
+        /// The most there may be.
+        limit: u64,
+        /// Why storage does not get on, as far as it is known.
+        cause: String,
+    },
     /// The registration with SQLite failed.
     #[error("vwal cannot be registered: {0}")]
     Register(String),
+}
+
+/// What can be done about a failed operation on storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StorageErrorKind {
+    /// It may work later: the network, a timeout, throttling, an error of the server.
+    Unavailable,
+    /// The credentials are missing, wrong, or not enough.
+    Denied,
+    /// The bucket, directory or object is not there.
+    NotFound,
+    /// The store cannot do what vwal needs, above all create-only writes.
+    Unsuitable,
+    /// Anything else: trying again will not help.
+    Other,
 }
 
 fn at(offset: Option<u64>) -> String {
