@@ -42,6 +42,15 @@ impl FromStr for LogId {
     }
 }
 
+/// Where a log began: the log before it, and the frame of that one at which it ended for this database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parent {
+    /// The log before.
+    pub log_id: LogId,
+    /// Its last frame that this database had.
+    pub frame_no: u64,
+}
+
 /// A page size in bytes: a power of two from 512 to 65536 (<https://sqlite.org/fileformat2.html#pages>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PageSize(u32);
