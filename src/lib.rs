@@ -36,6 +36,7 @@ pub mod io;
 mod log;
 mod options;
 mod page_index;
+pub mod restore;
 pub mod segment;
 mod types;
 mod wal;
