@@ -44,7 +44,7 @@ pub use db::{Database, SegmentInfo, Status, inspect};
 pub use error::{Error, Result};
 pub use ffi::{register, sqlite3_vwal_init};
 pub use log::read_meta;
-pub use options::{Options, SwapPolicy};
+pub use options::{Ack, BacklogFull, Options, SwapPolicy, WhenFenced};
 pub use types::{LogId, PageSize, Parent, SegmentState};
 
 /// The version of this crate.
