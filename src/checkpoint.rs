@@ -16,10 +16,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
+use zerocopy::FromBytes;
+
 use crate::error::{Error, Result};
 use crate::format::database_header::{DATABASE_HEADER_SIZE, DatabaseHeader};
 use crate::format::footer::Footer;
-use crate::format::frame::FRAME_HEADER_SIZE;
+use crate::format::frame::{FRAME_HEADER_SIZE, FrameHeader};
 use crate::io::parent_dir;
 use crate::log::{LOCK_NAME, Log, META_NAME, SHM_NAME};
 use crate::segment::{Segment, is_spare_name, parse_segment_name};
@@ -50,6 +52,8 @@ impl Log {
         let before = self.with_meta(|meta| Ok(meta.get()))?;
         let db_size_pages = pages.db_size_pages.unwrap_or(before.db_size_pages);
 
+        let commit_us = if target > from { self.commit_us(target)? } else { before.commit_us };
+
         let mut intent = before;
         intent.intent_frame_no = target;
         if intent.has_intent() {
@@ -76,6 +80,8 @@ impl Log {
             db_size_pages,
             change_counter: header.change_counter,
             version_valid_for: header.version_valid_for,
+            commit_us,
+            parent: before.parent,
         };
         self.base.write_at(&footer.encode(), u64::from(db_size_pages) * page_size)?;
         self.sync_base()?;
@@ -88,6 +94,7 @@ impl Log {
         done.change_counter = header.change_counter;
         done.version_valid_for = header.version_valid_for;
         done.has_footer = true;
+        done.commit_us = commit_us;
         self.with_meta(|meta| meta.put(done, |error| self.poison(error)))?;
 
         self.control.base_pages.store(db_size_pages, Ordering::Release);
@@ -102,6 +109,13 @@ impl Log {
             self.oldest_us.store(self.io.now_us(), Ordering::Release);
         }
         Ok(())
+    }
+
+    /// When a frame that ends a commit was committed.
+    fn commit_us(&self, frame_no: u64) -> Result<u64> {
+        self.with_frame(frame_no, |frame| {
+            FrameHeader::ref_from_prefix(frame).map_or(0, |(header, _)| header.commit_us.get())
+        })
     }
 
     fn with_meta<T>(&self, use_meta: impl FnOnce(&mut crate::log::MetaFile) -> Result<T>) -> Result<T> {

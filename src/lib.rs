@@ -47,7 +47,7 @@ pub use error::{Error, Result, StorageErrorKind};
 pub use ffi::{register, sqlite3_vwal_init};
 pub use log::read_meta;
 pub use options::{Options, SwapPolicy};
-pub use types::{LogId, PageSize, SegmentState};
+pub use types::{LogId, PageSize, Parent, SegmentState};
 
 /// The version of this crate.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -42,6 +42,15 @@ impl FromStr for LogId {
     }
 }
 
+/// Where a log began: the log before it, and the frame of that one at which it ended for this database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parent {
+    /// The log before.
+    pub log_id: LogId,
+    /// Its last frame that this database had.
+    pub frame_no: u64,
+}
+
 /// A page size in bytes: a power of two from 512 to 65536 (<https://sqlite.org/fileformat2.html#pages>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PageSize(u32);
@@ -69,6 +78,59 @@ impl PageSize {
     /// Bytes, for use in a format.
     pub fn get(self) -> u32 {
         self.0
+    }
+}
+
+/// The level of a bundle in storage: how many merges made it, or that it is a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Level(u8);
+
+impl Level {
+    /// What the shipper writes: every frame.
+    pub const ZERO: Level = Level(0);
+    /// The highest level that merging makes.
+    pub const TOP: Level = Level(3);
+    /// A full image of the database.
+    pub const SNAPSHOT: Level = Level(255);
+
+    /// The levels of merges, from 0 up.
+    pub fn merged() -> impl DoubleEndedIterator<Item = Level> {
+        (0..=Level::TOP.0).map(Level)
+    }
+
+    /// The level that merging bundles of this one makes; `None`: they are not merged.
+    pub fn above(self) -> Option<Level> {
+        (self < Level::TOP).then_some(Level(self.0 + 1))
+    }
+
+    /// As it is stored.
+    pub fn code(self) -> u8 {
+        self.0
+    }
+
+    /// A level from its stored form.
+    pub fn from_code(code: u8) -> Option<Level> {
+        (code <= Level::TOP.0 || code == Level::SNAPSHOT.0).then_some(Level(code))
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Level::SNAPSHOT { f.write_str("snapshot") } else { self.0.fmt(f) }
+    }
+}
+
+impl FromStr for Level {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let level = match text {
+            "snapshot" => Some(Level::SNAPSHOT),
+            _ => Level::merged().find(|level| level.to_string() == text),
+        };
+        level.ok_or_else(|| {
+            Error::Usage(format!("'{text}' is no level: right are 0 to {} and snapshot", Level::TOP))
+        })
     }
 }
 

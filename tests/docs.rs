@@ -10,7 +10,7 @@ use vwal::format::footer::Footer;
 use vwal::format::frame::FrameStamp;
 use vwal::format::meta::Meta;
 use vwal::format::segment_header::{SEAL_OFFSET, SEAL_SIZE, SEGMENT_HEAD_SIZE, Seal, SegmentHeader};
-use vwal::{LogId, Options, PageSize};
+use vwal::{LogId, Options, PageSize, Parent};
 
 const DOCUMENTS: [&str; 5] =
     ["README.md", "CHANGELOG.md", "docs/design.md", "docs/format.md", "docs/reliability.md"];
@@ -29,6 +29,10 @@ fn page_size() -> PageSize {
 
 fn log_id() -> LogId {
     "0192aaaa-bbbb-7ccc-8ddd-eeeeffff0123".parse().expect("a UUID")
+}
+
+fn parent_log_id() -> LogId {
+    "0192aaaa-bbbb-7ccc-8ddd-eeeeffff0000".parse().expect("a UUID")
 }
 
 /// A row of a table in `docs/format.md`.
@@ -166,14 +170,16 @@ fn the_metadata_slot() {
         change_counter: 0x5152_5354,
         version_valid_for: 0x6162_6364,
         has_footer: true,
+        commit_us: 0x7172_7374_7576,
+        parent: Some(Parent { log_id: parent_log_id(), frame_no: 0x8182_8384_8586 }),
     };
     let slot = meta.encode();
     compare(
         "Metadata slot",
-        &slot[..76],
+        &slot[..108],
         &[
             ("magic", b"VWALMETA"),
-            ("version", &1u32.to_be_bytes()),
+            ("version", &2u32.to_be_bytes()),
             ("page_size", &8192u32.to_be_bytes()),
             ("sequence", &0x1112_1315u64.to_be_bytes()),
             ("log_id", log_id().0.as_bytes()),
@@ -183,7 +189,10 @@ fn the_metadata_slot() {
             ("change_counter", &0x5152_5354u32.to_be_bytes()),
             ("version_valid_for", &0x6162_6364u32.to_be_bytes()),
             ("flags", &1u32.to_be_bytes()),
-            ("crc", &crc32(0, &[&slot[..72]]).to_be_bytes()),
+            ("commit_us", &0x7172_7374_7576u64.to_be_bytes()),
+            ("parent_log_id", parent_log_id().0.as_bytes()),
+            ("parent_frame_no", &0x8182_8384_8586u64.to_be_bytes()),
+            ("crc", &crc32(0, &[&slot[..104]]).to_be_bytes()),
         ],
     );
     assert_eq!(slot.len(), 4096);
@@ -199,6 +208,8 @@ fn the_footer() {
         db_size_pages: 0x2122_2324,
         change_counter: 0x3132_3334,
         version_valid_for: 0x4142_4344,
+        commit_us: 0x5152_5354_5556,
+        parent: Some(Parent { log_id: parent_log_id(), frame_no: 0x6162_6364_6566 }),
     };
     let record = footer.encode();
     compare(
@@ -206,14 +217,17 @@ fn the_footer() {
         &record,
         &[
             ("magic", b"VWALFOOT"),
-            ("version", &1u16.to_be_bytes()),
+            ("version", &2u16.to_be_bytes()),
             ("replication_index", &0x1112_1314_1516u64.to_be_bytes()),
             ("log_id", log_id().0.as_bytes()),
             ("page_size", &8192u32.to_be_bytes()),
             ("db_size_pages", &0x2122_2324u32.to_be_bytes()),
             ("change_counter", &0x3132_3334u32.to_be_bytes()),
             ("version_valid_for", &0x4142_4344u32.to_be_bytes()),
-            ("crc", &crc32(0, &[&record[..50]]).to_be_bytes()),
+            ("commit_us", &0x5152_5354_5556u64.to_be_bytes()),
+            ("parent_log_id", parent_log_id().0.as_bytes()),
+            ("parent_frame_no", &0x6162_6364_6566u64.to_be_bytes()),
+            ("crc", &crc32(0, &[&record[..82]]).to_be_bytes()),
         ],
     );
     assert!(read("docs/format.md").contains(&format!("the file size less {}", record.len())));

@@ -6,7 +6,8 @@ use std::path::Path;
 use rusqlite::Connection;
 
 const SLOT: usize = 4096;
-const RECORD: usize = 76;
+const RECORD: usize = 108;
+const FOOTER_SIZE: u64 = vwal::format::footer::FOOTER_SIZE as u64;
 const ROWS: i64 = 120;
 
 fn open(path: &Path) -> rusqlite::Result<Connection> {
@@ -109,10 +110,10 @@ fn without_metadata_and_with_a_lost_footer_the_open_is_refused_or_right() {
         bytes[slot * SLOT] ^= 1;
         fs::write(&meta, bytes).unwrap();
         let file = fs::OpenOptions::new().write(true).open(&copied).unwrap();
-        file.set_len(len - 54).unwrap();
+        file.set_len(len - FOOTER_SIZE).unwrap();
         if let Ok(rows) = count(&copied) {
             assert_eq!(rows, ROWS, "slot {slot}");
         }
-        assert!(fs::metadata(&copied).unwrap().len() >= len - 54, "slot {slot}: the base file shrank");
+        assert!(fs::metadata(&copied).unwrap().len() >= len - FOOTER_SIZE, "slot {slot}: the base file shrank");
     }
 }

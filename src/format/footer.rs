@@ -8,13 +8,13 @@ use zerocopy::byteorder::big_endian::{U16, U32, U64, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::{Problem, crc32};
-use crate::types::{LogId, PageSize};
+use crate::types::{LogId, PageSize, Parent};
 
 const MAGIC: u64 = u64::from_be_bytes(*b"VWALFOOT");
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// Bytes of the footer.
-pub const FOOTER_SIZE: usize = 54;
+pub const FOOTER_SIZE: usize = 86;
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -27,6 +27,9 @@ struct Raw {
     db_size_pages: U32,
     change_counter: U32,
     version_valid_for: U32,
+    commit_us: U64,
+    parent_log_id: U128,
+    parent_frame_no: U64,
     crc: U32,
 }
 
@@ -35,7 +38,8 @@ const _: () = {
     assert!(std::mem::offset_of!(Raw, replication_index) == 10);
     assert!(std::mem::offset_of!(Raw, log_id) == 18);
     assert!(std::mem::offset_of!(Raw, page_size) == 34);
-    assert!(std::mem::offset_of!(Raw, crc) == 50);
+    assert!(std::mem::offset_of!(Raw, commit_us) == 50);
+    assert!(std::mem::offset_of!(Raw, crc) == 82);
 };
 
 /// What a footer says.
@@ -53,6 +57,10 @@ pub struct Footer {
     pub change_counter: u32,
     /// Version-valid-for number of page 1 when the footer was written.
     pub version_valid_for: u32,
+    /// When `frame_no` was committed, microseconds since 1970; when the log began, if `frame_no` is 0.
+    pub commit_us: u64,
+    /// The log that this one continues, if it does.
+    pub parent: Option<Parent>,
 }
 
 impl Footer {
@@ -67,6 +75,9 @@ impl Footer {
             db_size_pages: self.db_size_pages.into(),
             change_counter: self.change_counter.into(),
             version_valid_for: self.version_valid_for.into(),
+            commit_us: self.commit_us.into(),
+            parent_log_id: self.parent.map_or(0, |parent| parent.log_id.0.as_u128()).into(),
+            parent_frame_no: self.parent.map_or(0, |parent| parent.frame_no).into(),
             crc: 0.into(),
         };
         raw.crc = crc32(0, &[&raw.as_bytes()[..FOOTER_SIZE - 4]]).into();
@@ -100,6 +111,11 @@ impl Footer {
             db_size_pages: raw.db_size_pages.get(),
             change_counter: raw.change_counter.get(),
             version_valid_for: raw.version_valid_for.get(),
+            commit_us: raw.commit_us.get(),
+            parent: (raw.parent_log_id.get() != 0).then(|| Parent {
+                log_id: LogId(uuid::Uuid::from_u128(raw.parent_log_id.get())),
+                frame_no: raw.parent_frame_no.get(),
+            }),
         })
     }
 }
@@ -117,6 +133,8 @@ mod tests {
             db_size_pages: 12,
             change_counter: 3,
             version_valid_for: 3,
+            commit_us: 1_700_000_000_000_000,
+            parent: Some(Parent { log_id: LogId(uuid::Uuid::from_u128(4)), frame_no: 70 }),
         };
         let bytes = footer.encode();
         assert_eq!(Footer::decode(&bytes), Ok(footer));

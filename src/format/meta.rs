@@ -7,14 +7,14 @@ use zerocopy::byteorder::big_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::{Problem, crc32};
-use crate::types::{LogId, PageSize};
+use crate::types::{LogId, PageSize, Parent};
 
 const MAGIC: u64 = u64::from_be_bytes(*b"VWALMETA");
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Bytes of one slot; a sector multiple, so that one slot's write cannot tear the other.
 pub const META_SLOT_SIZE: usize = 4096;
-const RECORD_SIZE: usize = 76;
+const RECORD_SIZE: usize = 108;
 const FLAG_FOOTER: u32 = 1;
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -31,6 +31,9 @@ struct Raw {
     change_counter: U32,
     version_valid_for: U32,
     flags: U32,
+    commit_us: U64,
+    parent_log_id: [u8; 16],
+    parent_frame_no: U64,
     crc: U32,
 }
 
@@ -39,7 +42,8 @@ const _: () = {
     assert!(std::mem::offset_of!(Raw, sequence) == 16);
     assert!(std::mem::offset_of!(Raw, log_id) == 24);
     assert!(std::mem::offset_of!(Raw, intent_frame_no) == 48);
-    assert!(std::mem::offset_of!(Raw, crc) == 72);
+    assert!(std::mem::offset_of!(Raw, commit_us) == 72);
+    assert!(std::mem::offset_of!(Raw, crc) == 104);
 };
 
 /// The state of a log between checkpoint passes.
@@ -64,6 +68,10 @@ pub struct Meta {
     pub version_valid_for: u32,
     /// The base file carries a footer that says the same.
     pub has_footer: bool,
+    /// When `checkpointed_frame_no` was committed, microseconds since 1970; when the log began, if that is 0.
+    pub commit_us: u64,
+    /// The log that this one continues, if it does.
+    pub parent: Option<Parent>,
 }
 
 impl Meta {
@@ -91,6 +99,9 @@ impl Meta {
             change_counter: self.change_counter.into(),
             version_valid_for: self.version_valid_for.into(),
             flags: if self.has_footer { FLAG_FOOTER } else { 0 }.into(),
+            commit_us: self.commit_us.into(),
+            parent_log_id: self.parent.map_or([0; 16], |parent| parent.log_id.to_bytes()),
+            parent_frame_no: self.parent.map_or(0, |parent| parent.frame_no).into(),
             crc: 0.into(),
         };
         raw.crc = crc32(0, &[&raw.as_bytes()[..RECORD_SIZE - 4]]).into();
@@ -133,6 +144,11 @@ impl Meta {
             change_counter: raw.change_counter.get(),
             version_valid_for: raw.version_valid_for.get(),
             has_footer: raw.flags.get() & FLAG_FOOTER != 0,
+            commit_us: raw.commit_us.get(),
+            parent: (raw.parent_log_id != [0; 16]).then(|| Parent {
+                log_id: LogId::from_bytes(raw.parent_log_id),
+                frame_no: raw.parent_frame_no.get(),
+            }),
         };
         if meta.intent_frame_no < meta.checkpointed_frame_no || meta.intent_frame_no > 1 << 62 {
             return Err(format!(
@@ -159,6 +175,8 @@ mod tests {
             change_counter: 1,
             version_valid_for: 1,
             has_footer: true,
+            commit_us: 1_700_000_000_000_000,
+            parent: Some(Parent { log_id: LogId(uuid::Uuid::from_u128(76)), frame_no: 90 }),
         }
     }
 

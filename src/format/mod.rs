@@ -6,6 +6,7 @@
 //!
 //! `docs/format.md` shows the same layouts as tables.
 
+pub mod bundle;
 pub mod database_header;
 pub mod footer;
 pub mod frame;

@@ -22,7 +22,7 @@ use crate::format::footer::{FOOTER_SIZE, Footer};
 use crate::format::meta::Meta;
 use crate::io::{File, Io, LockFile, OpenMode, PathKind, parent_dir};
 use crate::options::Options;
-use crate::types::{LogId, PageSize};
+use crate::types::{LogId, PageSize, Parent};
 
 /// The name of the lock file in the log directory.
 pub const LOCK_NAME: &str = "lock";
@@ -127,7 +127,8 @@ impl BaseState {
 
 /// See the table above.
 enum Decision {
-    Fresh { log_id: Option<LogId>, frame_no: u64 },
+    /// A log without frames: it goes on where a footer ends, or begins anew behind `parent`.
+    Fresh { goes_on: Option<Footer>, parent: Option<Parent> },
     Recover(Meta),
     NotOurs,
 }
@@ -156,8 +157,12 @@ fn decide(source: &LogSource, meta: Option<Meta>, base: &BaseState, found: &Foun
             })
         };
         return Ok(match base.footer.filter(page_and_counter) {
-            Some(footer) => Decision::Fresh { log_id: Some(footer.log_id), frame_no: footer.frame_no },
-            None => Decision::Fresh { log_id: None, frame_no: 0 },
+            Some(footer) => Decision::Fresh { goes_on: Some(footer), parent: footer.parent },
+            // SQLite without vwal wrote to it, and left the footer where it was.
+            None => Decision::Fresh {
+                goes_on: None,
+                parent: base.footer.map(|footer| Parent { log_id: footer.log_id, frame_no: footer.frame_no }),
+            },
         });
     };
     let drained = found.end() <= meta.checkpointed_frame_no;
@@ -180,7 +185,8 @@ fn decide(source: &LogSource, meta: Option<Meta>, base: &BaseState, found: &Foun
     if !source.create && !base.header.is_some_and(|header| header.is_wal) {
         return Ok(Decision::NotOurs);
     }
-    Ok(Decision::Fresh { log_id: None, frame_no: 0 })
+    let parent = Parent { log_id: meta.log_id, frame_no: meta.checkpointed_frame_no };
+    Ok(Decision::Fresh { goes_on: None, parent: Some(parent) })
 }
 
 impl Log {
@@ -200,11 +206,11 @@ impl Log {
         let (meta, found) = match decide(&source, meta, &base, &found)? {
             Decision::NotOurs => return Ok(None),
             Decision::Recover(meta) => (meta, found),
-            Decision::Fresh { log_id, frame_no } => {
+            Decision::Fresh { goes_on, parent } => {
                 let page_size = base.header.map(|header| header.page_size).ok_or_else(|| {
                     Error::corrupt(&source.database, 0, "this is not the start of an SQLite database")
                 })?;
-                (fresh_meta(&source, &base, page_size, log_id, frame_no, meta), Found::nothing(found))
+                (fresh_meta(&source, &base, page_size, goes_on, parent, meta), Found::nothing(found))
             }
         };
         recover::build(source, lock, meta, &base, found).map(Some)
@@ -226,6 +232,7 @@ fn completed(source: &LogSource, meta: &Meta, base: &BaseState) -> Result<Meta> 
                 change_counter: footer.change_counter,
                 version_valid_for: footer.version_valid_for,
                 has_footer: true,
+                commit_us: footer.commit_us,
                 ..*meta
             })
         }
@@ -247,20 +254,23 @@ fn fresh_meta(
     source: &LogSource,
     base: &BaseState,
     page_size: PageSize,
-    log_id: Option<LogId>,
-    frame_no: u64,
+    goes_on: Option<Footer>,
+    parent: Option<Parent>,
     before: Option<Meta>,
 ) -> Meta {
+    let frame_no = goes_on.map_or(0, |footer| footer.frame_no);
     Meta {
         sequence: before.map_or(0, |meta| meta.sequence),
-        log_id: log_id.unwrap_or_else(|| new_log_id(&*source.io)),
+        log_id: goes_on.map_or_else(|| new_log_id(&*source.io), |footer| footer.log_id),
         page_size,
         checkpointed_frame_no: frame_no,
         intent_frame_no: frame_no,
         db_size_pages: base.db_size_pages(page_size),
         change_counter: base.header.map_or(0, |header| header.change_counter),
         version_valid_for: base.header.map_or(0, |header| header.version_valid_for),
-        has_footer: log_id.is_some(),
+        has_footer: goes_on.is_some(),
+        commit_us: goes_on.map_or_else(|| source.io.now_us(), |footer| footer.commit_us),
+        parent,
     }
 }
 

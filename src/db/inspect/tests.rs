@@ -84,6 +84,8 @@ impl Log {
             change_counter: 9,
             version_valid_for: 9,
             has_footer: true,
+            commit_us: 0,
+            parent: None,
         };
         let mut base = vec![0; 2 * PAGE];
         base[..16].copy_from_slice(b"SQLite format 3\0");
@@ -98,6 +100,8 @@ impl Log {
             db_size_pages: 2,
             change_counter: 9,
             version_valid_for: 9,
+            commit_us: 0,
+            parent: None,
         };
         base.extend_from_slice(&footer.encode());
         fs::write(&path, base).unwrap();
