@@ -21,8 +21,9 @@
 //! # }
 //! ```
 //!
-//! Modules, in the order in which they may use each other: `types`, `error` → `options` → `format` → `io` → `segment` →
-//! `cache`, `page_index` → `log` → `checkpoint` → `wal` → `db` → `ffi`. `docs/design.md` tells the whole story.
+//! Modules, in the order in which they may use each other: `types`, `error` → `options` → `format` → `io`, `storage` →
+//! `segment` → `cache`, `page_index` → `log` → `checkpoint` → `wal` → `db` → `ffi`. `docs/design.md` tells the whole
+//! story.
 
 mod cache;
 mod checkpoint;
@@ -38,14 +39,15 @@ mod options;
 mod page_index;
 pub mod restore;
 pub mod segment;
+pub mod storage;
 mod types;
 mod wal;
 
 pub use db::{Database, SegmentInfo, Status, inspect};
-pub use error::{Error, Result};
+pub use error::{Error, Result, StorageErrorKind};
 pub use ffi::{register, sqlite3_vwal_init};
 pub use log::read_meta;
-pub use options::{Options, SwapPolicy};
+pub use options::{Ack, BacklogFull, Options, SwapPolicy, WhenFenced};
 pub use types::{LogId, PageSize, Parent, SegmentState};
 
 /// The version of this crate.

@@ -3,10 +3,11 @@
 //! The numbers that matter move in this order, and each is at most the one before it:
 //!
 //! `written` ≥ `published` ≥ `absorbed` ≥ `checkpointed`, and `published` ≥ `synced` (but for a commit that is fsynced
-//! before it is published).
+//! before it is published). With storage, `synced` ≥ `stored` ≥ `checkpointed` too.
 //!
 //! - *written*: in the segment, as a tentative commit.
 //! - *published*: `wal.c` lets readers see it; it will never be overwritten.
+//! - *stored*: in storage (`remote.rs`).
 //! - *absorbed*: part of the view of the database file ([`Log::absorb`]).
 //! - *checkpointed*: in the base file, durably (`checkpoint.rs`).
 //!
@@ -17,6 +18,7 @@ mod absorb;
 mod meta_file;
 mod open;
 mod recover;
+mod remote;
 mod sync;
 mod tail;
 
@@ -39,7 +41,8 @@ use crate::io::{File, Io, LockFile, OpenMode};
 use crate::options::{Options, SwapPolicy};
 use crate::page_index::PageIndex;
 use crate::segment::{Segment, SpareFiles, segment_name};
-use crate::types::{LogId, PageSize};
+use crate::types::{LogId, PageSize, Parent};
+use remote::Remote;
 use tail::Tail;
 
 /// The positions of the log. This is what another process would have to see; everything else can be derived from the
@@ -101,6 +104,8 @@ pub struct Log {
     pub(crate) options: Options,
     pub(crate) read_only: bool,
     pub(crate) log_id: LogId,
+    /// The log that this one continues, if it does.
+    pub(crate) parent: Option<Parent>,
     pub(crate) page_size: PageSize,
     pub(crate) control: Control,
     /// Ascending; the last one is the current one.
@@ -123,8 +128,13 @@ pub struct Log {
     /// The syncer sleeps without a timeout: the next commit wakes it.
     pub(crate) syncer_idle: AtomicBool,
     pub(crate) syncer: Signal,
+    pub(crate) remote: Remote,
     pub(crate) checkpointer: Signal,
     pub(crate) pass: Mutex<()>,
+    /// How many are reading the base file as it is: no pass may change it.
+    pub(crate) base_pins: AtomicU32,
+    /// When the checkpointed frame was committed, microseconds since 1970.
+    pub(crate) checkpointed_us: AtomicU64,
     last_error: Mutex<Option<String>>,
     report: fn(&Error),
     /// `None`: closed. A handle that an application still has must not keep others away.
@@ -360,10 +370,12 @@ impl Log {
         if self.syncer_idle.load(Ordering::Relaxed) && self.syncer_idle.swap(false, Ordering::AcqRel) {
             self.syncer.notify();
         }
+        self.wake_shipper();
     }
 
     /// A write transaction writes its first frame: swap the segment if that is due.
     fn begin_transaction(&self, tail: &mut Tail) -> Result<()> {
+        self.check_shipping()?;
         let Some(segment) = &tail.segment else { return self.swap_segment(tail) };
         let frames = segment.end() + 1 - segment.start();
         if frames == 0 {

@@ -8,7 +8,12 @@
 //! Everything here is asynchronous, and runs on the threads of `ship` and of the command line, never inside a call of
 //! SQLite.
 
+mod backend;
+#[cfg(feature = "https")]
+mod cloud;
 mod config;
+mod failure;
+mod local;
 mod object;
 mod probe;
 mod retry;
@@ -19,9 +24,10 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-pub use config::{StorageUrl, open};
+pub use backend::open;
+pub use config::StorageUrl;
 pub use object::ObjectStorage;
-pub use probe::{ProbeReport, probe};
+pub use probe::{PROBE_KEY, ProbeReport, ProbeStep, check, probe};
 pub use retry::RetryPolicy;
 
 use crate::error::Result;
@@ -60,6 +66,9 @@ pub trait Storage: Send + Sync + fmt::Debug {
     ///
     /// When an attempt has an unknown outcome (a timeout, a broken connection), it is repeated; an object that is then
     /// found there is read back and compared.
+    ///
+    /// After an error, too, the outcome is unknown: the object may be there, or come to be there later. Whoever goes on
+    /// must put the same bytes under this key again.
     async fn put_new(&self, key: &str, content: &[Bytes]) -> Result<Put>;
 
     /// Read a range of an object: exactly the bytes `range`, which must lie within it. An object that is not there is an

@@ -7,7 +7,7 @@ const ORDER: [&[&str]; 11] = [
     &["types", "error"],
     &["options"],
     &["format"],
-    &["io"],
+    &["io", "storage"],
     &["segment"],
     &["cache", "page_index"],
     &["log"],

@@ -1,0 +1,51 @@
+//! From a URL and the environment to something that holds objects.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
+use parking_lot::Mutex;
+
+use crate::error::{Error, Result};
+#[cfg(feature = "https")]
+use crate::storage::cloud;
+use crate::storage::config::Scheme;
+use crate::storage::local::LocalStore;
+use crate::storage::{ObjectStorage, RetryPolicy, Storage, StorageUrl};
+
+/// The stores `memory://name` of this process.
+static MEMORY: LazyLock<Mutex<HashMap<String, Arc<InMemory>>>> = LazyLock::new(Mutex::default);
+
+/// The storage that `url` names. Nothing is read, written or asked of the network yet.
+///
+/// Credentials and settings of the cloud backends come from the environment (`AWS_*`, `GOOGLE_*`, `AZURE_*`), or from the
+/// machine's metadata service.
+///
+/// Connections belong to the runtime on which they were made, and stand still when that one does. So each thread that has
+/// a runtime of its own opens its own storage.
+pub fn open(url: &StorageUrl, policy: RetryPolicy) -> Result<Arc<dyn Storage>> {
+    if url.has_placeholder() {
+        return Err(Error::Usage(format!(
+            "'{url}' has a placeholder that only the name of a database fills"
+        )));
+    }
+    let (store, in_order): (Arc<dyn ObjectStore>, bool) = match url.scheme() {
+        Scheme::File => (Arc::new(LocalStore::new(url.directory())), true),
+        Scheme::Memory => (Arc::clone(MEMORY.lock().entry(url.bucket().to_owned()).or_default()) as _, true),
+        #[cfg(feature = "s3")]
+        Scheme::S3 => cloud::s3(url, &policy)?,
+        #[cfg(feature = "gcs")]
+        Scheme::Gcs => cloud::gcs(url, &policy)?,
+        #[cfg(feature = "azure")]
+        Scheme::Azure => cloud::azure(url, &policy)?,
+        // Refused when the URL was parsed.
+        #[cfg(not(all(feature = "s3", feature = "gcs", feature = "azure")))]
+        _ => return Err(Error::Usage(format!("this build of vwal cannot use '{url}'"))),
+    };
+    let mut storage = ObjectStorage::new(store, url.to_string(), policy);
+    if url.scheme() != Scheme::File {
+        storage = storage.below(&url.prefix());
+    }
+    Ok(Arc::new(if in_order { storage.lists_in_order() } else { storage }))
+}

@@ -1,0 +1,401 @@
+//! A local directory as an object store.
+//!
+//! `object_store`'s own backend writes and reads the objects: into a temporary file beside (`key#1`), fsync, hard link,
+//! fsync of the directory. Around it, this module sees to
+//!
+//! - the directory itself, which is made when the first object is put there, private to the user;
+//! - durability of what an earlier process left half done: an object that is found there already, with the same bytes, is
+//!   written again, since nobody knows whether its fsync worked, and the directories above are fsynced once;
+//! - deletions that stay deleted after a power cut;
+//! - listings: sorted, and not ended by a file that is none of ours.
+
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as Key;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+use parking_lot::Mutex;
+
+/// Directories below directories are followed this far: a symbolic link may lead round in a circle.
+const DEEPEST: usize = 8;
+
+/// So many directories are remembered as durable.
+const REMEMBERED: usize = 1024;
+
+/// How many files are looked at in one go while listing.
+const LOOKED_AT: usize = 256;
+
+/// A directory whose files are the objects.
+#[derive(Clone)]
+pub(super) struct LocalStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    root: PathBuf,
+    /// There when the directory is.
+    files: OnceLock<LocalFileSystem>,
+    /// Directories that have been fsynced, with all above them.
+    durable: Mutex<HashSet<PathBuf>>,
+}
+
+impl LocalStore {
+    /// The store in the directory `root`, an absolute path. Nothing is touched yet.
+    pub fn new(root: PathBuf) -> Self {
+        Self { inner: Arc::new(Inner { root, files: OnceLock::new(), durable: Mutex::default() }) }
+    }
+
+    /// Runs `work` where waiting for a disk holds nobody up.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let inner = Arc::clone(&self.inner);
+        tokio::task::spawn_blocking(move || work(&inner))
+            .await
+            .map_err(|source| Error::JoinError { source })?
+    }
+
+    /// The backend, once the directory is there.
+    async fn files(&self) -> Result<Option<LocalFileSystem>> {
+        self.blocking(|inner| inner.files().map_err(|error| failed(&inner.root, error))).await
+    }
+
+    fn missing(&self, key: &Key) -> Error {
+        let source = format!("the directory '{}' does not exist", self.inner.root.display());
+        Error::NotFound { path: key.to_string(), source: source.into() }
+    }
+}
+
+impl Inner {
+    fn files(&self) -> io::Result<Option<LocalFileSystem>> {
+        if let Some(files) = self.files.get() {
+            return Ok(Some(files.clone()));
+        }
+        match fs::metadata(&self.root) {
+            Ok(metadata) if metadata.is_dir() => {}
+            Ok(_) => return Err(io::Error::from(io::ErrorKind::NotADirectory)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        let files = LocalFileSystem::new_with_prefix(&self.root).map_err(io::Error::other)?;
+        Ok(Some(self.files.get_or_init(|| files.with_fsync(true).with_automatic_cleanup(true)).clone()))
+    }
+
+    /// Makes the directory in which the object `key` is put, and sees to it that it is there after a power cut.
+    fn prepare(&self, key: &Key) -> io::Result<()> {
+        let mut directory = self.root.clone();
+        let parts: Vec<_> = key.parts().collect();
+        directory
+            .extend(parts.iter().take(parts.len().saturating_sub(1)).map(|part| part.as_ref().to_owned()));
+        if self.durable.lock().contains(&directory) && directory.is_dir() {
+            return Ok(());
+        }
+        let mut builder = DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.recursive(true).create(&directory)?;
+        for above in directory.ancestors() {
+            match File::open(above).and_then(|directory| directory.sync_all()) {
+                Ok(()) => {}
+                // Not made by this user, so neither by vwal.
+                Err(error)
+                    if error.kind() == io::ErrorKind::PermissionDenied && !above.starts_with(&self.root) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let mut durable = self.durable.lock();
+        if durable.len() >= REMEMBERED {
+            durable.clear();
+        }
+        durable.insert(directory);
+        Ok(())
+    }
+
+    /// The files and directories of the directory that `prefix` names, sorted as keys are.
+    ///
+    /// A directory sorts as if its name ended with a slash, which its keys have there.
+    fn entries(&self, prefix: &Key) -> io::Result<Vec<(String, bool)>> {
+        let mut directory = self.root.clone();
+        directory.extend(prefix.parts().map(|part| part.as_ref().to_owned()));
+        let entries = match fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(error),
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            let Some(name) = object_name(&entry.file_name()) else { continue };
+            // Of the target, when it is a symbolic link. One that has just been deleted is not there.
+            let Ok(metadata) = fs::metadata(entry.path()) else { continue };
+            if metadata.is_dir() {
+                found.push((format!("{name}/"), true));
+            } else if metadata.is_file() {
+                found.push((name, false));
+            }
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// The keys below `prefix` that are greater than `after`, ascending; at most `limit`.
+    fn keys(
+        &self,
+        prefix: &Key,
+        after: &str,
+        limit: usize,
+        deep: usize,
+        keys: &mut Vec<Key>,
+    ) -> io::Result<()> {
+        for (name, is_directory) in self.entries(prefix)? {
+            if keys.len() >= limit {
+                break;
+            }
+            let Ok(key) = Key::parse(format!("{prefix}/{name}")) else { continue };
+            if !is_directory {
+                if key.as_ref() > after {
+                    keys.push(key);
+                }
+            // Keys below begin with this one and a slash: all of them may be before `after`.
+            } else if deep < DEEPEST && (after < key.as_ref() || below_or_after(&key, after)) {
+                self.keys(&key, after, limit, deep + 1, keys)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn describe(&self, key: Key) -> Result<Option<ObjectMeta>> {
+        let path = self.path_of(&key);
+        match fs::metadata(&path) {
+            Ok(metadata) => {
+                let modified = metadata.modified().map_err(|error| failed(&path, error))?;
+                Ok(Some(ObjectMeta {
+                    location: key,
+                    last_modified: modified.into(),
+                    size: metadata.len(),
+                    e_tag: None,
+                    version: None,
+                }))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(&path, error)),
+        }
+    }
+
+    fn path_of(&self, key: &Key) -> PathBuf {
+        let mut path = self.root.clone();
+        path.extend(key.parts().map(|part| part.as_ref().to_owned()));
+        path
+    }
+}
+
+/// Whether a key below the directory `key` can be greater than `after`, which is not less than `key`.
+fn below_or_after(key: &Key, after: &str) -> bool {
+    match after.strip_prefix(key.as_ref()) {
+        Some(rest) => rest.as_bytes().first().is_none_or(|&next| next <= b'/'),
+        None => key.as_ref() > after,
+    }
+}
+
+/// The part of a key that a file or directory of this name is; `None`: it is no object.
+fn object_name(name: &OsStr) -> Option<String> {
+    let name = name.to_str()?;
+    // The temporary files of `object_store`.
+    let temporary = name
+        .rsplit_once('#')
+        .is_some_and(|(_, digits)| !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit()));
+    let key = Key::parse(name).ok()?;
+    (!temporary && key.as_ref() == name).then(|| name.to_owned())
+}
+
+fn failed(path: &Path, error: io::Error) -> Error {
+    let error = io::Error::new(error.kind(), format!("'{}': {error}", path.display()));
+    Error::Generic { store: "directory", source: Box::new(error) }
+}
+
+fn unsupported(operation: &str) -> Error {
+    Error::NotSupported { source: format!("{operation} in a local directory").into() }
+}
+
+impl fmt::Debug for LocalStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LocalStore({:?})", self.inner.root)
+    }
+}
+
+impl fmt::Display for LocalStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "directory '{}'", self.inner.root.display())
+    }
+}
+
+#[async_trait]
+impl ObjectStore for LocalStore {
+    async fn put_opts(&self, key: &Key, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        let at = key.clone();
+        let files = self
+            .blocking(move |inner| {
+                inner.prepare(&at).map_err(|error| failed(&inner.path_of(&at), error))?;
+                inner.files().map_err(|error| failed(&inner.root, error))
+            })
+            .await?
+            .ok_or_else(|| self.missing(key))?;
+        let create = options.mode == PutMode::Create;
+        let taken = match files.put_opts(key, payload.clone(), options).await {
+            Err(error @ Error::AlreadyExists { .. }) if create => error,
+            other => return other,
+        };
+        // Perhaps by a process that ended, or met an error, before the object was durable. The same bytes in a new file
+        // and a new directory entry are, however the fsync of the old ones went.
+        let there = match files.get(key).await {
+            Ok(found) if found.meta.size == payload.content_length() as u64 => found.bytes().await?,
+            Ok(_) => return Err(taken),
+            Err(error) => return Err(error),
+        };
+        if there != Bytes::from(payload.clone()) {
+            return Err(taken);
+        }
+        files.put_opts(key, payload, PutMode::Overwrite.into()).await
+    }
+
+    async fn put_multipart_opts(&self, _: &Key, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        Err(unsupported("an upload in parts"))
+    }
+
+    async fn get_opts(&self, key: &Key, options: GetOptions) -> Result<GetResult> {
+        match self.files().await? {
+            Some(files) => files.get_opts(key, options).await,
+            None => Err(self.missing(key)),
+        }
+    }
+
+    fn delete_stream(&self, keys: BoxStream<'static, Result<Key>>) -> BoxStream<'static, Result<Key>> {
+        let store = self.clone();
+        let deleted = async move {
+            let keys: Vec<Result<Key>> = keys.collect().await;
+            let results = store.delete_all(keys).await;
+            stream::iter(results.unwrap_or_else(|error| vec![Err(error)]))
+        };
+        stream::once(deleted).flatten().boxed()
+    }
+
+    fn list(&self, prefix: Option<&Key>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.list_with_offset(prefix, &Key::default())
+    }
+
+    fn list_with_offset(&self, prefix: Option<&Key>, offset: &Key) -> BoxStream<'static, Result<ObjectMeta>> {
+        let prefix = prefix.cloned().unwrap_or_default();
+        let state = Some((self.clone(), offset.as_ref().to_owned()));
+        // One step lists the next few keys; the stream ends after a step that found none.
+        stream::unfold(state, move |state| {
+            let prefix = prefix.clone();
+            async move {
+                let (store, after) = state?;
+                let step = store
+                    .blocking(move |inner| {
+                        let mut keys = Vec::new();
+                        inner
+                            .keys(&prefix, &after, LOOKED_AT, 0, &mut keys)
+                            .map_err(|error| failed(&inner.root, error))?;
+                        let last = keys.last().map(|key| key.as_ref().to_owned());
+                        let found: Vec<_> =
+                            keys.into_iter().filter_map(|key| inner.describe(key).transpose()).collect();
+                        Ok((found, last))
+                    })
+                    .await;
+                match step {
+                    Ok((_, None)) => None,
+                    Ok((found, Some(last))) => Some((stream::iter(found), Some((store, last)))),
+                    Err(error) => Some((stream::iter(vec![Err(error)]), None)),
+                }
+            }
+        })
+        .flatten()
+        .boxed()
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Key>) -> Result<ListResult> {
+        let prefix = prefix.cloned().unwrap_or_default();
+        self.blocking(move |inner| {
+            let mut common_prefixes = BTreeSet::new();
+            let mut objects = Vec::new();
+            for (name, is_directory) in inner.entries(&prefix).map_err(|error| failed(&inner.root, error))? {
+                let Ok(key) = Key::parse(format!("{prefix}/{name}")) else { continue };
+                if is_directory {
+                    let mut below = Vec::new();
+                    inner.keys(&key, "", 1, 1, &mut below).map_err(|error| failed(&inner.root, error))?;
+                    if !below.is_empty() {
+                        common_prefixes.insert(key);
+                    }
+                } else {
+                    objects.extend(inner.describe(key)?);
+                }
+            }
+            Ok(ListResult {
+                common_prefixes: common_prefixes.into_iter().collect(),
+                objects,
+                extensions: Default::default(),
+            })
+        })
+        .await
+    }
+
+    async fn copy_opts(&self, _: &Key, _: &Key, _: CopyOptions) -> Result<()> {
+        Err(unsupported("a copy"))
+    }
+}
+
+impl LocalStore {
+    async fn delete_all(&self, keys: Vec<Result<Key>>) -> Result<Vec<Result<Key>>> {
+        let Some(files) = self.files().await? else { return Ok(keys) };
+        let mut results = Vec::with_capacity(keys.len());
+        let mut touched = HashSet::new();
+        for key in keys {
+            let result = match key {
+                Ok(key) => files.delete(&key).await.map(|()| key),
+                Err(error) => Err(error),
+            };
+            if let Ok(key) = &result {
+                touched.extend(self.inner.path_of(key).parent().map(Path::to_owned));
+            }
+            results.push(result);
+        }
+        self.blocking(move |inner| {
+            for directory in touched {
+                // It goes with its last object; then the one above has changed.
+                let mut at = directory.as_path();
+                loop {
+                    match File::open(at).and_then(|directory| directory.sync_all()) {
+                        Ok(()) => break,
+                        Err(error) if error.kind() == io::ErrorKind::NotFound && at != inner.root => {
+                            match at.parent() {
+                                Some(above) => at = above,
+                                None => break,
+                            }
+                        }
+                        Err(error) => return Err(failed(at, error)),
+                    }
+                }
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(results)
+    }
+}
