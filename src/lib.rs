@@ -22,8 +22,8 @@
 //! ```
 //!
 //! Modules, in the order in which they may use each other: `types`, `error` → `options` → `format` → `io`, `storage` →
-//! `segment` → `cache`, `page_index` → `log` → `checkpoint` → `wal` → `db` → `ffi`. `docs/design.md` tells the whole
-//! story.
+//! `segment` → `cache`, `page_index` → `log` → `checkpoint` → `restore` → `wal` → `db` → `ffi`. `docs/design.md` tells
+//! the whole story.
 
 mod cache;
 mod checkpoint;
