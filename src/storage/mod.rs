@@ -11,7 +11,6 @@
 mod backend;
 #[cfg(feature = "https")]
 mod cloud;
-mod config;
 mod failure;
 mod local;
 mod object;
@@ -24,8 +23,8 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use crate::options::StorageUrl;
 pub use backend::open;
-pub use config::StorageUrl;
 pub use object::ObjectStorage;
 pub use probe::{PROBE_KEY, ProbeReport, ProbeStep, check, probe};
 pub use retry::RetryPolicy;
