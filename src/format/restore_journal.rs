@@ -12,7 +12,7 @@ const MAGIC: u64 = u64::from_be_bytes(*b"VWALREST");
 const VERSION: u32 = 1;
 
 /// Bytes of a slot.
-pub const RESTORE_SLOT_SIZE: usize = 32;
+pub const RESTORE_SLOT_SIZE: usize = 40;
 /// Where the text begins.
 pub const RESTORE_TEXT_OFFSET: u64 = 2 * RESTORE_SLOT_SIZE as u64;
 
@@ -21,16 +21,18 @@ pub const RESTORE_TEXT_OFFSET: u64 = 2 * RESTORE_SLOT_SIZE as u64;
 struct Raw {
     magic: U64,
     version: U32,
-    done_page_no: U32,
+    group: U32,
     sequence: U64,
+    done_page_no: U32,
     text_crc: U32,
+    reserved: U32,
     crc: U32,
 }
 
 const _: () = {
     assert!(size_of::<Raw>() == RESTORE_SLOT_SIZE);
     assert!(std::mem::offset_of!(Raw, sequence) == 16);
-    assert!(std::mem::offset_of!(Raw, crc) == 28);
+    assert!(std::mem::offset_of!(Raw, crc) == 36);
 };
 
 /// What a slot says.
@@ -38,7 +40,9 @@ const _: () = {
 pub struct Progress {
     /// Counts the slots that were written; its lowest bit chooses the slot.
     pub sequence: u64,
-    /// All pages up to this one are in the file, and were fsynced.
+    /// Bundles are merged in groups. All before this one (the first is 0) are done.
+    pub group: u32,
+    /// All pages of the group up to this one are in the file, and were fsynced.
     pub done_page_no: u32,
 }
 
@@ -53,9 +57,11 @@ impl Progress {
         let mut raw = Raw {
             magic: MAGIC.into(),
             version: VERSION.into(),
-            done_page_no: self.done_page_no.into(),
+            group: self.group.into(),
             sequence: self.sequence.into(),
+            done_page_no: self.done_page_no.into(),
             text_crc: crc32(0, &[text.as_bytes()]).into(),
+            reserved: 0.into(),
             crc: 0.into(),
         };
         raw.crc = crc32(0, &[&raw.as_bytes()[..RESTORE_SLOT_SIZE - 4]]).into();
@@ -75,7 +81,11 @@ impl Progress {
         if raw.text_crc.get() != crc32(0, &[text.as_bytes()]) {
             return Err("the slot is of another restore".into());
         }
-        Ok(Progress { sequence: raw.sequence.get(), done_page_no: raw.done_page_no.get() })
+        Ok(Progress {
+            sequence: raw.sequence.get(),
+            group: raw.group.get(),
+            done_page_no: raw.done_page_no.get(),
+        })
     }
 
     /// The state that counts, of a whole journal: the newer of the slots. `None`: it is not a journal of this restore.
@@ -105,8 +115,8 @@ mod tests {
             bytes.extend_from_slice(text.as_bytes());
             bytes
         };
-        let old = Progress { sequence: 4, done_page_no: 100 };
-        let new = Progress { sequence: 5, done_page_no: 200 };
+        let old = Progress { sequence: 4, group: 0, done_page_no: 100 };
+        let new = Progress { sequence: 5, group: 1, done_page_no: 20 };
         let bytes = journal([Some(old), Some(new)], text);
         assert_eq!(Progress::of_journal(&bytes, text), Some(new));
         assert_eq!(Progress::of_journal(&bytes, "frame 8 of a log"), None);

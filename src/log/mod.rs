@@ -31,6 +31,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 
 pub(crate) use meta_file::MetaFile;
 pub use meta_file::{META_NAME, read_meta};
+pub(crate) use open::new_log_id;
 pub use open::{LOCK_NAME, LogSource, SHM_NAME};
 
 use crate::cache::{CacheId, FrameCache};

@@ -65,7 +65,7 @@ pub(super) fn check_free(io: &dyn Io, target: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A file that grows page by page, ascending.
+/// A file that is written page by page, ascending; in groups, each of which goes over those before it.
 pub(super) struct Output {
     io: Arc<dyn Io>,
     target: PathBuf,
@@ -77,6 +77,7 @@ pub(super) struct Output {
     /// What is being restored.
     text: String,
     progress: Progress,
+    group: u32,
     page_size: PageSize,
     /// Pages that follow each other, not written yet.
     pending: Vec<u8>,
@@ -117,7 +118,7 @@ impl Output {
             _ => {
                 file.set_len(0)?;
                 journal.set_len(0)?;
-                let progress = Progress { sequence: 0, done_page_no: 0 };
+                let progress = Progress { sequence: 0, group: 0, done_page_no: 0 };
                 journal.write_at(text.as_bytes(), RESTORE_TEXT_OFFSET)?;
                 journal.write_at(&progress.encode(&text), progress.offset())?;
                 journal.sync()?;
@@ -134,6 +135,7 @@ impl Output {
             file,
             journal,
             text,
+            group: progress.group,
             progress,
             page_size,
             pending: Vec::new(),
@@ -143,9 +145,18 @@ impl Output {
         })
     }
 
-    /// Pages up to this one are there already.
-    pub(super) fn done_page_no(&self) -> u32 {
-        self.progress.done_page_no
+    /// What is there already: see [`Progress`].
+    pub(super) fn done(&self) -> Progress {
+        self.progress
+    }
+
+    /// The next pages belong to this group.
+    pub(super) fn enter(&mut self, group: u32) -> Result<()> {
+        if group != self.group {
+            self.flush()?;
+            self.group = group;
+        }
+        Ok(())
     }
 
     /// Note progress after every `bytes` bytes.
@@ -155,14 +166,14 @@ impl Output {
         self
     }
 
-    /// Write a page, behind those before it. The pages in between stay zero.
-    pub(super) fn write(&mut self, page_no: u32, image: &[u8]) -> Result<()> {
+    /// Write pages that follow each other, behind those before them in the group. Those in between stay as they are.
+    pub(super) fn write(&mut self, page_no: u32, images: &[u8]) -> Result<()> {
         let next = u64::from(self.pending_page_no) + (self.pending.len() / self.page_size.bytes()) as u64;
         if u64::from(page_no) != next || self.pending.len() >= WRITE_BYTES {
             self.flush()?;
             self.pending_page_no = page_no;
         }
-        self.pending.extend_from_slice(image);
+        self.pending.extend_from_slice(images);
         Ok(())
     }
 
@@ -182,7 +193,8 @@ impl Output {
         if self.unsynced >= self.sync_bytes {
             self.file.sync()?;
             self.unsynced = 0;
-            self.progress = Progress { sequence: self.progress.sequence + 1, done_page_no: last_page_no };
+            let sequence = self.progress.sequence.wrapping_add(1);
+            self.progress = Progress { sequence, group: self.group, done_page_no: last_page_no };
             self.journal.write_at(&self.progress.encode(&self.text), self.progress.offset())?;
             self.journal.sync()?;
         }
@@ -280,12 +292,23 @@ mod tests {
         let output = interrupted();
         assert!(matches!(begin(&target, "one"), Err(Error::Target { .. })), "two at once");
         drop(output);
-        let again = begin(&target, "one").unwrap();
-        let done = again.done_page_no();
-        assert!((4..16).contains(&done), "{done}");
+        let mut again = begin(&target, "one").unwrap().sync_every(1024);
+        let done = again.done();
+        assert!((4..16).contains(&done.done_page_no) && done.group == 0, "{done:?}");
+        again.enter(1).unwrap();
+        again.write(1, &page(2).repeat(3)).unwrap();
         drop(again);
+        let done = begin(&target, "one").unwrap().done();
+        assert_eq!((done.group, done.done_page_no), (0, 14), "what was not flushed does not count");
+        let mut again = begin(&target, "one").unwrap().sync_every(1024);
+        again.enter(1).unwrap();
+        again.write(1, &page(2).repeat(3)).unwrap();
+        again.enter(2).unwrap();
+        drop(again);
+        let done = begin(&target, "one").unwrap().done();
+        assert_eq!((done.group, done.done_page_no), (1, 3));
         let mut other = begin(&target, "two").unwrap();
-        assert_eq!(other.done_page_no(), 0, "another restore begins anew");
+        assert_eq!((other.done().group, other.done().done_page_no), (0, 0), "another restore begins anew");
         other.write(1, &page(7)).unwrap();
         other.finish(1, b"").unwrap();
         assert_eq!(fs::read(&target).unwrap(), page(7));
