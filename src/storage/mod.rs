@@ -16,6 +16,7 @@ mod config;
 mod failure;
 pub mod keys;
 mod local;
+pub mod merge;
 mod object;
 mod probe;
 mod retry;
