@@ -61,6 +61,25 @@ impl Log {
         self.absorbed_frame_no().min(self.checkpoint_limit()) > self.checkpointed_frame_no()
     }
 
+    /// Note in the metadata how far storage is, for the next open. The last pass may have been a while ago.
+    pub(crate) fn note_stored(&self) -> Result<()> {
+        let Some((frame_no, commit_us)) = self.stored_commit() else { return Ok(()) };
+        let _pass = self.pass.lock();
+        self.with_meta(|file| {
+            let meta = file.get();
+            if (meta.stored_frame_no, meta.stored_us) == (frame_no, commit_us) {
+                return Ok(());
+            }
+            let meta = Meta { stored_frame_no: frame_no, stored_us: commit_us, ..meta };
+            file.put(meta, |error| self.poison(error))
+        })
+    }
+
+    /// What the metadata says of storage: the frame, and when it was committed.
+    pub(crate) fn noted_stored(&self) -> Result<(u64, u64)> {
+        self.with_meta(|file| Ok((file.get().stored_frame_no, file.get().stored_us)))
+    }
+
     /// The base file as it is now, which stays so until the result is dropped.
     pub(crate) fn pin_base(self: &Arc<Log>) -> Result<PinnedBase> {
         let _pass = self.pass.lock();
@@ -126,6 +145,9 @@ impl Log {
         done.version_valid_for = header.version_valid_for;
         done.has_footer = true;
         done.commit_us = commit_us;
+        if let Some(stored) = self.stored_commit() {
+            (done.stored_frame_no, done.stored_us) = stored;
+        }
         self.with_meta(|meta| meta.put(done, |error| self.poison(error)))?;
 
         self.control.base_pages.store(db_size_pages, Ordering::Release);
@@ -144,7 +166,7 @@ impl Log {
     }
 
     /// When a frame that ends a commit was committed.
-    fn commit_us(&self, frame_no: u64) -> Result<u64> {
+    pub(crate) fn commit_us(&self, frame_no: u64) -> Result<u64> {
         self.with_frame(frame_no, |frame| {
             FrameHeader::ref_from_prefix(frame).map_or(0, |(header, _)| header.commit_us.get())
         })

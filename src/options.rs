@@ -4,12 +4,15 @@
 //! A wrong name or value is always an error. An option that is silently ignored is found out on the day it matters.
 
 mod shipping;
+mod storage_url;
 mod swap;
 
 use std::time::Duration;
 
 pub(crate) use shipping::Shipping;
 pub use shipping::{Ack, BacklogFull, WhenFenced};
+pub(crate) use storage_url::Scheme;
+pub use storage_url::StorageUrl;
 pub use swap::SwapPolicy;
 use swap::{Bytes, size_unit};
 
@@ -150,7 +153,7 @@ impl Options {
             // A value that is not UTF-8 is not one of the right ones, so its replacement characters are refused too.
             let value = value.to_string_lossy();
             options.set(*key, &value).map_err(|right| {
-                Error::Usage(format!("the environment variable {name}='{value}': {right}"))
+                refused(&format!("the environment variable {name}"), *key, &value, &right)
             })?;
         }
         Ok(options)
@@ -227,7 +230,7 @@ impl Options {
         let Some(i) = KEYS.iter().position(|(_, param, _)| *param == Some(key)) else {
             return Err(Error::Usage(unknown_param(key)));
         };
-        self.set(KEYS[i].0, value).map_err(|right| Error::Usage(format!("{key}='{value}': {right}")))?;
+        self.set(KEYS[i].0, value).map_err(|right| refused(key, KEYS[i].0, value, &right))?;
         self.given |= 1 << i;
         Ok(())
     }
@@ -294,7 +297,9 @@ impl Options {
             Key::CheckpointSize => Bytes(self.checkpoint_size).to_string(),
             Key::CheckpointAge => self.checkpoint_age.as_millis().to_string(),
             Key::QueueWait => self.queue_wait.as_millis().to_string(),
-            Key::Storage => self.shipping.storage.clone().unwrap_or_else(|| "off".to_owned()),
+            Key::Storage => {
+                self.shipping.storage.as_ref().map_or_else(|| "off".to_owned(), StorageUrl::to_string)
+            }
             Key::ShipInterval => self.shipping.interval.as_millis().to_string(),
             Key::Ack => self.shipping.ack.to_string(),
             Key::StorageTimeout => self.shipping.timeout.as_millis().to_string(),
@@ -309,6 +314,14 @@ impl Options {
             Key::DefaultVfs => on_off(self.default_vfs),
         }
     }
+}
+
+fn refused(name: &str, key: Key, value: &str, right: &str) -> Error {
+    if key == Key::Storage {
+        // What is wrong with it may be that it has a password in it.
+        return Error::Usage(format!("{name}: {right}"));
+    }
+    Error::Usage(format!("{name}='{value}': {right}"))
 }
 
 fn unknown_param(key: &str) -> String {
@@ -332,11 +345,11 @@ fn switch(value: &str) -> Result<bool, String> {
     }
 }
 
-fn storage(value: &str) -> Result<Option<String>, String> {
+fn storage(value: &str) -> Result<Option<StorageUrl>, String> {
     if value == "off" {
         return Ok(None);
     }
-    Ok(Some(value.to_owned()))
+    value.parse().map(Some).map_err(|error: Error| error.to_string())
 }
 
 fn retention(value: &str) -> Result<String, String> {
@@ -421,16 +434,19 @@ mod tests {
 
     #[test]
     fn a_wrong_value_is_an_error_that_names_key_and_value_and_what_is_right() {
-        for ((_, param, name), (_, _, wrong)) in KEYS.iter().zip(VALUES) {
+        for ((key, param, name), (_, _, wrong)) in KEYS.iter().zip(VALUES) {
             for value in wrong {
+                let is_url = *key == Key::Storage;
+                let shown =
+                    |name: &str| if is_url { format!("{name}: ") } else { format!("{name}='{value}'") };
                 let message = env(name, value).unwrap_err().to_string();
-                assert!(message.contains(&format!("{name}='{value}'")), "{message}");
-                assert!(message.contains("right "), "{message}");
+                assert!(message.contains(&shown(name)), "{message}");
+                assert!(message.contains("right ") || is_url, "{message}");
                 let Some(param) = param else { continue };
                 let mut options = Options::new();
                 let message = options.set_param(param, value).unwrap_err().to_string();
-                assert!(message.starts_with(&format!("{param}='{value}'")), "{message}");
-                assert!(message.contains("right "), "{message}");
+                assert!(message.starts_with(&shown(param)), "{message}");
+                assert!(message.contains("right ") || is_url, "{message}");
                 assert_eq!(options, Options::new(), "a refused value changes nothing");
             }
         }
@@ -448,6 +464,18 @@ mod tests {
                     options.set_param(param, value).unwrap();
                     assert_eq!(options.show(*key), shown);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_secret_in_a_url_is_not_repeated() {
+        for url in ["s3://AKIA:canary@bucket/x", "s3://bucket/x?secret=canary", "canary", "ftp://canary"] {
+            for message in [
+                Options::new().set_param("vwal_storage", url).unwrap_err().to_string(),
+                env("VWAL_STORAGE", url).unwrap_err().to_string(),
+            ] {
+                assert!(!message.contains("canary"), "{message}");
             }
         }
     }

@@ -17,6 +17,8 @@ use crate::options::{BacklogFull, WhenFenced};
 pub(crate) struct Remote {
     /// Storage has everything up to this frame.
     durable: AtomicU64,
+    /// When that commit was made, microseconds since 1970.
+    durable_us: AtomicU64,
     /// `durable` has been found out.
     known: AtomicBool,
     /// Commits are refused, or the base file need not wait for storage any more.
@@ -68,11 +70,19 @@ impl Log {
         self.stored_frame_no().unwrap_or(0)
     }
 
-    /// Storage has everything up to `frame_no`, which ends a commit.
-    pub(crate) fn set_stored(&self, frame_no: u64) {
+    /// The commit up to which storage has everything: its frame, and when it was made.
+    pub(crate) fn stored_commit(&self) -> Option<(u64, u64)> {
+        let _inner = self.remote.inner.lock();
+        let frame_no = self.stored_frame_no()?;
+        Some((frame_no, self.remote.durable_us.load(Ordering::Relaxed)))
+    }
+
+    /// Storage has everything up to `frame_no`, the end of a commit that was made at `commit_us`.
+    pub(crate) fn set_stored(&self, frame_no: u64, commit_us: u64) {
         let mut inner = self.remote.inner.lock();
         inner.trouble = None;
-        self.remote.durable.fetch_max(frame_no, Ordering::AcqRel);
+        self.remote.durable.store(frame_no, Ordering::Release);
+        self.remote.durable_us.store(commit_us, Ordering::Relaxed);
         self.remote.known.store(true, Ordering::Release);
         drop(inner);
         self.remote.moved.notify_all();

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{INTERVAL_MAX, Options};
+use super::{INTERVAL_MAX, Options, StorageUrl};
 use crate::types::LogId;
 
 /// When a commit counts as done.
@@ -40,7 +40,7 @@ pub enum WhenFenced {
 /// The options of shipping. See the methods of [`Options`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Shipping {
-    pub(crate) storage: Option<String>,
+    pub(crate) storage: Option<StorageUrl>,
     pub(crate) interval: Duration,
     pub(crate) ack: Ack,
     pub(crate) timeout: Duration,
@@ -74,12 +74,11 @@ impl Default for Shipping {
 }
 
 impl Options {
-    /// Ship every commit to this object storage: `file:///dir`, `s3://bucket/prefix`, `gs://bucket/prefix` or
-    /// `az://container/prefix`. `{name}` in it stands for the name of the database file. Each database needs a place of
-    /// its own. Credentials come from the environment, never from the URL. Default: nowhere.
+    /// Ship every commit to this object storage. Each database needs a place of its own: `{name}` in the URL stands for the
+    /// name of the database file. Credentials come from the environment. Default: nowhere.
     #[must_use]
-    pub fn storage(mut self, url: impl Into<String>) -> Self {
-        self.shipping.storage = Some(url.into());
+    pub fn storage(mut self, url: StorageUrl) -> Self {
+        self.shipping.storage = Some(url);
         self
     }
 

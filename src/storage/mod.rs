@@ -12,7 +12,6 @@ mod backend;
 pub mod bundles;
 #[cfg(feature = "https")]
 mod cloud;
-mod config;
 mod failure;
 pub mod keys;
 mod local;
@@ -29,8 +28,8 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use crate::options::StorageUrl;
 pub use backend::open;
-pub use config::StorageUrl;
 pub use object::ObjectStorage;
 pub use probe::{PROBE_KEY, ProbeReport, ProbeStep, check, probe};
 pub use retry::RetryPolicy;
