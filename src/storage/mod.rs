@@ -15,6 +15,7 @@ mod cloud;
 mod failure;
 pub mod keys;
 mod local;
+pub mod merge;
 mod object;
 mod probe;
 mod retry;

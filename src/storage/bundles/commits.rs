@@ -69,9 +69,20 @@ impl CommitCursor {
                 self.blocks = object.commit_blocks().await?.into();
                 self.object = Some(object);
             } else {
-                return Ok(None);
+                return self.check_end().map(|()| None);
             }
         }
+    }
+
+    /// A bundle ends at a commit.
+    fn check_end(&self) -> Result<()> {
+        let trailer = self.bundle.trailer();
+        if trailer.commit_count > 0 && self.last_frame_no != Some(trailer.end_frame_no) {
+            let what =
+                format!("its last commit is {:?}, expected {}", self.last_frame_no, trailer.end_frame_no);
+            return Err(self.bundle.object().damaged(None, what));
+        }
+        Ok(())
     }
 }
 

@@ -26,7 +26,7 @@ pub use commits::CommitCursor;
 pub use find::{Durable, commit_at, durable_frame_no, find_by_frame, find_by_time};
 pub use heads::{Head, PartObject, list, list_up_to, logs, parts};
 pub use object::StoredObject;
-pub(super) use task::Task;
+pub(super) use task::{Task, compute};
 pub use writer::{BundleWriter, OBJECT_LEN_TARGET, Written};
 
 use crate::error::Error;
