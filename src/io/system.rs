@@ -26,7 +26,9 @@ impl SystemIo {
     /// Files with the mode and owner of `database`; 0644 when there is no such file.
     pub fn like(database: &Path) -> SystemIo {
         match fs::metadata(database) {
-            Ok(meta) => SystemIo { mode: meta.mode() & 0o777, owner: Some((meta.uid(), meta.gid())), masked: false },
+            Ok(meta) => {
+                SystemIo { mode: meta.mode() & 0o777, owner: Some((meta.uid(), meta.gid())), masked: false }
+            }
             Err(_) => SystemIo { mode: 0o644, owner: None, masked: false },
         }
     }

@@ -97,7 +97,13 @@ mod tests {
 
     fn log(number: u128, successor: Option<u128>) -> LogEnd {
         let id = |number| LogId(uuid::Uuid::from_u128(number));
-        LogEnd { log_id: id(number), end_frame_no: 7, last_commit_us: Some(1), successor: successor.map(id), is_damaged: false }
+        LogEnd {
+            log_id: id(number),
+            end_frame_no: 7,
+            last_commit_us: Some(1),
+            successor: successor.map(id),
+            is_damaged: false,
+        }
     }
 
     fn numbers(lineage: &Lineage) -> Vec<u128> {

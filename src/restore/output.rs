@@ -55,7 +55,9 @@ pub(super) fn check_free(io: &dyn Io, target: &Path) -> Result<()> {
         PathKind::Directory | PathKind::Other => {}
     }
     if io.kind(target)? != PathKind::Missing {
-        return refuse("it exists, and a restore never replaces anything: move it away, or restore elsewhere".into());
+        return refuse(
+            "it exists, and a restore never replaces anything: move it away, or restore elsewhere".into(),
+        );
     }
     for suffix in ["-wal", "-shm", "-journal"] {
         if io.kind(&with_suffix(target, suffix))? != PathKind::Missing {

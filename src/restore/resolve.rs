@@ -115,7 +115,10 @@ pub(super) async fn resolve(
         Err(Error::NothingThere { url, what }) if matches!(target, Target::Frame(_)) => {
             let mut what = what;
             for before in &lineage.logs[1..] {
-                what += &format!(". Before it was log {}, to frame {} (--log)", before.log_id, before.end_frame_no);
+                what += &format!(
+                    ". Before it was log {}, to frame {} (--log)",
+                    before.log_id, before.end_frame_no
+                );
             }
             return Err(Error::NothingThere { url, what });
         }
@@ -276,9 +279,11 @@ impl<'a> Planner<'a> {
     fn explain(self, problem: NoPlan) -> Error {
         let missing = matches!(problem, NoPlan::Gap { .. } | NoPlan::NoEnd { .. });
         match self.damage {
-            Some(Error::DamagedObject { object, offset, what }) => {
-                Error::DamagedObject { object, offset, what: format!("{what}; without it, the log {problem}") }
-            }
+            Some(Error::DamagedObject { object, offset, what }) => Error::DamagedObject {
+                object,
+                offset,
+                what: format!("{what}; without it, the log {problem}"),
+            },
             _ if missing => Error::DamagedObject {
                 object: format!("{}/{}", self.storage.url(), keys::log_prefix(self.log_id)),
                 offset: None,

@@ -16,9 +16,9 @@ use crate::format::restore_journal::Progress;
 use crate::io::{Io, SystemIo};
 use crate::log::new_log_id;
 use crate::options::StorageUrl;
-use crate::storage::{self, RetryPolicy, Storage};
 use crate::storage::bundles::Bundle;
 use crate::storage::merge::{MERGE_MAX, Merge, MergeOptions};
+use crate::storage::{self, RetryPolicy, Storage};
 use crate::types::{LogId, Parent};
 
 /// Pages go to the writing thread in pieces of about this many bytes,
@@ -151,7 +151,9 @@ impl Restore {
         let done = output.done();
         let continued = done.sequence > 0;
         if continued {
-            resolved.notes.push("an earlier restore of this state was interrupted, and is gone on with".into());
+            resolved
+                .notes
+                .push("an earlier restore of this state was interrupted, and is gone on with".into());
         }
         let (mut output, first) = copy(&resolved, output, done, progress).await?;
         let first = match first {
