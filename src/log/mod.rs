@@ -40,7 +40,7 @@ use crate::format::segment_header::{SEGMENT_HEAD_SIZE, SegmentHeader};
 use crate::io::{File, Io, LockFile, OpenMode};
 use crate::options::{Options, SwapPolicy};
 use crate::page_index::PageIndex;
-use crate::segment::{Segment, SpareFiles, segment_name};
+use crate::segment::{FrameMark, Segment, SpareFiles, segment_name};
 use crate::types::{LogId, PageSize, Parent};
 use remote::Remote;
 use tail::Tail;
@@ -105,7 +105,7 @@ pub struct Log {
     pub(crate) read_only: bool,
     pub(crate) log_id: LogId,
     /// The log that this one continues, if it does.
-    pub(crate) parent: Option<Parent>,
+    parent: Option<Parent>,
     pub(crate) page_size: PageSize,
     pub(crate) control: Control,
     /// Ascending; the last one is the current one.
@@ -133,8 +133,6 @@ pub struct Log {
     pub(crate) pass: Mutex<()>,
     /// How many are reading the base file as it is: no pass may change it.
     pub(crate) base_pins: AtomicU32,
-    /// When the checkpointed frame was committed, microseconds since 1970.
-    pub(crate) checkpointed_us: AtomicU64,
     last_error: Mutex<Option<String>>,
     report: fn(&Error),
     /// `None`: closed. A handle that an application still has must not keep others away.
@@ -161,6 +159,32 @@ impl Log {
     /// The lineage of the frame numbers.
     pub fn log_id(&self) -> LogId {
         self.log_id
+    }
+
+    /// The log that this one continues, if it does.
+    pub fn parent(&self) -> Option<Parent> {
+        self.parent
+    }
+
+    /// Call `visit` with the marks of published frames in `from..=to`, in order, for as long as it returns true.
+    pub(crate) fn for_each_mark_while(
+        &self,
+        from: u64,
+        to: u64,
+        mut visit: impl FnMut(u64, FrameMark) -> bool,
+    ) {
+        let mut next = from;
+        while next <= to
+            && let Some(segment) = self.find_segment(next)
+            && segment.end() >= next
+        {
+            let mut goes_on = true;
+            segment.for_each_mark(next, to, |frame_no, mark| goes_on = goes_on && visit(frame_no, mark));
+            if !goes_on {
+                return;
+            }
+            next = segment.end().min(to) + 1;
+        }
     }
 
     /// Page size of the database.
