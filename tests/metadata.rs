@@ -114,6 +114,9 @@ fn without_metadata_and_with_a_lost_footer_the_open_is_refused_or_right() {
         if let Ok(rows) = count(&copied) {
             assert_eq!(rows, ROWS, "slot {slot}");
         }
-        assert!(fs::metadata(&copied).unwrap().len() >= len - FOOTER_SIZE, "slot {slot}: the base file shrank");
+        assert!(
+            fs::metadata(&copied).unwrap().len() >= len - FOOTER_SIZE,
+            "slot {slot}: the base file shrank"
+        );
     }
 }

@@ -128,7 +128,10 @@ impl BaseState {
 /// See the table above.
 enum Decision {
     /// A log without frames: it goes on where a footer ends, or begins anew behind `parent`.
-    Fresh { goes_on: Option<Footer>, parent: Option<Parent> },
+    Fresh {
+        goes_on: Option<Footer>,
+        parent: Option<Parent>,
+    },
     Recover(Meta),
     NotOurs,
 }
