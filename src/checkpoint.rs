@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::format::database_header::{DATABASE_HEADER_SIZE, DatabaseHeader};
 use crate::format::footer::Footer;
 use crate::format::frame::{FRAME_HEADER_SIZE, FrameHeader};
+use crate::format::meta::Meta;
 use crate::io::parent_dir;
 use crate::log::{LOCK_NAME, Log, META_NAME, SHM_NAME};
 use crate::segment::{Segment, is_spare_name, parse_segment_name};
@@ -35,14 +36,68 @@ impl Log {
     pub fn checkpoint(&self) -> Result<u64> {
         let _pass = self.pass.lock();
         self.check_writable()?;
-        let target = self.absorbed_frame_no();
+        self.checkpoint_to(self.absorbed_frame_no().min(self.checkpoint_limit()))?;
+        self.free_segments()?;
+        self.clear_error();
+        Ok(self.checkpointed_frame_no())
+    }
+
+    /// One pass, to an absorbed frame that ends a commit. The caller holds `pass`.
+    fn checkpoint_to(&self, target: u64) -> Result<()> {
+        if self.base_pins.load(Ordering::Acquire) > 0 {
+            // Somebody is reading the base file as it is. There will be another pass.
+            return Ok(());
+        }
+        let target = target.max(self.checkpointed_frame_no());
         if target > self.checkpointed_frame_no() || !self.has_footer.load(Ordering::Acquire) {
             self.sync_to(target)?;
             self.advance_base(target)?;
         }
-        self.free_segments()?;
-        self.clear_error();
-        Ok(self.checkpointed_frame_no())
+        Ok(())
+    }
+
+    /// Whether a pass would bring the base file forward: storage, if there is one, has more than the base file has.
+    pub(crate) fn can_checkpoint(&self) -> bool {
+        self.absorbed_frame_no().min(self.checkpoint_limit()) > self.checkpointed_frame_no()
+    }
+
+    /// Note in the metadata how far storage is, for the next open. The last pass may have been a while ago.
+    pub(crate) fn note_stored(&self) -> Result<()> {
+        let Some((frame_no, commit_us)) = self.stored_commit() else { return Ok(()) };
+        let _pass = self.pass.lock();
+        self.with_meta(|file| {
+            let meta = file.get();
+            if (meta.stored_frame_no, meta.stored_us) == (frame_no, commit_us) {
+                return Ok(());
+            }
+            let meta = Meta { stored_frame_no: frame_no, stored_us: commit_us, ..meta };
+            file.put(meta, |error| self.poison(error))
+        })
+    }
+
+    /// The commit that the base file is at: its frame, and when it was made.
+    pub(crate) fn checkpointed_commit(&self) -> Result<(u64, u64)> {
+        self.with_meta(|file| Ok((file.get().checkpointed_frame_no, file.get().commit_us)))
+    }
+
+    /// What the metadata says of storage: the frame, and when it was committed.
+    pub(crate) fn noted_stored(&self) -> Result<(u64, u64)> {
+        self.with_meta(|file| Ok((file.get().stored_frame_no, file.get().stored_us)))
+    }
+
+    /// The base file as it is now, which stays so until the result is dropped.
+    pub(crate) fn pin_base(self: &Arc<Log>) -> Result<PinnedBase> {
+        let _pass = self.pass.lock();
+        self.check_writable()?;
+        if self.with_meta(|meta| Ok(meta.get()))?.has_intent() {
+            // A crash came in the middle of a pass: some of its pages are there already. Whatever storage has, the base file
+            // is only of one state again when that pass has been completed.
+            let intent = self.with_meta(|meta| Ok(meta.get().intent_frame_no))?;
+            self.checkpoint_to(intent)?;
+        }
+        let meta = self.with_meta(|meta| Ok(meta.get()))?;
+        self.base_pins.fetch_add(1, Ordering::AcqRel);
+        Ok(PinnedBase { log: Arc::clone(self), meta })
     }
 
     fn advance_base(&self, target: u64) -> Result<()> {
@@ -95,6 +150,9 @@ impl Log {
         done.version_valid_for = header.version_valid_for;
         done.has_footer = true;
         done.commit_us = commit_us;
+        if let Some(stored) = self.stored_commit() {
+            (done.stored_frame_no, done.stored_us) = stored;
+        }
         self.with_meta(|meta| meta.put(done, |error| self.poison(error)))?;
 
         self.control.base_pages.store(db_size_pages, Ordering::Release);
@@ -112,7 +170,7 @@ impl Log {
     }
 
     /// When a frame that ends a commit was committed.
-    fn commit_us(&self, frame_no: u64) -> Result<u64> {
+    pub(crate) fn commit_us(&self, frame_no: u64) -> Result<u64> {
         self.with_frame(frame_no, |frame| {
             FrameHeader::ref_from_prefix(frame).map_or(0, |(header, _)| header.commit_us.get())
         })
@@ -240,6 +298,11 @@ impl Log {
     /// Errors: nothing is removed when something in the directory is not vwal's.
     pub fn leave(&self) -> Result<()> {
         self.drain()?;
+        {
+            // All of it, whether storage has it or not: there will be no log that could keep the rest.
+            let _pass = self.pass.lock();
+            self.checkpoint_to(self.absorbed_frame_no())?;
+        }
         let mut names = self.check_names()?;
         // Oldest segments first, the metadata behind them, the lock last of all. Segments without metadata would be damage,
         // so their names are gone for good before the metadata goes.
@@ -271,6 +334,44 @@ fn is_ours(name: &str) -> bool {
         || is_spare_name(name)
         || parse_segment_name(name).is_some()
         || name.strip_suffix(".copy").is_some_and(|stem| stem.len() == 20)
+}
+
+/// See [`Log::pin_base`].
+pub(crate) struct PinnedBase {
+    log: Arc<Log>,
+    meta: Meta,
+}
+
+impl PinnedBase {
+    /// It holds every frame up to this one.
+    pub(crate) fn frame_no(&self) -> u64 {
+        self.meta.checkpointed_frame_no
+    }
+
+    /// When that frame was committed.
+    pub(crate) fn commit_us(&self) -> u64 {
+        self.meta.commit_us
+    }
+
+    /// Pages in it.
+    pub(crate) fn db_size_pages(&self) -> u32 {
+        self.meta.db_size_pages
+    }
+
+    /// Read whole pages, the first of them `page_no`. What the file does not have is zeros.
+    pub(crate) fn read_pages(&self, page_no: u32, buf: &mut [u8]) -> Result<()> {
+        let offset = u64::from(page_no - 1) * self.log.page_size.bytes() as u64;
+        let got = self.log.base.read_at(buf, offset)?;
+        buf[got..].fill(0);
+        Ok(())
+    }
+}
+
+impl Drop for PinnedBase {
+    fn drop(&mut self) {
+        self.log.base_pins.fetch_sub(1, Ordering::AcqRel);
+        self.log.checkpointer.notify();
+    }
 }
 
 struct NewestFrames {

@@ -142,6 +142,20 @@ pub enum Error {
         /// Why storage does not get on, as far as it is known.
         cause: String,
     },
+    /// A commit is on this disk, but storage has not confirmed it.
+    #[error(
+        "frame {frame_no} of '{}' is committed and on this disk, but storage does not have it after {waited_ms} ms: {cause}", path.display()
+    )]
+    NotStored {
+        /// The database.
+        path: PathBuf,
+        /// The frame that was waited for.
+        frame_no: u64,
+        /// How long the wait might take.
+        waited_ms: u64,
+        /// Why storage does not get on, as far as it is known.
+        cause: String,
+    },
     /// The registration with SQLite failed.
     #[error("vwal cannot be registered: {0}")]
     Register(String),

@@ -22,8 +22,8 @@
 //! ```
 //!
 //! Modules, in the order in which they may use each other: `types`, `error` → `options` → `format` → `io`, `storage` →
-//! `segment` → `cache`, `page_index` → `log` → `checkpoint` → `wal` → `db` → `ffi`. `docs/design.md` tells the whole
-//! story.
+//! `segment` → `cache`, `page_index` → `log` → `checkpoint` → `ship` → `restore` → `wal` → `db` → `ffi`. `docs/design.md` tells
+//! the whole story.
 
 mod cache;
 mod checkpoint;
@@ -37,7 +37,9 @@ pub mod io;
 mod log;
 mod options;
 mod page_index;
+pub mod restore;
 pub mod segment;
+pub mod ship;
 pub mod storage;
 mod types;
 mod wal;
@@ -46,7 +48,7 @@ pub use db::{Database, SegmentInfo, Status, inspect};
 pub use error::{Error, Result, StorageErrorKind};
 pub use ffi::{register, sqlite3_vwal_init};
 pub use log::read_meta;
-pub use options::{Options, SwapPolicy};
+pub use options::{Ack, BacklogFull, Options, SwapPolicy, WhenFenced};
 pub use types::{LogId, PageSize, Parent, SegmentState};
 
 /// The version of this crate.

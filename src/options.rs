@@ -3,14 +3,21 @@
 //!
 //! A wrong name or value is always an error. An option that is silently ignored is found out on the day it matters.
 
+mod shipping;
+mod storage_url;
 mod swap;
 
 use std::time::Duration;
 
+pub(crate) use shipping::Shipping;
+pub use shipping::{Ack, BacklogFull, WhenFenced};
+pub(crate) use storage_url::Scheme;
+pub use storage_url::StorageUrl;
 pub use swap::SwapPolicy;
 use swap::{Bytes, size_unit};
 
 use crate::error::{Error, Result};
+use crate::types::LogId;
 
 /// Options of the databases that this process opens.
 ///
@@ -41,8 +48,9 @@ pub struct Options {
     pub(crate) cache_size: usize,
     /// Process wide.
     pub(crate) default_vfs: bool,
+    pub(crate) shipping: Shipping,
     /// The parameters that [`Options::set_param`] gave, a bit for each of [`KEYS`].
-    given: u16,
+    given: u32,
 }
 
 /// No interval is longer. It is as good as for ever, and a time this far ahead can still be computed with.
@@ -56,18 +64,40 @@ enum Key {
     CheckpointSize,
     CheckpointAge,
     QueueWait,
+    Storage,
+    ShipInterval,
+    Ack,
+    StorageTimeout,
+    CloseTimeout,
+    BacklogSize,
+    BacklogFull,
+    Fenced,
+    SnapshotInterval,
+    Retention,
+    TakeOver,
     CacheSize,
     DefaultVfs,
 }
 
 /// Each option: its URI parameter (`None`: one value for the whole process) and its environment variable.
-const KEYS: [(Key, Option<&str>, &str); 8] = [
+const KEYS: [(Key, Option<&str>, &str); 19] = [
     (Key::GroupCommit, Some("vwal_group_commit"), "VWAL_GROUP_COMMIT"),
     (Key::SyncInterval, Some("vwal_sync_interval_ms"), "VWAL_SYNC_INTERVAL_MS"),
     (Key::Swap, Some("vwal_swap"), "VWAL_SWAP"),
     (Key::CheckpointSize, Some("vwal_checkpoint_size"), "VWAL_CHECKPOINT_SIZE"),
     (Key::CheckpointAge, Some("vwal_checkpoint_age_ms"), "VWAL_CHECKPOINT_AGE_MS"),
     (Key::QueueWait, Some("vwal_queue_ms"), "VWAL_QUEUE_MS"),
+    (Key::Storage, Some("vwal_storage"), "VWAL_STORAGE"),
+    (Key::ShipInterval, Some("vwal_ship_interval_ms"), "VWAL_SHIP_INTERVAL_MS"),
+    (Key::Ack, Some("vwal_ack"), "VWAL_ACK"),
+    (Key::StorageTimeout, Some("vwal_storage_timeout_ms"), "VWAL_STORAGE_TIMEOUT_MS"),
+    (Key::CloseTimeout, Some("vwal_close_timeout_ms"), "VWAL_CLOSE_TIMEOUT_MS"),
+    (Key::BacklogSize, Some("vwal_backlog_size"), "VWAL_BACKLOG_SIZE"),
+    (Key::BacklogFull, Some("vwal_backlog_full"), "VWAL_BACKLOG_FULL"),
+    (Key::Fenced, Some("vwal_fenced"), "VWAL_FENCED"),
+    (Key::SnapshotInterval, Some("vwal_snapshot_interval_ms"), "VWAL_SNAPSHOT_INTERVAL_MS"),
+    (Key::Retention, Some("vwal_retention"), "VWAL_RETENTION"),
+    (Key::TakeOver, Some("vwal_take_over"), "VWAL_TAKE_OVER"),
     (Key::CacheSize, None, "VWAL_CACHE_SIZE"),
     (Key::DefaultVfs, None, "VWAL_DEFAULT"),
 ];
@@ -86,6 +116,7 @@ impl Default for Options {
             queue_wait: Duration::from_millis(20),
             cache_size: 64 << 20,
             default_vfs: false,
+            shipping: Shipping::default(),
             given: 0,
         }
     }
@@ -122,7 +153,7 @@ impl Options {
             // A value that is not UTF-8 is not one of the right ones, so its replacement characters are refused too.
             let value = value.to_string_lossy();
             options.set(*key, &value).map_err(|right| {
-                Error::Usage(format!("the environment variable {name}='{value}': {right}"))
+                refused(&format!("the environment variable {name}"), *key, &value, &right)
             })?;
         }
         Ok(options)
@@ -199,7 +230,7 @@ impl Options {
         let Some(i) = KEYS.iter().position(|(_, param, _)| *param == Some(key)) else {
             return Err(Error::Usage(unknown_param(key)));
         };
-        self.set(KEYS[i].0, value).map_err(|right| Error::Usage(format!("{key}='{value}': {right}")))?;
+        self.set(KEYS[i].0, value).map_err(|right| refused(key, KEYS[i].0, value, &right))?;
         self.given |= 1 << i;
         Ok(())
     }
@@ -237,6 +268,17 @@ impl Options {
             Key::CheckpointSize => self.checkpoint_size = bytes(value)?,
             Key::CheckpointAge => self.checkpoint_age = interval(value, "never by age")?,
             Key::QueueWait => self.queue_wait = interval(value, "no queue")?,
+            Key::Storage => self.shipping.storage = storage(value)?,
+            Key::ShipInterval => self.shipping.interval = interval(value, "as often as there are commits")?,
+            Key::Ack => self.shipping.ack = value.parse()?,
+            Key::StorageTimeout => self.shipping.timeout = interval(value, "do not wait")?,
+            Key::CloseTimeout => self.shipping.close_timeout = interval(value, "do not wait")?,
+            Key::BacklogSize => self.shipping.backlog_size = bytes(value)?,
+            Key::BacklogFull => self.shipping.backlog_full = value.parse()?,
+            Key::Fenced => self.shipping.fenced = value.parse()?,
+            Key::SnapshotInterval => self.shipping.snapshot_interval = interval(value, "only the first")?,
+            Key::Retention => self.shipping.retention = retention(value)?,
+            Key::TakeOver => self.shipping.take_over = take_over(value)?,
             Key::CacheSize => {
                 self.cache_size = usize::try_from(bytes(value)?).map_err(|_| SIZE_RIGHT.to_owned())?;
             }
@@ -255,10 +297,31 @@ impl Options {
             Key::CheckpointSize => Bytes(self.checkpoint_size).to_string(),
             Key::CheckpointAge => self.checkpoint_age.as_millis().to_string(),
             Key::QueueWait => self.queue_wait.as_millis().to_string(),
+            Key::Storage => {
+                self.shipping.storage.as_ref().map_or_else(|| "off".to_owned(), StorageUrl::to_string)
+            }
+            Key::ShipInterval => self.shipping.interval.as_millis().to_string(),
+            Key::Ack => self.shipping.ack.to_string(),
+            Key::StorageTimeout => self.shipping.timeout.as_millis().to_string(),
+            Key::CloseTimeout => self.shipping.close_timeout.as_millis().to_string(),
+            Key::BacklogSize => Bytes(self.shipping.backlog_size).to_string(),
+            Key::BacklogFull => self.shipping.backlog_full.to_string(),
+            Key::Fenced => self.shipping.fenced.to_string(),
+            Key::SnapshotInterval => self.shipping.snapshot_interval.as_millis().to_string(),
+            Key::Retention => self.shipping.retention.clone(),
+            Key::TakeOver => self.shipping.take_over.map_or_else(|| "off".to_owned(), |id| id.to_string()),
             Key::CacheSize => Bytes(self.cache_size as u64).to_string(),
             Key::DefaultVfs => on_off(self.default_vfs),
         }
     }
+}
+
+fn refused(name: &str, key: Key, value: &str, right: &str) -> Error {
+    if key == Key::Storage {
+        // What is wrong with it may be that it has a password in it.
+        return Error::Usage(format!("{name}: {right}"));
+    }
+    Error::Usage(format!("{name}='{value}': {right}"))
 }
 
 fn unknown_param(key: &str) -> String {
@@ -280,6 +343,24 @@ fn switch(value: &str) -> Result<bool, String> {
         "off" | "0" | "false" | "no" => Ok(false),
         _ => Err("right are on and off (or 1 and 0, true and false, yes and no)".to_owned()),
     }
+}
+
+fn storage(value: &str) -> Result<Option<StorageUrl>, String> {
+    if value == "off" {
+        return Ok(None);
+    }
+    value.parse().map(Some).map_err(|error: Error| error.to_string())
+}
+
+fn retention(value: &str) -> Result<String, String> {
+    Ok(value.to_owned())
+}
+
+fn take_over(value: &str) -> Result<Option<LogId>, String> {
+    if value == "off" {
+        return Ok(None);
+    }
+    value.parse().map(Some).map_err(|_| "right is the id of a log (a UUID), or off".to_owned())
 }
 
 /// Milliseconds.
@@ -311,7 +392,7 @@ mod tests {
     use super::*;
 
     /// For each option two right values, and wrong ones.
-    const VALUES: [(&str, [&str; 2], &[&str]); 8] = [
+    const VALUES: [(&str, [&str; 2], &[&str]); 19] = [
         ("VWAL_GROUP_COMMIT", ["on", "off"], &["", "maybe", "2", "on "]),
         (
             "VWAL_SYNC_INTERVAL_MS",
@@ -326,6 +407,17 @@ mod tests {
         ),
         ("VWAL_CHECKPOINT_AGE_MS", ["0", "86400000"], &["", "1h", "-5"]),
         ("VWAL_QUEUE_MS", ["0", "100"], &["", "soon"]),
+        ("VWAL_STORAGE", ["file:///backup/app", "s3://bucket/{name}"], &["", "backup", "ftp://host/x"]),
+        ("VWAL_SHIP_INTERVAL_MS", ["0", "250"], &["", "1s", "-1"]),
+        ("VWAL_ACK", ["local", "remote"], &["", "all", "Remote"]),
+        ("VWAL_STORAGE_TIMEOUT_MS", ["0", "250"], &["", "1s"]),
+        ("VWAL_CLOSE_TIMEOUT_MS", ["0", "250"], &["", "1s"]),
+        ("VWAL_BACKLOG_SIZE", ["1MiB", "1GiB"], &["", "all"]),
+        ("VWAL_BACKLOG_FULL", ["fail", "wait"], &["", "drop"]),
+        ("VWAL_FENCED", ["fail", "local"], &["", "on"]),
+        ("VWAL_SNAPSHOT_INTERVAL_MS", ["0", "3600000"], &["", "1d"]),
+        ("VWAL_RETENTION", ["off", "0:1h,snapshot:7d/2"], &["", "24h", "0", "9:1h"]),
+        ("VWAL_TAKE_OVER", ["off", "0192aaaa-bbbb-7ccc-8ddd-eeeeffff0123"], &["", "on", "all"]),
         ("VWAL_CACHE_SIZE", ["0", "16MiB"], &["", "all", "-1"]),
         ("VWAL_DEFAULT", ["1", "0"], &["", "vwal"]),
     ];
@@ -342,16 +434,19 @@ mod tests {
 
     #[test]
     fn a_wrong_value_is_an_error_that_names_key_and_value_and_what_is_right() {
-        for ((_, param, name), (_, _, wrong)) in KEYS.iter().zip(VALUES) {
+        for ((key, param, name), (_, _, wrong)) in KEYS.iter().zip(VALUES) {
             for value in wrong {
+                let is_url = *key == Key::Storage;
+                let shown =
+                    |name: &str| if is_url { format!("{name}: ") } else { format!("{name}='{value}'") };
                 let message = env(name, value).unwrap_err().to_string();
-                assert!(message.contains(&format!("{name}='{value}'")), "{message}");
-                assert!(message.contains("right "), "{message}");
+                assert!(message.contains(&shown(name)), "{message}");
+                assert!(message.contains("right ") || is_url, "{message}");
                 let Some(param) = param else { continue };
                 let mut options = Options::new();
                 let message = options.set_param(param, value).unwrap_err().to_string();
-                assert!(message.starts_with(&format!("{param}='{value}'")), "{message}");
-                assert!(message.contains("right "), "{message}");
+                assert!(message.starts_with(&shown(param)), "{message}");
+                assert!(message.contains("right ") || is_url, "{message}");
                 assert_eq!(options, Options::new(), "a refused value changes nothing");
             }
         }
@@ -369,6 +464,18 @@ mod tests {
                     options.set_param(param, value).unwrap();
                     assert_eq!(options.show(*key), shown);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_secret_in_a_url_is_not_repeated() {
+        for url in ["s3://AKIA:canary@bucket/x", "s3://bucket/x?secret=canary", "canary", "ftp://canary"] {
+            for message in [
+                Options::new().set_param("vwal_storage", url).unwrap_err().to_string(),
+                env("VWAL_STORAGE", url).unwrap_err().to_string(),
+            ] {
+                assert!(!message.contains("canary"), "{message}");
             }
         }
     }

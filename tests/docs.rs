@@ -172,11 +172,13 @@ fn the_metadata_slot() {
         has_footer: true,
         commit_us: 0x7172_7374_7576,
         parent: Some(Parent { log_id: parent_log_id(), frame_no: 0x8182_8384_8586 }),
+        stored_frame_no: 0x9192_9394_9596,
+        stored_us: 0xa1a2_a3a4_a5a6,
     };
     let slot = meta.encode();
     compare(
         "Metadata slot",
-        &slot[..108],
+        &slot[..124],
         &[
             ("magic", b"VWALMETA"),
             ("version", &2u32.to_be_bytes()),
@@ -192,7 +194,9 @@ fn the_metadata_slot() {
             ("commit_us", &0x7172_7374_7576u64.to_be_bytes()),
             ("parent_log_id", parent_log_id().0.as_bytes()),
             ("parent_frame_no", &0x8182_8384_8586u64.to_be_bytes()),
-            ("crc", &crc32(0, &[&slot[..104]]).to_be_bytes()),
+            ("stored_frame_no", &0x9192_9394_9596u64.to_be_bytes()),
+            ("stored_us", &0xa1a2_a3a4_a5a6u64.to_be_bytes()),
+            ("crc", &crc32(0, &[&slot[..120]]).to_be_bytes()),
         ],
     );
     assert_eq!(slot.len(), 4096);

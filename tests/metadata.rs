@@ -6,7 +6,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 const SLOT: usize = 4096;
-const RECORD: usize = 108;
+const RECORD: usize = 124;
 const FOOTER_SIZE: u64 = vwal::format::footer::FOOTER_SIZE as u64;
 const ROWS: i64 = 120;
 

@@ -25,7 +25,7 @@ impl Error {
             Error::Foreign { .. } => sqlite::SQLITE_CANTOPEN,
             Error::Usage(_) | Error::NotVirtual(_) | Error::Register(_) => sqlite::SQLITE_ERROR,
             Error::Forked => sqlite::SQLITE_IOERR,
-            Error::Storage { .. } => sqlite::SQLITE_IOERR,
+            Error::Storage { .. } | Error::NotStored { .. } => sqlite::SQLITE_IOERR,
             Error::DamagedObject { .. } => sqlite::SQLITE_CORRUPT,
             Error::NothingThere { .. } => sqlite::SQLITE_NOTFOUND,
             Error::Fenced { .. } => sqlite::SQLITE_READONLY,

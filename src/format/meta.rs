@@ -14,7 +14,7 @@ const VERSION: u32 = 2;
 
 /// Bytes of one slot; a sector multiple, so that one slot's write cannot tear the other.
 pub const META_SLOT_SIZE: usize = 4096;
-const RECORD_SIZE: usize = 108;
+const RECORD_SIZE: usize = 124;
 const FLAG_FOOTER: u32 = 1;
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -34,6 +34,8 @@ struct Raw {
     commit_us: U64,
     parent_log_id: [u8; 16],
     parent_frame_no: U64,
+    stored_frame_no: U64,
+    stored_us: U64,
     crc: U32,
 }
 
@@ -43,7 +45,8 @@ const _: () = {
     assert!(std::mem::offset_of!(Raw, log_id) == 24);
     assert!(std::mem::offset_of!(Raw, intent_frame_no) == 48);
     assert!(std::mem::offset_of!(Raw, commit_us) == 72);
-    assert!(std::mem::offset_of!(Raw, crc) == 104);
+    assert!(std::mem::offset_of!(Raw, stored_frame_no) == 104);
+    assert!(std::mem::offset_of!(Raw, crc) == 120);
 };
 
 /// The state of a log between checkpoint passes.
@@ -72,6 +75,10 @@ pub struct Meta {
     pub commit_us: u64,
     /// The log that this one continues, if it does.
     pub parent: Option<Parent>,
+    /// Storage had everything up to this frame when this was last written with storage; 0: never.
+    pub stored_frame_no: u64,
+    /// When that frame was committed, microseconds since 1970.
+    pub stored_us: u64,
 }
 
 impl Meta {
@@ -102,6 +109,8 @@ impl Meta {
             commit_us: self.commit_us.into(),
             parent_log_id: self.parent.map_or([0; 16], |parent| parent.log_id.to_bytes()),
             parent_frame_no: self.parent.map_or(0, |parent| parent.frame_no).into(),
+            stored_frame_no: self.stored_frame_no.into(),
+            stored_us: self.stored_us.into(),
             crc: 0.into(),
         };
         raw.crc = crc32(0, &[&raw.as_bytes()[..RECORD_SIZE - 4]]).into();
@@ -149,6 +158,8 @@ impl Meta {
                 log_id: LogId::from_bytes(raw.parent_log_id),
                 frame_no: raw.parent_frame_no.get(),
             }),
+            stored_frame_no: raw.stored_frame_no.get(),
+            stored_us: raw.stored_us.get(),
         };
         if meta.intent_frame_no < meta.checkpointed_frame_no || meta.intent_frame_no > 1 << 62 {
             return Err(format!(
@@ -177,6 +188,8 @@ mod tests {
             has_footer: true,
             commit_us: 1_700_000_000_000_000,
             parent: Some(Parent { log_id: LogId(uuid::Uuid::from_u128(76)), frame_no: 90 }),
+            stored_frame_no: 95,
+            stored_us: 1_600_000_000_000_000,
         }
     }
 

@@ -3,10 +3,11 @@
 //! The numbers that matter move in this order, and each is at most the one before it:
 //!
 //! `written` ≥ `published` ≥ `absorbed` ≥ `checkpointed`, and `published` ≥ `synced` (but for a commit that is fsynced
-//! before it is published).
+//! before it is published). With storage, `synced` ≥ `stored` ≥ `checkpointed` too.
 //!
 //! - *written*: in the segment, as a tentative commit.
 //! - *published*: `wal.c` lets readers see it; it will never be overwritten.
+//! - *stored*: in storage (`remote.rs`).
 //! - *absorbed*: part of the view of the database file ([`Log::absorb`]).
 //! - *checkpointed*: in the base file, durably (`checkpoint.rs`).
 //!
@@ -17,6 +18,7 @@ mod absorb;
 mod meta_file;
 mod open;
 mod recover;
+mod remote;
 mod sync;
 mod tail;
 
@@ -38,8 +40,9 @@ use crate::format::segment_header::{SEGMENT_HEAD_SIZE, SegmentHeader};
 use crate::io::{File, Io, LockFile, OpenMode};
 use crate::options::{Options, SwapPolicy};
 use crate::page_index::PageIndex;
-use crate::segment::{Segment, SpareFiles, segment_name};
-use crate::types::{LogId, PageSize};
+use crate::segment::{FrameMark, Segment, SpareFiles, segment_name};
+use crate::types::{LogId, PageSize, Parent};
+use remote::Remote;
 use tail::Tail;
 
 /// The positions of the log. This is what another process would have to see; everything else can be derived from the
@@ -101,6 +104,8 @@ pub struct Log {
     pub(crate) options: Options,
     pub(crate) read_only: bool,
     pub(crate) log_id: LogId,
+    /// The log that this one continues, if it does.
+    parent: Option<Parent>,
     pub(crate) page_size: PageSize,
     pub(crate) control: Control,
     /// Ascending; the last one is the current one.
@@ -123,8 +128,11 @@ pub struct Log {
     /// The syncer sleeps without a timeout: the next commit wakes it.
     pub(crate) syncer_idle: AtomicBool,
     pub(crate) syncer: Signal,
+    pub(crate) remote: Remote,
     pub(crate) checkpointer: Signal,
     pub(crate) pass: Mutex<()>,
+    /// How many are reading the base file as it is: no pass may change it.
+    pub(crate) base_pins: AtomicU32,
     last_error: Mutex<Option<String>>,
     report: fn(&Error),
     /// `None`: closed. A handle that an application still has must not keep others away.
@@ -151,6 +159,32 @@ impl Log {
     /// The lineage of the frame numbers.
     pub fn log_id(&self) -> LogId {
         self.log_id
+    }
+
+    /// The log that this one continues, if it does.
+    pub fn parent(&self) -> Option<Parent> {
+        self.parent
+    }
+
+    /// Call `visit` with the marks of published frames in `from..=to`, in order, for as long as it returns true.
+    pub(crate) fn for_each_mark_while(
+        &self,
+        from: u64,
+        to: u64,
+        mut visit: impl FnMut(u64, FrameMark) -> bool,
+    ) {
+        let mut next = from;
+        while next <= to
+            && let Some(segment) = self.find_segment(next)
+            && segment.end() >= next
+        {
+            let mut goes_on = true;
+            segment.for_each_mark(next, to, |frame_no, mark| goes_on = goes_on && visit(frame_no, mark));
+            if !goes_on {
+                return;
+            }
+            next = segment.end().min(to) + 1;
+        }
     }
 
     /// Page size of the database.
@@ -360,10 +394,12 @@ impl Log {
         if self.syncer_idle.load(Ordering::Relaxed) && self.syncer_idle.swap(false, Ordering::AcqRel) {
             self.syncer.notify();
         }
+        self.wake_shipper();
     }
 
     /// A write transaction writes its first frame: swap the segment if that is due.
     fn begin_transaction(&self, tail: &mut Tail) -> Result<()> {
+        self.check_shipping()?;
         let Some(segment) = &tail.segment else { return self.swap_segment(tail) };
         let frames = segment.end() + 1 - segment.start();
         if frames == 0 {

@@ -274,6 +274,8 @@ fn fresh_meta(
         has_footer: goes_on.is_some(),
         commit_us: goes_on.map_or_else(|| source.io.now_us(), |footer| footer.commit_us),
         parent,
+        stored_frame_no: 0,
+        stored_us: 0,
     }
 }
 

@@ -8,11 +8,11 @@ use object_store::memory::InMemory;
 use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
+use crate::options::{Scheme, StorageUrl};
 #[cfg(feature = "https")]
 use crate::storage::cloud;
-use crate::storage::config::Scheme;
 use crate::storage::local::LocalStore;
-use crate::storage::{ObjectStorage, RetryPolicy, Storage, StorageUrl};
+use crate::storage::{ObjectStorage, RetryPolicy, Storage};
 
 /// The stores `memory://name` of this process.
 static MEMORY: LazyLock<Mutex<HashMap<String, Arc<InMemory>>>> = LazyLock::new(Mutex::default);

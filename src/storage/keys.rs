@@ -12,10 +12,8 @@
 //! from 2^63 - 1 in 16 hexadecimal digits: a listing, which ascends, begins with the newest. `nonce` has 16 hexadecimal
 //! digits, `part` five decimal ones.
 
+use crate::storage::PROBE_KEY;
 use crate::types::{Level, LogId};
-
-/// The object of the probe.
-pub const PROBE_KEY: &str = "put-if-absent";
 
 const FRAMES_END: u64 = (1 << 63) - 1;
 

@@ -2,21 +2,25 @@
 //!
 //! Two layers. [`Storage`] is what vwal asks of an object store: put an object that is not there yet, read a range, list,
 //! delete. One implementation ([`ObjectStorage`]) serves every backend of the crate `object_store`; it retries what may be
-//! retried, settles writes whose outcome is unknown, and turns errors into ours. `bundles.rs` stands on it and knows what
+//! retried, settles writes whose outcome is unknown, and turns errors into ours. [`bundles`] stands on it and knows what
 //! the objects are.
 //!
 //! Everything here is asynchronous, and runs on the threads of `ship` and of the command line, never inside a call of
 //! SQLite.
 
 mod backend;
+pub mod bundles;
 #[cfg(feature = "https")]
 mod cloud;
-mod config;
 mod failure;
+pub mod keys;
 mod local;
+pub mod merge;
 mod object;
 mod probe;
 mod retry;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::fmt;
 use std::ops::Range;
@@ -24,8 +28,8 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use crate::options::StorageUrl;
 pub use backend::open;
-pub use config::StorageUrl;
 pub use object::ObjectStorage;
 pub use probe::{PROBE_KEY, ProbeReport, ProbeStep, check, probe};
 pub use retry::RetryPolicy;

@@ -8,6 +8,7 @@ use super::{LockKind, WAL_HEADER_SIZE, Wal};
 use crate::error::{Error, Result};
 use crate::format::frame::SQLITE_FRAME_HEADER_SIZE;
 use crate::log::Log;
+use crate::options::Ack;
 
 /// `WAL_WRITE_LOCK` of `wal.c`.
 const WRITE_LOCK: usize = 0;
@@ -19,8 +20,12 @@ pub struct WalHandle {
     held: HeldLocks,
     /// It has written frames since its last transaction ended.
     wrote: AtomicBool,
+    /// The first frame of that transaction.
+    wrote_from: AtomicU64,
     /// `synchronous=FULL`: the commit that ends here must be durable before it is acknowledged; 0: none.
     sync_to: AtomicU64,
+    /// `vwal_ack=remote`: storage must have the commit that ends here before it is acknowledged; 0: none.
+    store_to: AtomicU64,
     /// It has mapped the wal-index. A connection in `locking_mode=EXCLUSIVE` may keep a private one instead, and then
     /// takes no locks here either.
     mapped: AtomicBool,
@@ -36,7 +41,9 @@ impl WalHandle {
             wal,
             held: HeldLocks::new(id),
             wrote: AtomicBool::new(false),
+            wrote_from: AtomicU64::new(0),
             sync_to: AtomicU64::new(0),
+            store_to: AtomicU64::new(0),
             mapped: AtomicBool::new(false),
             exclusive: AtomicBool::new(false),
         }
@@ -124,7 +131,9 @@ impl WalHandle {
         if offset < WAL_HEADER_SIZE {
             return self.begin_generation(bytes, offset);
         }
-        self.wrote.store(true, Ordering::Relaxed);
+        if !self.wrote.swap(true, Ordering::Relaxed) {
+            self.wrote_from.store(self.log().published_frame_no() + 1, Ordering::Relaxed);
+        }
         let mut done = 0;
         while done < bytes.len() {
             let (frame_no, at) = self.locate(offset + done as u64);
@@ -195,10 +204,18 @@ impl WalHandle {
             None => u64::MAX,
         }));
         match self.sync_to.swap(0, Ordering::Relaxed) {
-            0 => Ok(()),
+            0 => {}
             // It can be the end of an earlier commit, longer than this one, that failed behind its sync; frames that are not
             // published must not be taken for durable.
-            frame_no => self.log().sync_to(frame_no.min(self.log().published_frame_no())),
+            frame_no => self.log().sync_to(frame_no.min(self.log().published_frame_no()))?,
+        }
+        match self.store_to.swap(0, Ordering::Relaxed) {
+            0 => Ok(()),
+            frame_no => {
+                // Only what is on this disk is shipped. The shipper would see to that too, a little later.
+                self.log().sync_to(frame_no)?;
+                self.log().wait_stored(frame_no, self.log().options.shipping.timeout)
+            }
         }
     }
 
@@ -206,6 +223,11 @@ impl WalHandle {
     fn end_write(&self, last: Option<u64>) {
         if self.wrote.swap(false, Ordering::Relaxed) {
             self.log().end_transaction(last.unwrap_or_else(|| self.log().published_frame_no()));
+            let published = self.log().published_frame_no();
+            let waits = self.log().options.shipping.ack == Ack::Remote && self.log().has_storage();
+            // This connection still has the write lock, so what was published since its first frame is its own commit.
+            let committed = published >= self.wrote_from.load(Ordering::Relaxed);
+            self.store_to.store(if waits && committed { published } else { 0 }, Ordering::Relaxed);
             if self.sync_to.load(Ordering::Relaxed) > self.log().published_frame_no() {
                 // The commit that was to be fsynced is rolled back, and the next one may have other frames of that number.
                 self.sync_to.store(0, Ordering::Relaxed);

@@ -86,6 +86,8 @@ impl Log {
             has_footer: true,
             commit_us: 0,
             parent: None,
+            stored_frame_no: 0,
+            stored_us: 0,
         };
         let mut base = vec![0; 2 * PAGE];
         base[..16].copy_from_slice(b"SQLite format 3\0");

@@ -8,7 +8,7 @@ use zerocopy::byteorder::big_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::varint;
-use super::{Span, Trailer};
+use super::{Content, Span, Trailer};
 use crate::format::{Problem, crc32};
 use crate::types::PageSize;
 
@@ -20,6 +20,10 @@ const IMAGES_MAX: u32 = 512;
 const DECODED_MAX: usize = 256 << 10;
 /// or this many stored bytes.
 const STORED_MAX: usize = 256 << 10;
+
+/// So no block is longer than this, and a reader takes no longer one: the last image may go beyond the limit, and a
+/// directory has at most 20 bytes for each image.
+const LEN_MAX: u32 = (STORED_MAX + 65536 + 20 * IMAGES_MAX as usize) as u32;
 
 /// Encodings of an image.
 const RAW: u64 = 0;
@@ -57,6 +61,19 @@ pub struct BlockInfo {
     crc: u32,
 }
 
+impl BlockInfo {
+    /// The most bytes that the last images of its pages take when decoded.
+    pub fn decoded_len_max(&self, page_size: PageSize) -> usize {
+        let images = self.image_count.min(IMAGES_MAX) as usize;
+        images.min(pages_max(page_size)) * page_size.bytes()
+    }
+}
+
+/// The most pages that a block has images of.
+fn pages_max(page_size: PageSize) -> usize {
+    DECODED_MAX / page_size.bytes()
+}
+
 pub(super) fn decode_index(index: &[u8], pages: Span, trailer: &Trailer) -> Result<Vec<BlockInfo>, Problem> {
     let records = <[RawInfo]>::ref_from_bytes(index)
         .map_err(|_| format!("a page index of {} bytes is no whole number of records", index.len()))?;
@@ -75,16 +92,19 @@ pub(super) fn decode_index(index: &[u8], pages: Span, trailer: &Trailer) -> Resu
             crc: raw.crc.get(),
         };
         // Within a bundle of every frame, the images of one page may go on in the next block.
+        let least = page_before + u32::from(trailer.content != Content::EveryFrame);
         if info.first_page_no == 0
-            || info.first_page_no < page_before
+            || info.first_page_no < least
             || info.last_page_no < info.first_page_no
             || info.image_count == 0
-            || raw.directory_len > raw.len
+            || info.image_count > IMAGES_MAX
+            || raw.len.get() > LEN_MAX
+            || info.directory_len > raw.len.get()
             || info.max_frame_no > trailer.end_frame_no
         {
             return Err(format!("the page index is not in order at page {}", info.first_page_no));
         }
-        page_before = info.last_page_no;
+        page_before = info.last_page_no.min(u32::MAX - 1);
         at = end;
         infos.push(info);
     }
@@ -136,7 +156,7 @@ impl BlockWriter {
         let pages = self.page_count + usize::from(page_no != self.page_no);
         self.image_count > 0
             && (self.image_count >= IMAGES_MAX
-                || pages * self.page_size.bytes() > DECODED_MAX
+                || pages > pages_max(self.page_size)
                 || self.stored_len() >= STORED_MAX)
     }
 
@@ -209,6 +229,8 @@ pub struct BlockReader<'a> {
     max_frame_no: u64,
     page_no: u32,
     frame_no: u64,
+    /// Pages that may still come.
+    pages_left: usize,
     image: Vec<u8>,
     scratch: Vec<u8>,
     has_image: bool,
@@ -239,6 +261,7 @@ impl<'a> BlockReader<'a> {
             max_frame_no: info.max_frame_no,
             page_no: info.first_page_no,
             frame_no: 0,
+            pages_left: pages_max(page_size),
             image: vec![0; page_size.bytes()],
             scratch: vec![0; page_size.bytes()],
             has_image: false,
@@ -262,6 +285,13 @@ impl<'a> BlockReader<'a> {
             .ok_or_else(|| format!("a page block has a page beyond page {}", self.last_page_no))?;
         let frame_no = varint::take_difference(&mut self.directory, self.frame_no)?;
         let same_page = self.has_image && step == 0;
+        if !self.has_image && step != 0 {
+            return Err(format!("a page block begins with page {page_no}, not with that of its record"));
+        }
+        if !same_page {
+            self.pages_left =
+                self.pages_left.checked_sub(1).ok_or_else(|| "a page block has too many pages".to_owned())?;
+        }
         if frame_no > self.max_frame_no || (same_page && frame_no <= self.frame_no) {
             return Err(format!("frame {frame_no} of page {page_no} is out of order"));
         }

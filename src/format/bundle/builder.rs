@@ -107,7 +107,10 @@ impl ObjectBuilder {
         if trailer.commit_count > 0 {
             self.totals.min_commit_us = self.totals.min_commit_us.min(trailer.min_commit_us);
             self.totals.max_commit_us = self.totals.max_commit_us.max(trailer.max_commit_us);
-            self.totals.last_commit_us = trailer.last_commit_us;
+            // The commits of the head itself come behind those of all parts.
+            if !self.has_commits() {
+                self.totals.last_commit_us = trailer.last_commit_us;
+            }
         }
     }
 
@@ -121,6 +124,26 @@ impl ObjectBuilder {
             + self.commit_index.len()
             + self.parts.len()
             + TRAILER_SIZE
+    }
+
+    /// Whether it has commits of its own.
+    pub fn has_commits(&self) -> bool {
+        self.commit_block.stored_len() + self.commit_bytes.len() > 0
+    }
+
+    /// Whether it has images of its own.
+    pub fn has_images(&self) -> bool {
+        self.block.stored_len() > 0 || self.bytes.len() > FRONT_SIZE
+    }
+
+    /// Take the images out, into an object of their own. The commits stay.
+    pub fn split_images(&mut self) -> ObjectBuilder {
+        let mut images = ObjectBuilder::new(self.page_size);
+        std::mem::swap(&mut images.bytes, &mut self.bytes);
+        std::mem::swap(&mut images.block, &mut self.block);
+        std::mem::swap(&mut images.page_index, &mut self.page_index);
+        std::mem::swap(&mut images.totals.image_count, &mut self.totals.image_count);
+        images
     }
 
     /// Whether nothing has been added.

@@ -12,6 +12,8 @@ use crate::format::{Problem, crc32};
 pub const COMMIT_INFO_SIZE: usize = 48;
 /// A block ends when it has this many commits.
 const COMMITS_MAX: u32 = 4096;
+/// So no block is longer than this, and a reader takes no longer one: 25 bytes for each commit.
+const LEN_MAX: u32 = COMMITS_MAX * 25;
 
 /// A commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +83,8 @@ pub(super) fn decode_index(
             || info.last_frame_no < info.first_frame_no
             || info.last_frame_no > trailer.end_frame_no
             || info.commit_count == 0
+            || info.commit_count > COMMITS_MAX
+            || raw.len.get() > LEN_MAX
         {
             return Err(format!("the commit index is not in order at frame {}", info.first_frame_no));
         }

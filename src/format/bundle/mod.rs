@@ -1,7 +1,8 @@
 //! Objects in storage: bundles of frames, and the parts of large ones.
 //!
 //! A bundle covers a range of frames that ends at a commit. One that is too large for an object is cut into *parts*,
-//! objects of the same layout; its head, which is written last, lists them. An object is, in this order:
+//! objects of the same layout; its head, which is written last, lists them. The images of the bundle are those of its
+//! parts, one part after the other, and then those of the head itself; so are its commits. An object is, in this order:
 //!
 //! | section | content |
 //! |---|---|
@@ -41,6 +42,9 @@ pub const FRONT_SIZE: usize = 16;
 pub const TRAILER_SIZE: usize = 192;
 /// No object is larger than this, so none that claims to be is read. Writers stay far below it.
 pub const OBJECT_SIZE_MAX: u64 = 1 << 31;
+/// The indexes of an object are not longer than this together, since a reader holds them in memory. (A bundle of
+/// 1.3 million parts: some terabytes.)
+pub const INDEXES_LEN_MAX: u64 = 64 << 20;
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -228,6 +232,11 @@ impl Trailer {
         parts::decode_list(list)
     }
 
+    /// The checksum that stands in the trailer.
+    pub fn checksum(&self) -> u32 {
+        trailer_crc(&self.encode())
+    }
+
     /// The 192 bytes at the end of the object.
     fn encode(&self) -> [u8; TRAILER_SIZE] {
         let successor = match self.content {
@@ -335,6 +344,10 @@ impl Trailer {
         let sum = sections.iter().try_fold(0u64, |sum, &len| sum.checked_add(len));
         if sum != Some(size) || size > OBJECT_SIZE_MAX {
             return Err(format!("the object has {size} bytes, but its trailer accounts for {sum:?}"));
+        }
+        let indexes = sections[3] + sections[4] + sections[5];
+        if indexes > INDEXES_LEN_MAX {
+            return Err(format!("its indexes have {indexes} bytes, {INDEXES_LEN_MAX} are allowed"));
         }
         let empty = matches!(self.content, Content::Terminator { .. });
         let range_is_right = if empty {

@@ -50,7 +50,7 @@ pub struct PartInfo {
     pub last_frame_no: u64,
     /// Bytes of the object.
     pub size: u64,
-    /// Checksum of its trailer, which covers those of its indexes, and through them all of it.
+    /// The checksum in its trailer, which covers those of its indexes, and through them all of it.
     pub trailer_crc: u32,
 }
 

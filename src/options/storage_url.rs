@@ -14,7 +14,7 @@ const NAME: &str = "{name}";
 
 /// What kind of store a URL names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Scheme {
+pub(crate) enum Scheme {
     File,
     Memory,
     S3,
@@ -68,21 +68,21 @@ pub struct StorageUrl {
 }
 
 impl StorageUrl {
-    pub(super) fn scheme(&self) -> Scheme {
+    pub(crate) fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    pub(super) fn bucket(&self) -> &str {
+    pub(crate) fn bucket(&self) -> &str {
         &self.bucket
     }
 
     /// The key that all keys are below, without slashes at its ends.
-    pub(super) fn prefix(&self) -> String {
+    pub(crate) fn prefix(&self) -> String {
         self.prefix.join("/")
     }
 
     /// The directory of a `file:` URL.
-    pub(super) fn directory(&self) -> PathBuf {
+    pub(crate) fn directory(&self) -> PathBuf {
         PathBuf::from(format!("/{}", self.prefix()))
     }
 

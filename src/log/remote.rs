@@ -1,0 +1,224 @@
+//! The log's side of shipping: how far storage has it, who waits for that, and whether commits may go on.
+//!
+//! The log knows no network. The shipper (`ship`) moves the durable frame number from its own thread; commits look at
+//! atomics, and wait here only if they asked to.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::{Log, Signal};
+use crate::error::{Error, Result};
+use crate::options::{BacklogFull, WhenFenced};
+
+/// See the module. Every log has one; without storage it is never looked at.
+#[derive(Default)]
+pub(crate) struct Remote {
+    /// Storage has everything up to this frame.
+    durable: AtomicU64,
+    /// When that commit was made, microseconds since 1970.
+    durable_us: AtomicU64,
+    /// `durable` has been found out.
+    known: AtomicBool,
+    /// Commits are refused, or the base file need not wait for storage any more.
+    fenced: AtomicBool,
+    inner: Mutex<Inner>,
+    moved: Condvar,
+    /// How many wait for storage: then there is no reason to collect more commits.
+    pub(crate) waiters: AtomicUsize,
+    /// The shipper sleeps without a timeout: the next commit wakes it.
+    pub(crate) idle: AtomicBool,
+    /// Wakes the shipper.
+    pub(crate) shipper: Signal,
+}
+
+#[derive(Default)]
+struct Inner {
+    fence: Option<Error>,
+    /// Why storage does not get on.
+    trouble: Option<Error>,
+    /// Nobody will move the durable frame number any more.
+    stopped: bool,
+}
+
+impl Log {
+    /// Whether the log is shipped to storage.
+    pub fn has_storage(&self) -> bool {
+        self.options.shipping.storage.is_some() && !self.read_only
+    }
+
+    /// The last frame that storage has; `None`: not known yet, or there is no storage.
+    pub fn stored_frame_no(&self) -> Option<u64> {
+        self.remote.known.load(Ordering::Acquire).then(|| self.remote.durable.load(Ordering::Acquire))
+    }
+
+    /// Up to here everything is durable: in storage if there is one, else on this disk.
+    pub fn durable_frame_no(&self) -> u64 {
+        if self.has_storage() {
+            self.stored_frame_no().unwrap_or(0)
+        } else {
+            self.synced_frame_no().min(self.published_frame_no())
+        }
+    }
+
+    /// How far a checkpoint pass may bring the base file: what storage does not have stays in the log.
+    pub(crate) fn checkpoint_limit(&self) -> u64 {
+        if !self.has_storage() || self.remote.fenced.load(Ordering::Acquire) {
+            return u64::MAX;
+        }
+        self.stored_frame_no().unwrap_or(0)
+    }
+
+    /// The commit up to which storage has everything: its frame, and when it was made.
+    pub(crate) fn stored_commit(&self) -> Option<(u64, u64)> {
+        let _inner = self.remote.inner.lock();
+        let frame_no = self.stored_frame_no()?;
+        Some((frame_no, self.remote.durable_us.load(Ordering::Relaxed)))
+    }
+
+    /// Storage has everything up to `frame_no`, the end of a commit that was made at `commit_us`.
+    pub(crate) fn set_stored(&self, frame_no: u64, commit_us: u64) {
+        let mut inner = self.remote.inner.lock();
+        inner.trouble = None;
+        self.remote.durable.store(frame_no, Ordering::Release);
+        self.remote.durable_us.store(commit_us, Ordering::Relaxed);
+        self.remote.known.store(true, Ordering::Release);
+        drop(inner);
+        self.remote.moved.notify_all();
+        self.checkpointer.notify();
+    }
+
+    /// Storage belongs to somebody else: nothing more will be shipped.
+    pub(crate) fn set_fenced(&self, error: &Error) {
+        self.remote.inner.lock().fence.get_or_insert_with(|| error.clone());
+        self.remote.fenced.store(true, Ordering::Release);
+        self.remote.moved.notify_all();
+        self.note_error(error);
+    }
+
+    /// The shipper is in trouble, and goes on trying.
+    pub(crate) fn set_trouble(&self, error: &Error) {
+        self.remote.inner.lock().trouble = Some(error.clone());
+        self.note_error(error);
+    }
+
+    /// The shipper is gone, so nobody should wait for it.
+    pub(crate) fn set_shipping_stopped(&self, stopped: bool) {
+        self.remote.inner.lock().stopped = stopped;
+        self.remote.moved.notify_all();
+    }
+
+    /// The error that fenced this log off from its storage.
+    pub fn fence(&self) -> Option<Error> {
+        if !self.remote.fenced.load(Ordering::Acquire) {
+            return None;
+        }
+        self.remote.inner.lock().fence.clone()
+    }
+
+    /// Bytes of frames that are committed and that storage does not have. Zero without storage.
+    pub fn unshipped_bytes(&self) -> u64 {
+        if !self.has_storage() {
+            return 0;
+        }
+        let stored = self.stored_frame_no().unwrap_or_else(|| self.checkpointed_frame_no());
+        self.published_frame_no().saturating_sub(stored).saturating_mul(self.frame_size() as u64)
+    }
+
+    /// Whether a write transaction may begin: the log is not fenced off, and there is room in the backlog.
+    pub(super) fn check_shipping(&self) -> Result<()> {
+        if !self.has_storage() {
+            return Ok(());
+        }
+        if self.remote.fenced.load(Ordering::Acquire) {
+            return match (self.options.shipping.fenced, self.fence()) {
+                (WhenFenced::Fail, Some(error)) => Err(error),
+                _ => Ok(()),
+            };
+        }
+        let limit = self.options.shipping.backlog_size;
+        if self.unshipped_bytes() < limit {
+            return Ok(());
+        }
+        let deadline = Instant::now()
+            + match self.options.shipping.backlog_full {
+                BacklogFull::Fail => Duration::ZERO,
+                BacklogFull::Wait => self.options.shipping.timeout,
+            };
+        let mut inner = self.remote.inner.lock();
+        while self.unshipped_bytes() >= limit && inner.fence.is_none() {
+            let expired = self.remote.moved.wait_until(&mut inner, deadline).timed_out();
+            if (expired || inner.stopped) && self.unshipped_bytes() >= limit {
+                return Err(Error::Backlog {
+                    path: self.database.clone(),
+                    bytes: self.unshipped_bytes(),
+                    limit,
+                    cause: inner.cause(),
+                });
+            }
+        }
+        drop(inner);
+        self.check_shipping()
+    }
+
+    /// Return when storage has every frame up to `frame_no`, which must be published.
+    ///
+    /// Errors: [`Error::NotStored`] when that is not so within `timeout`, or never will be.
+    pub fn wait_stored(&self, frame_no: u64, timeout: Duration) -> Result<()> {
+        if self.stored_frame_no().is_some_and(|stored| stored >= frame_no) {
+            return Ok(());
+        }
+        let deadline = Instant::now() + timeout;
+        self.remote.waiters.fetch_add(1, Ordering::SeqCst);
+        self.remote.shipper.notify();
+        let mut inner = self.remote.inner.lock();
+        let result = loop {
+            if self.stored_frame_no().is_some_and(|stored| stored >= frame_no) {
+                break Ok(());
+            }
+            let expired = inner.fence.is_some()
+                || inner.stopped
+                || self.remote.moved.wait_until(&mut inner, deadline).timed_out();
+            if expired && self.stored_frame_no().is_none_or(|stored| stored < frame_no) {
+                break Err(Error::NotStored {
+                    path: self.database.clone(),
+                    frame_no,
+                    waited_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+                    cause: inner.cause(),
+                });
+            }
+        };
+        drop(inner);
+        self.remote.waiters.fetch_sub(1, Ordering::SeqCst);
+        result
+    }
+
+    /// After a publish: the shipper has something to do. As in [`Log::committed`], the fence is the caller's.
+    pub(super) fn wake_shipper(&self) {
+        if self.remote.idle.load(Ordering::Relaxed) && self.remote.idle.swap(false, Ordering::AcqRel) {
+            self.remote.shipper.notify();
+        }
+    }
+
+    /// The shipper is about to sleep until the next commit. False: there is one already.
+    pub(crate) fn shipper_may_sleep(&self, shipped: u64) -> bool {
+        self.remote.idle.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        if self.published_frame_no() > shipped || self.remote.waiters.load(Ordering::SeqCst) > 0 {
+            self.remote.idle.store(false, Ordering::SeqCst);
+            return false;
+        }
+        true
+    }
+}
+
+impl Inner {
+    fn cause(&self) -> String {
+        match (&self.fence, &self.trouble) {
+            (Some(error), _) | (None, Some(error)) => error.to_string(),
+            (None, None) if self.stopped => "shipping has stopped, since the database is being closed".into(),
+            (None, None) => "it is slower than the commits".into(),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! A decoded page block.
+
+use crate::format::Problem;
+use crate::format::bundle::{BlockInfo, BlockReader};
+use crate::types::PageSize;
+
+/// The newest image of each page in a block.
+pub(super) struct Decoded {
+    /// Page and frame of each image, pages ascending.
+    pub pages: Vec<(u32, u64)>,
+    /// The images, one after the other.
+    pub images: Vec<u8>,
+}
+
+impl Decoded {
+    /// Decode a block: frames up to `up_to_frame_no`, pages in `pages`.
+    pub(super) fn new(
+        info: &BlockInfo,
+        bytes: &[u8],
+        page_size: PageSize,
+        up_to_frame_no: u64,
+        wanted: std::ops::RangeInclusive<u32>,
+    ) -> Result<Decoded, Problem> {
+        let mut reader = BlockReader::new(info, bytes, page_size)?;
+        let mut pages: Vec<(u32, u64)> = Vec::with_capacity(info.image_count as usize);
+        let mut images: Vec<u8> = Vec::with_capacity(info.decoded_len_max(page_size));
+        while let Some((page_no, frame_no, image)) = reader.next_image()? {
+            if frame_no > up_to_frame_no || !wanted.contains(&page_no) {
+                continue;
+            }
+            match pages.last_mut() {
+                // Frames of a page ascend.
+                Some(last) if last.0 == page_no => {
+                    *last = (page_no, frame_no);
+                    images.truncate(images.len() - page_size.bytes());
+                }
+                _ => pages.push((page_no, frame_no)),
+            }
+            images.extend_from_slice(image);
+        }
+        Ok(Decoded { pages, images })
+    }
+}
