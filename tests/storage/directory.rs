@@ -113,7 +113,7 @@ fn directories_go_with_their_last_object() {
     run(async {
         let key = "log/parts/0-a/00000.part".to_owned();
         storage.put_new(&key, &[Bytes::from_static(b"x")]).await.expect("a put");
-        storage.delete(&[key.clone()]).await.expect("it is deleted");
+        storage.delete(std::slice::from_ref(&key)).await.expect("it is deleted");
         assert!(!home.path().join("root/log").exists());
         assert_eq!(storage.put_new(&key, &[Bytes::from_static(b"y")]).await.expect("a put"), Put::Created);
     });

@@ -110,7 +110,10 @@ fn every_answer_is_right() {
                     _ => {
                         // vwal deletes nothing that is still being written.
                         faulty.settle().await;
-                        client.delete(&[key.clone()]).await.unwrap_or_else(|error| panic!("{at}: {error}"));
+                        client
+                            .delete(std::slice::from_ref(&key))
+                            .await
+                            .unwrap_or_else(|error| panic!("{at}: {error}"));
                         model.remove(&key);
                     }
                 }
