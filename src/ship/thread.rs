@@ -15,6 +15,15 @@ use crate::error::{Error, Result};
 use crate::log::{Log, Signal};
 use crate::storage::{RetryPolicy, Storage, StorageUrl};
 
+/// The threads try again for as long as the database is open. Within one operation they do not persist for long, so that
+/// trouble is told soon.
+const RETRIES: RetryPolicy = RetryPolicy {
+    deadline: Duration::from_secs(3),
+    first_backoff: Duration::from_millis(50),
+    max_backoff: Duration::from_secs(1),
+    request_timeout: Duration::from_secs(30),
+};
+
 /// The shipping of one database. Dropping it stops the threads: what is on its way is given up, and found out about after
 /// the next open.
 pub(crate) struct Shipping {
@@ -41,7 +50,7 @@ pub(crate) fn start(log: &Arc<Log>) -> Result<Option<Threads>> {
     };
     let url = url.for_database(log.database())?;
     // Whatever is wrong with the URL or the environment is told now, and not by a thread.
-    crate::storage::open(&url, RetryPolicy::default())?;
+    crate::storage::open(&url, RETRIES)?;
     let shipping = Arc::new(Shipping {
         url,
         stats: Stats::default(),
@@ -145,7 +154,7 @@ fn open(log: &Log, shipping: &Shipping) -> Result<(tokio::runtime::Runtime, Arc<
         .map_err(|error| Error::io("start a runtime for", log.database(), None, &error))?;
     let storage = {
         let _entered = runtime.enter();
-        crate::storage::open(&shipping.url, RetryPolicy::default())?
+        crate::storage::open(&shipping.url, RETRIES)?
     };
     Ok((runtime, storage))
 }

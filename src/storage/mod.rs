@@ -29,7 +29,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use crate::options::StorageUrl;
-pub use backend::open;
+pub use backend::{open, provide};
 pub use object::ObjectStorage;
 pub use probe::{PROBE_KEY, ProbeReport, ProbeStep, check, probe};
 pub use retry::RetryPolicy;
