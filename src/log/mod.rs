@@ -399,7 +399,6 @@ impl Log {
 
     /// A write transaction writes its first frame: swap the segment if that is due.
     fn begin_transaction(&self, tail: &mut Tail) -> Result<()> {
-        self.check_shipping()?;
         let Some(segment) = &tail.segment else { return self.swap_segment(tail) };
         let frames = segment.end() + 1 - segment.start();
         if frames == 0 {
