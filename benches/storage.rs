@@ -23,12 +23,8 @@ struct Arguments {
 }
 
 fn arguments() -> Result<Arguments, String> {
-    let mut parsed = Arguments {
-        pairs: 5,
-        length: Duration::from_secs(3),
-        dir: std::env::temp_dir(),
-        only: Vec::new(),
-    };
+    let mut parsed =
+        Arguments { pairs: 5, length: Duration::from_secs(3), dir: std::env::temp_dir(), only: Vec::new() };
     let mut rest = std::env::args().skip(1);
     while let Some(flag) = rest.next() {
         let mut value = || rest.next().ok_or_else(|| format!("{flag} needs a value"));
@@ -66,9 +62,12 @@ const ROWS: i64 = 100_000;
 
 fn open(path: &Path, store: Option<&Path>) -> Connection {
     let storage = store.map_or_else(|| "off".to_owned(), |store| format!("file://{}", store.display()));
-    let db = Connection::open(format!("file:{}?vfs=vwal&vwal_storage={storage}", path.display())).expect("an open");
-    db.execute_batch("PRAGMA synchronous=NORMAL; CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY, x TEXT);")
-        .expect("a table");
+    let db = Connection::open(format!("file:{}?vfs=vwal&vwal_storage={storage}", path.display()))
+        .expect("an open");
+    db.execute_batch(
+        "PRAGMA synchronous=NORMAL; CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY, x TEXT);",
+    )
+    .expect("a table");
     db
 }
 
@@ -178,7 +177,12 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let wanted = |name: &str| arguments.only.is_empty() || arguments.only.iter().any(|only| only == name);
-    println!("SQLite {}, {} pairs of runs in {}", rusqlite::version(), arguments.pairs, arguments.dir.display());
+    println!(
+        "SQLite {}, {} pairs of runs in {}",
+        rusqlite::version(),
+        arguments.pairs,
+        arguments.dir.display()
+    );
     if wanted("ship") {
         ship(&arguments);
     }

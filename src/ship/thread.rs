@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::keeper::Keeper;
-use super::shipper::Shipper;
+use super::shipper::{Due, Shipper};
 use super::stats::Stats;
 use crate::error::{Error, Result};
 use crate::log::{Log, Signal};
@@ -167,11 +167,15 @@ fn ship_loop(log: &Arc<Log>, shipping: &Shipping) {
     let mut shipper = Shipper::new(log, shipping, storage);
     while !shipping.is_stopping() {
         match shipper.due() {
-            Err(timeout) => {
-                log.remote.shipper.wait(timeout);
+            Due::In(pause) => {
+                log.remote.shipper.wait(Some(pause));
                 continue;
             }
-            Ok(()) => {}
+            Due::WhenWoken => {
+                log.remote.shipper.wait(None);
+                continue;
+            }
+            Due::Now => {}
         }
         match shipping.unless_stopped(&runtime, shipper.round()) {
             None => break,
