@@ -6,6 +6,7 @@
 **     SELECT vwal_frame_no([schema]);                integer: the last published frame
 **     SELECT vwal_durable_frame_no([schema]);        integer: up to here everything is durable
 **     SELECT vwal_checkpointed_frame_no([schema]);   integer: what the footer of the database file says
+**     SELECT vwal_metrics([schema]);                 text: state and counters, as Prometheus reads them
 **     SELECT vwal_sync([schema]);                    make everything committed so far durable; gives the frame number
 **     SELECT vwal_checkpoint([schema]);              drain the log into the database file now; gives the frame number
 **     SELECT * FROM vwal_status;                     one row per virtual database of this connection
@@ -13,7 +14,7 @@
 **
 ** The schema is "main" when it is left out or NULL, as in SQLite's own C interface, and "unknown database X" is the
 ** error for a name that is not attached. On a database that is not virtual (in memory, temporary, in rollback mode,
-** opened through another VFS, or new and not written to yet) the four questions answer NULL, the two tables have no
+** opened through another VFS, or new and not written to yet) the five questions answer NULL, the two tables have no
 ** row, and the two commands are an error: a caller who asks for durability must not take a NULL for it.
 **
 ** vwal_checkpoint() asks SQLite for a TRUNCATE checkpoint first, so it waits for readers and writers as long as the busy
@@ -21,7 +22,7 @@
 ** they allow: the frame number that it gives is then smaller than vwal_frame_no().
 **
 ** vwal_sync() and vwal_checkpoint() change state and the tables look at files, so all four are DIRECTONLY: a view or a
-** trigger in a database that somebody sent cannot reach them. The questions give away numbers only.
+** trigger in a database that somebody sent cannot reach them. The questions give away numbers and names only.
 **
 ** HOW IT WORKS
 **
@@ -77,7 +78,7 @@ struct VwalTable {
 /* ---------------------------------------------------------------------------------------------- the functions */
 
 /* What the functions that take a schema do. */
-enum { VWAL_LOG_ID, VWAL_FRAME_NO, VWAL_DURABLE, VWAL_CHECKPOINTED, VWAL_SYNC, VWAL_CHECKPOINT };
+enum { VWAL_LOG_ID, VWAL_FRAME_NO, VWAL_DURABLE, VWAL_CHECKPOINTED, VWAL_METRICS, VWAL_SYNC, VWAL_CHECKPOINT };
 
 typedef struct VwalFunc {
   const char *zName;
@@ -90,6 +91,7 @@ static const VwalFunc aVwalFunc[] = {
   { "vwal_frame_no",              VWAL_FRAME_NO,     0 },
   { "vwal_durable_frame_no",      VWAL_DURABLE,      0 },
   { "vwal_checkpointed_frame_no", VWAL_CHECKPOINTED, 0 },
+  { "vwal_metrics",               VWAL_METRICS,      0 },
   { "vwal_sync",                  VWAL_SYNC,         SQLITE_DIRECTONLY },
   { "vwal_checkpoint",            VWAL_CHECKPOINT,   SQLITE_DIRECTONLY },
 };
@@ -207,6 +209,15 @@ static void vwalSchemaFunc(sqlite3_context *pCtx, int argc, sqlite3_value **argv
     case VWAL_CHECKPOINTED:
       sqlite3_result_int64(pCtx, pVwal->xCheckpointedFrameNo(pHandle));
       break;
+    case VWAL_METRICS: {
+      char *zText = pVwal->xMetrics(pHandle);
+      if( zText ){
+        sqlite3_result_text(pCtx, zText, -1, sqlite3_free);
+      }else{
+        sqlite3_result_error_nomem(pCtx);
+      }
+      break;
+    }
     default:
       vwalCommand(pCtx, pFunc->eWhat, zSchema, pHandle);
       break;

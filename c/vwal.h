@@ -111,6 +111,7 @@ typedef struct vwal_methods {
   int64_t (*xCheckpointedFrameNo)(vwal_handle*);
   int (*xFlush)(vwal_handle*, int64_t *piFrameNo, char **pzErr);       /* vwal_sync() */
   int (*xDrain)(vwal_handle*, int64_t *piFrameNo, char **pzErr);       /* vwal_checkpoint() */
+  char *(*xMetrics)(vwal_handle*);                                     /* From vwal_malloc(); NULL: out of memory */
   int (*xStatus)(vwal_handle*, vwal_status_row *pOut);
   int (*xSegmentCount)(vwal_handle*, int *pn);
   /* Row i of a snapshot taken by the last xSegmentCount; SQLITE_DONE past the end. */

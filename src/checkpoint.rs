@@ -75,6 +75,11 @@ impl Log {
         })
     }
 
+    /// The commit that the base file is at: its frame, and when it was made.
+    pub(crate) fn checkpointed_commit(&self) -> Result<(u64, u64)> {
+        self.with_meta(|file| Ok((file.get().checkpointed_frame_no, file.get().commit_us)))
+    }
+
     /// What the metadata says of storage: the frame, and when it was committed.
     pub(crate) fn noted_stored(&self) -> Result<(u64, u64)> {
         self.with_meta(|file| Ok((file.get().stored_frame_no, file.get().stored_us)))
@@ -154,7 +159,6 @@ impl Log {
         for &(page_no, frame_no) in &pages.list {
             self.index.clear(page_no, frame_no);
         }
-        self.checkpointed_us.store(commit_us, Ordering::Release);
         self.control.checkpointed.store(target, Ordering::Release);
         self.oldest_us.store(0, Ordering::Release);
         // See `Log::committed`.

@@ -22,7 +22,7 @@
 //! ```
 //!
 //! Modules, in the order in which they may use each other: `types`, `error` → `options` → `format` → `io`, `storage` →
-//! `segment` → `cache`, `page_index` → `log` → `checkpoint` → `restore` → `wal` → `db` → `ffi`. `docs/design.md` tells
+//! `segment` → `cache`, `page_index` → `log` → `checkpoint` → `ship` → `restore` → `wal` → `db` → `ffi`. `docs/design.md` tells
 //! the whole story.
 
 mod cache;
@@ -39,6 +39,7 @@ mod options;
 mod page_index;
 pub mod restore;
 pub mod segment;
+pub mod ship;
 pub mod storage;
 mod types;
 mod wal;

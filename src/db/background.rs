@@ -1,4 +1,4 @@
-//! The two background threads of an open database.
+//! The background threads of an open database (those that ship it are in `ship`).
 //!
 //! - *syncer*: seals segments that are complete, fsyncs at an interval what `synchronous=NORMAL` did not, and prepares the
 //!   next segment file before it is needed.
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::log::Log;
+use crate::ship;
 use crate::wal::Wal;
 
 /// A task that failed is tried again after this long.
@@ -23,16 +24,24 @@ pub(super) struct Background {
     wal: Arc<Wal>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
+    shipping: Option<ship::Threads>,
 }
 
 impl Background {
     pub(super) fn start(wal: &Arc<Wal>) -> Result<Background> {
-        let mut background = Background { wal: Arc::clone(wal), stop: Arc::default(), threads: Vec::new() };
+        let mut background =
+            Background { wal: Arc::clone(wal), stop: Arc::default(), threads: Vec::new(), shipping: None };
         if !wal.log().read_only {
             background.spawn("vwal-syncer", sync_loop)?;
             background.spawn("vwal-ckpt", checkpoint_loop)?;
+            background.shipping = ship::start(wal.log())?;
         }
         Ok(background)
+    }
+
+    /// The shipping of the log, if it has storage.
+    pub(super) fn shipping(&self) -> Option<Arc<ship::Shipping>> {
+        self.shipping.as_ref().map(|threads| Arc::clone(threads.shipping()))
     }
 
     fn spawn(&mut self, name: &str, run: fn(&Wal, &AtomicBool)) -> Result<()> {
@@ -50,6 +59,7 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
+        drop(self.shipping.take());
         self.stop.store(true, Ordering::Release);
         self.wal.log().syncer.notify();
         self.wal.log().checkpointer.notify();
@@ -64,8 +74,8 @@ impl Drop for Background {
 fn sync_loop(wal: &Wal, stop: &AtomicBool) {
     let log = wal.log();
     let interval = log.options.sync_interval;
-    // When the oldest commit that is not durable was first seen.
-    let mut waiting_since: Option<Instant> = None;
+    // A commit that was not durable, and when it was first seen.
+    let mut waiting: Option<(Instant, u64)> = None;
     // The segment during which a spare file could not be made.
     let mut spare_failed_at = None;
     let mut failed = false;
@@ -79,9 +89,11 @@ fn sync_loop(wal: &Wal, stop: &AtomicBool) {
                 spare_failed_at = segment;
             }
         }
-        if result.is_ok() && waiting_since.is_some_and(|since| since.elapsed() >= interval) {
+        if result.is_ok()
+            && let Some((_, frame_no)) = waiting.take_if(|(since, _)| since.elapsed() >= interval)
+            && log.synced_frame_no() < frame_no
+        {
             result = log.sync_to(log.published_frame_no());
-            waiting_since = None;
         }
         match &result {
             Err(error) => log.note_error(error),
@@ -95,9 +107,10 @@ fn sync_loop(wal: &Wal, stop: &AtomicBool) {
         let unsynced = log.published_frame_no() > log.synced_frame_no() && log.check_poison().is_ok();
         let timeout = if unsynced && !interval.is_zero() {
             log.syncer_idle.store(false, Ordering::SeqCst);
-            Some(interval.saturating_sub(waiting_since.get_or_insert_with(Instant::now).elapsed()))
+            let (since, _) = waiting.get_or_insert_with(|| (Instant::now(), log.published_frame_no()));
+            Some(interval.saturating_sub(since.elapsed()))
         } else {
-            waiting_since = None;
+            waiting = None;
             None
         };
         log.syncer.wait(if failed {

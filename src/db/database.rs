@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rusqlite::OpenFlags;
 
+use super::metrics;
 use super::registry::OpenDatabase;
 use crate::error::{Error, Result};
 use crate::log::Log;
@@ -78,9 +79,9 @@ impl Database {
         self.log().published_frame_no()
     }
 
-    /// Up to this frame everything is durable.
+    /// Up to this frame everything is durable: in storage if the database has one, else on this disk. Zero: not known yet.
     pub fn durable_frame_no(&self) -> u64 {
-        self.log().synced_frame_no().min(self.frame_no())
+        self.log().durable_frame_no()
     }
 
     /// The base file holds everything up to this frame.
@@ -88,12 +89,12 @@ impl Database {
         self.log().checkpointed_frame_no()
     }
 
-    /// Return when every frame up to `frame_no` is durable.
+    /// Return when every frame up to `frame_no` is durable: in storage if the database has one, else on this disk.
     ///
-    /// With the local disk only, that takes one fsync, which is not interrupted: `timeout` bounds the wait for frames
-    /// that are not committed yet.
+    /// `timeout` bounds the wait for frames that are not committed yet, and the wait for storage. The fsync on this disk is
+    /// not interrupted.
     ///
-    /// Errors: [`Error::Timeout`], and [`Error::Poisoned`] after a failed fsync.
+    /// Errors: [`Error::Timeout`], [`Error::NotStored`], and [`Error::Poisoned`] after a failed fsync.
     pub fn wait_durable(&self, frame_no: u64, timeout: Duration) -> Result<()> {
         let deadline = std::time::Instant::now() + timeout;
         while self.frame_no() < frame_no {
@@ -105,14 +106,45 @@ impl Database {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        self.log().sync_to(frame_no)
+        self.log().sync_to(frame_no)?;
+        if self.log().has_storage() {
+            self.log()
+                .wait_stored(frame_no, deadline.saturating_duration_since(std::time::Instant::now()))?;
+        }
+        Ok(())
     }
 
-    /// Make everything committed so far durable, whatever `PRAGMA synchronous` says. Returns the last durable frame.
+    /// Make everything committed so far durable, whatever `PRAGMA synchronous` says: on this disk, and in storage if the
+    /// database has one. Returns the last durable frame.
+    ///
+    /// Errors: [`Error::NotStored`] when storage does not have it within the storage timeout.
     pub fn sync(&self) -> Result<u64> {
         let frame_no = self.frame_no();
-        self.log().sync_to(frame_no)?;
+        self.wait_durable(frame_no, self.log().options.shipping.timeout)?;
         Ok(frame_no)
+    }
+
+    /// Put a snapshot of the whole database into its storage, so that restoring needs nothing older. Returns the frame that
+    /// it ends with: the last one that storage had, as far as open read transactions allow.
+    pub fn snapshot(&self) -> Result<u64> {
+        let shipping = self.inner.shipping().ok_or_else(|| {
+            Error::Usage(format!(
+                "'{}' has no storage: open it with vwal_storage",
+                self.log().database().display()
+            ))
+        })?;
+        shipping.snapshot()
+    }
+
+    /// The state and what shipping has done, as text that Prometheus reads
+    /// (<https://prometheus.io/docs/specs/om/open_metrics_spec/>).
+    pub fn metrics(&self) -> String {
+        metrics::text(self.log(), self.inner.shipping().as_ref().map(|shipping| shipping.stats()))
+    }
+
+    /// The error that keeps the log from being shipped for good: storage belongs to another primary.
+    pub fn fence(&self) -> Option<Error> {
+        self.log().fence()
     }
 
     /// Bring the base file forward now, as far as open read transactions allow; with none and no writer, the base file
@@ -143,7 +175,7 @@ impl Database {
             db_size_pages: log.database_pages(),
             segment_count,
             log_bytes,
-            storage: None,
+            storage: self.inner.shipping().map(|shipping| shipping.url().to_string()),
             last_error: log.last_error(),
         }
     }

@@ -3,6 +3,7 @@
 mod background;
 mod database;
 pub mod inspect;
+mod metrics;
 mod registry;
 
 pub use database::{Database, SegmentInfo, Status};

@@ -14,6 +14,7 @@ use super::background::Background;
 use crate::error::{Error, Result};
 use crate::log::{Log, LogSource};
 use crate::options::Options;
+use crate::ship::Shipping;
 use crate::wal::{SharedIndex, Wal, WalHandle};
 
 /// Device and inode.
@@ -36,6 +37,7 @@ impl OpenDatabase {
 
     /// WAL mode ends; see [`WalHandle::leave`].
     pub fn leave(&self, handle: &WalHandle) -> Result<()> {
+        self.ship_the_rest();
         // The threads must not be at the files while those are removed.
         let background = self.background.lock().take();
         drop(background);
@@ -52,11 +54,37 @@ impl OpenDatabase {
         })
     }
 
-    fn close(&self) {
-        drop(self.background.lock().take());
+    /// The shipping of the log, if it has storage and is open.
+    pub fn shipping(&self) -> Option<Arc<Shipping>> {
+        self.background.lock().as_ref()?.shipping()
+    }
+
+    /// Give storage what it does not have yet, for as long as the options allow. What remains is in the segments.
+    fn ship_the_rest(&self) {
         let log = self.wal.log();
-        if !self.wal.has_left() && log.check_writable().is_ok() {
-            if let Err(error) = log.sync_to(log.published_frame_no()) {
+        if !log.has_storage() || log.check_writable().is_err() {
+            return;
+        }
+        let shipped = log.wait_stored(log.published_frame_no(), log.options.shipping.close_timeout);
+        if let Err(error) = shipped.and_then(|()| log.note_stored()) {
+            log.note_error(&error);
+        }
+    }
+
+    fn close(&self) {
+        let log = self.wal.log();
+        let is_whole = !self.wal.has_left() && log.check_writable().is_ok();
+        if is_whole {
+            self.ship_the_rest();
+        }
+        drop(self.background.lock().take());
+        if is_whole {
+            let mut result = log.sync_to(log.published_frame_no());
+            if log.has_storage() && result.is_ok() {
+                // SQLite's last checkpoint could only go as far as storage was then.
+                result = log.checkpoint().map(drop);
+            }
+            if let Err(error) = result {
                 log.note_error(&error);
             }
             log.spares.shrink(&*log.io);

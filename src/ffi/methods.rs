@@ -79,6 +79,7 @@ pub(super) static METHODS: VwalMethods = VwalMethods {
     checkpointed_frame_no: sql::checkpointed_frame_no,
     flush: sql::flush,
     drain: sql::drain,
+    metrics: sql::metrics,
     status: sql::status,
     segment_count: sql::segment_count,
     segment: sql::segment,

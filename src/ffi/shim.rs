@@ -85,6 +85,7 @@ pub(super) struct VwalMethods {
     pub(super) checkpointed_frame_no: unsafe extern "C" fn(*mut Handle) -> i64,
     pub(super) flush: unsafe extern "C" fn(*mut Handle, *mut i64, *mut *mut c_char) -> c_int,
     pub(super) drain: unsafe extern "C" fn(*mut Handle, *mut i64, *mut *mut c_char) -> c_int,
+    pub(super) metrics: unsafe extern "C" fn(*mut Handle) -> *mut c_char,
     pub(super) status: unsafe extern "C" fn(*mut Handle, *mut VwalStatusRow) -> c_int,
     pub(super) segment_count: unsafe extern "C" fn(*mut Handle, *mut c_int) -> c_int,
     pub(super) segment: unsafe extern "C" fn(*mut Handle, c_int, *mut VwalSegmentRow) -> c_int,

@@ -73,6 +73,18 @@ pub(super) unsafe extern "C" fn checkpointed_frame_no(handle: *mut Handle) -> i6
     unsafe { number(handle, |handle| handle.database().map(|database| database.checkpointed_frame_no())) }
 }
 
+pub(super) unsafe extern "C" fn metrics(handle: *mut Handle) -> *mut c_char {
+    let mut text = std::ptr::null_mut();
+    // SAFETY: an open handle.
+    unsafe {
+        with_handle(handle, |handle| {
+            text = sqlite_string(&handle.database().ok_or(Error::Forked)?.metrics());
+            Ok(sqlite::SQLITE_OK)
+        })
+    };
+    text
+}
+
 pub(super) unsafe extern "C" fn flush(
     handle: *mut Handle,
     frame_no: *mut i64,

@@ -15,6 +15,7 @@
 //! numbers in `docs/design.md`.
 
 mod absorb;
+mod control;
 mod meta_file;
 mod open;
 mod recover;
@@ -29,6 +30,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
+use control::Control;
 pub(crate) use meta_file::MetaFile;
 pub use meta_file::{META_NAME, read_meta};
 pub(crate) use open::new_log_id;
@@ -41,28 +43,10 @@ use crate::format::segment_header::{SEGMENT_HEAD_SIZE, SegmentHeader};
 use crate::io::{File, Io, LockFile, OpenMode};
 use crate::options::{Options, SwapPolicy};
 use crate::page_index::PageIndex;
-use crate::segment::{Segment, SpareFiles, segment_name};
+use crate::segment::{FrameMark, Segment, SpareFiles, segment_name};
 use crate::types::{LogId, PageSize, Parent};
 use remote::Remote;
 use tail::Tail;
-
-/// The positions of the log. This is what another process would have to see; everything else can be derived from the
-/// segments.
-pub(crate) struct Control {
-    written: AtomicU64,
-    published: AtomicU64,
-    synced: AtomicU64,
-    absorbed: AtomicU64,
-    pub(crate) checkpointed: AtomicU64,
-    /// Pages of the database as of `published`.
-    published_pages: AtomicU32,
-    /// Pages of the database as of `absorbed`.
-    view_pages: AtomicU32,
-    /// Pages of the base file that reads may go to.
-    pub(crate) base_pages: AtomicU32,
-    /// Frames up to here are needed by nobody who reads the WAL: the end of the generation before this one.
-    generation_base: AtomicU64,
-}
 
 /// A flag that a background thread sleeps on.
 #[derive(Default)]
@@ -106,7 +90,7 @@ pub struct Log {
     pub(crate) read_only: bool,
     pub(crate) log_id: LogId,
     /// The log that this one continues, if it does.
-    pub(crate) parent: Option<Parent>,
+    parent: Option<Parent>,
     pub(crate) page_size: PageSize,
     pub(crate) control: Control,
     /// Ascending; the last one is the current one.
@@ -134,8 +118,6 @@ pub struct Log {
     pub(crate) pass: Mutex<()>,
     /// How many are reading the base file as it is: no pass may change it.
     pub(crate) base_pins: AtomicU32,
-    /// When the checkpointed frame was committed, microseconds since 1970.
-    pub(crate) checkpointed_us: AtomicU64,
     last_error: Mutex<Option<String>>,
     report: fn(&Error),
     /// `None`: closed. A handle that an application still has must not keep others away.
@@ -164,6 +146,32 @@ impl Log {
         self.log_id
     }
 
+    /// The log that this one continues, if it does.
+    pub fn parent(&self) -> Option<Parent> {
+        self.parent
+    }
+
+    /// Call `visit` with the marks of published frames in `from..=to`, in order, for as long as it returns true.
+    pub(crate) fn for_each_mark_while(
+        &self,
+        from: u64,
+        to: u64,
+        mut visit: impl FnMut(u64, FrameMark) -> bool,
+    ) {
+        let mut next = from;
+        while next <= to
+            && let Some(segment) = self.find_segment(next)
+            && segment.end() >= next
+        {
+            let mut goes_on = true;
+            segment.for_each_mark(next, to, |frame_no, mark| goes_on = goes_on && visit(frame_no, mark));
+            if !goes_on {
+                return;
+            }
+            next = segment.end().min(to) + 1;
+        }
+    }
+
     /// Page size of the database.
     pub fn page_size(&self) -> PageSize {
         self.page_size
@@ -172,41 +180,6 @@ impl Log {
     /// Bytes of a frame in a segment.
     pub fn frame_size(&self) -> usize {
         FRAME_HEADER_SIZE + self.page_size.bytes()
-    }
-
-    /// The last frame that is in a segment, as part of a commit that may still be tentative.
-    pub fn written_frame_no(&self) -> u64 {
-        self.control.written.load(Ordering::Acquire)
-    }
-
-    /// The last frame that readers may see.
-    pub fn published_frame_no(&self) -> u64 {
-        self.control.published.load(Ordering::Acquire)
-    }
-
-    /// The last frame that survives a power loss.
-    pub fn synced_frame_no(&self) -> u64 {
-        self.control.synced.load(Ordering::Acquire)
-    }
-
-    /// The last frame that is part of the view of the database file.
-    pub fn absorbed_frame_no(&self) -> u64 {
-        self.control.absorbed.load(Ordering::Acquire)
-    }
-
-    /// The last frame that is in the base file: what the footer says.
-    pub fn checkpointed_frame_no(&self) -> u64 {
-        self.control.checkpointed.load(Ordering::Acquire)
-    }
-
-    /// Pages of the database file as SQLite sees it.
-    pub fn view_pages(&self) -> u32 {
-        self.control.view_pages.load(Ordering::Acquire)
-    }
-
-    /// Pages of the database as of the last commit.
-    pub fn database_pages(&self) -> u32 {
-        self.control.published_pages.load(Ordering::Acquire)
     }
 
     /// The last error of a background task, for status reports.
@@ -376,7 +349,6 @@ impl Log {
 
     /// A write transaction writes its first frame: swap the segment if that is due.
     fn begin_transaction(&self, tail: &mut Tail) -> Result<()> {
-        self.check_shipping()?;
         let Some(segment) = &tail.segment else { return self.swap_segment(tail) };
         let frames = segment.end() + 1 - segment.start();
         if frames == 0 {

@@ -328,7 +328,6 @@ pub(super) fn build(
         pass: Mutex::new(()),
         base_pins: AtomicU32::new(0),
         parent: meta.parent,
-        checkpointed_us: AtomicU64::new(meta.commit_us),
         last_error: Mutex::new(None),
         report: source.report,
         io: source.io,

@@ -15,7 +15,25 @@ use crate::storage::local::LocalStore;
 use crate::storage::{ObjectStorage, RetryPolicy, Storage};
 
 /// The stores `memory://name` of this process.
-static MEMORY: LazyLock<Mutex<HashMap<String, Arc<InMemory>>>> = LazyLock::new(Mutex::default);
+static MEMORY: LazyLock<Mutex<HashMap<String, Provided>>> = LazyLock::new(Mutex::default);
+
+/// A store by name, and whether it lists in order.
+#[derive(Clone)]
+struct Provided(Arc<dyn ObjectStore>, bool);
+
+impl Default for Provided {
+    fn default() -> Self {
+        Provided(Arc::new(InMemory::new()), true)
+    }
+}
+
+/// Let `memory://name` stand for an object store of the application's own, from now on and in this process.
+///
+/// For stores that vwal has no scheme for, and for tests. It is used on several threads with runtimes of their own, so its
+/// connections must not belong to one.
+pub fn provide(name: &str, store: Arc<dyn ObjectStore>) {
+    MEMORY.lock().insert(name.to_owned(), Provided(store, false));
+}
 
 /// The storage that `url` names. Nothing is read, written or asked of the network yet.
 ///
@@ -32,7 +50,10 @@ pub fn open(url: &StorageUrl, policy: RetryPolicy) -> Result<Arc<dyn Storage>> {
     }
     let (store, in_order): (Arc<dyn ObjectStore>, bool) = match url.scheme() {
         Scheme::File => (Arc::new(LocalStore::new(url.directory())), true),
-        Scheme::Memory => (Arc::clone(MEMORY.lock().entry(url.bucket().to_owned()).or_default()) as _, true),
+        Scheme::Memory => {
+            let Provided(store, in_order) = MEMORY.lock().entry(url.bucket().to_owned()).or_default().clone();
+            (store, in_order)
+        }
         #[cfg(feature = "s3")]
         Scheme::S3 => cloud::s3(url, &policy)?,
         #[cfg(feature = "gcs")]

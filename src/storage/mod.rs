@@ -29,7 +29,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use crate::options::StorageUrl;
-pub use backend::open;
+pub use backend::{open, provide};
 pub use object::ObjectStorage;
 pub use probe::{PROBE_KEY, ProbeReport, ProbeStep, check, probe};
 pub use retry::RetryPolicy;
@@ -86,7 +86,8 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// at most `limit`.
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<ObjectInfo>>;
 
-    /// The names directly below `prefix` that have objects below them, ascending, without slashes.
+    /// The names directly below `prefix` that have objects below them, ascending, without slashes. Some servers go on
+    /// showing one whose objects have all been deleted.
     async fn list_names(&self, prefix: &str) -> Result<Vec<String>>;
 
     /// Delete objects. One that is not there is no error.

@@ -3,7 +3,7 @@
 use crate::sources::{before_tests, code_of, files, read};
 
 /// Modules that may not import each other stand in one group.
-const ORDER: [&[&str]; 12] = [
+const ORDER: [&[&str]; 13] = [
     &["types", "error"],
     &["options"],
     &["format"],
@@ -12,6 +12,7 @@ const ORDER: [&[&str]; 12] = [
     &["cache", "page_index"],
     &["log"],
     &["checkpoint"],
+    &["ship"],
     &["restore"],
     &["wal"],
     &["db"],

@@ -1,0 +1,202 @@
+//! The keeper: what storage needs from time to time. Snapshots, merges of bundles, deletion of what has expired.
+//!
+//! It wakes when a bundle has been shipped, or a snapshot is due or asked for. An idle database costs nothing.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::base;
+use super::thread::Shipping;
+use crate::error::{Error, Result};
+use crate::log::{Log, Signal};
+use crate::storage::bundles::{self, Head};
+use crate::storage::{Put, Storage};
+use crate::types::Level;
+
+/// After a failure it is tried again after this long.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// Snapshots that were asked for.
+#[derive(Default)]
+pub(super) struct Requests {
+    inner: Mutex<Answers>,
+    answered: Condvar,
+}
+
+#[derive(Default)]
+struct Answers {
+    /// Numbers of the last request and of the last one that was answered.
+    asked: u64,
+    done: u64,
+    result: Option<Result<u64>>,
+    refusing: bool,
+}
+
+impl Requests {
+    pub(super) fn ask(&self, keeper: &Signal) -> Result<u64> {
+        let mut inner = self.inner.lock();
+        inner.asked += 1;
+        let mine = inner.asked;
+        keeper.notify();
+        while inner.done < mine && !inner.refusing {
+            self.answered.wait(&mut inner);
+        }
+        match &inner.result {
+            Some(result) if inner.done >= mine => result.clone(),
+            _ => Err(Error::Usage(
+                "the database is being closed, or is not shipped: there is no snapshot".into(),
+            )),
+        }
+    }
+
+    fn pending(&self) -> Option<u64> {
+        let inner = self.inner.lock();
+        (inner.asked > inner.done).then_some(inner.asked)
+    }
+
+    fn answer(&self, number: u64, result: Result<u64>) {
+        let mut inner = self.inner.lock();
+        inner.done = inner.done.max(number);
+        inner.result = Some(result);
+        drop(inner);
+        self.answered.notify_all();
+    }
+
+    /// Nobody will answer any more.
+    pub(super) fn refuse(&self) {
+        self.inner.lock().refusing = true;
+        self.answered.notify_all();
+    }
+}
+
+/// See the module.
+pub(super) struct Keeper<'a> {
+    log: &'a Arc<Log>,
+    shipping: &'a Shipping,
+    storage: Arc<dyn Storage>,
+    /// The newest full image in storage; `None`: not looked up yet.
+    newest_image: Option<Image>,
+    failed_at: Option<Instant>,
+}
+
+/// A full image in storage.
+#[derive(Clone, Copy)]
+struct Image {
+    end_frame_no: u64,
+    /// By the clock of the store.
+    modified_us: u64,
+    seen: Instant,
+}
+
+impl<'a> Keeper<'a> {
+    pub(super) fn new(log: &'a Arc<Log>, shipping: &'a Shipping, storage: Arc<dyn Storage>) -> Keeper<'a> {
+        Keeper { log, shipping, storage, newest_image: None, failed_at: None }
+    }
+
+    /// Do what is due. Returns how long to sleep, unless something happens before.
+    pub(super) async fn round(&mut self) -> Option<Duration> {
+        if let Some(number) = self.shipping.snapshots.pending() {
+            let result = self.snapshot().await;
+            if let Err(error) = &result {
+                self.log.note_error(error);
+            }
+            self.shipping.snapshots.answer(number, result);
+        }
+        // Storage is as it should be, as far as the shipper knows, and there is something to keep.
+        self.log.stored_frame_no()?;
+        if let Some(failed_at) = self.failed_at {
+            let left = RETRY.saturating_sub(failed_at.elapsed());
+            if !left.is_zero() {
+                return Some(left);
+            }
+        }
+        match self.keep().await {
+            Ok(timeout) => {
+                self.failed_at = None;
+                timeout
+            }
+            Err(error) => {
+                self.shipping.stats.failed();
+                self.log.note_error(&error);
+                self.failed_at = Some(Instant::now());
+                Some(RETRY)
+            }
+        }
+    }
+
+    async fn keep(&mut self) -> Result<Option<Duration>> {
+        let timeout = self.snapshot_due().await?;
+        if timeout == Some(Duration::ZERO) {
+            self.snapshot().await?;
+            return Ok(Some(Duration::ZERO));
+        }
+        Ok(timeout)
+    }
+
+    /// When the next snapshot is due; `None`: not before something is committed.
+    async fn snapshot_due(&mut self) -> Result<Option<Duration>> {
+        let interval = self.log.options.shipping.snapshot_interval;
+        let stored = self.log.stored_frame_no().unwrap_or(0);
+        if interval.is_zero() {
+            return Ok(None);
+        }
+        let image = match self.newest_image {
+            Some(image) => image,
+            None => *self.newest_image.insert(self.find_image().await?),
+        };
+        if stored <= image.end_frame_no {
+            return Ok(None);
+        }
+        let by_clock = Duration::from_micros(self.log.io.now_us().saturating_sub(image.modified_us));
+        Ok(Some(interval.saturating_sub(by_clock.max(image.seen.elapsed()))))
+    }
+
+    async fn find_image(&self) -> Result<Image> {
+        let newest = |level, frame_no| {
+            let storage = Arc::clone(&self.storage);
+            let log_id = self.log.log_id();
+            async move { bundles::list_up_to(&*storage, log_id, level, frame_no, 1).await }
+        };
+        let snapshots = newest(Level::SNAPSHOT, u64::MAX).await?;
+        let of = |head: &Head| Image {
+            end_frame_no: if head.level == Level::SNAPSHOT { head.frame_no } else { 0 },
+            modified_us: head.modified_us,
+            seen: Instant::now(),
+        };
+        if let Some(head) = snapshots.first() {
+            return Ok(of(head));
+        }
+        // The base snapshot, which begins at frame 0.
+        let base = newest(Level::ZERO, 0).await?;
+        Ok(base.first().map_or(Image { end_frame_no: 0, modified_us: 0, seen: Instant::now() }, of))
+    }
+
+    /// Bring the base file forward, and put it into storage. Returns the frame that it ends with.
+    async fn snapshot(&mut self) -> Result<u64> {
+        self.log.checkpoint()?;
+        let base = self.log.pin_base()?;
+        if self.log.stored_frame_no().is_none_or(|stored| stored < base.frame_no()) {
+            return Err(Error::NotStored {
+                path: self.log.database().to_owned(),
+                frame_no: base.frame_no(),
+                waited_ms: 0,
+                cause: "a snapshot is taken of what storage has, and it is not known yet how far that is"
+                    .into(),
+            });
+        }
+        let done = &self.shipping.stats.snapshot_pages_done;
+        let written = base::write_image(&self.storage, self.log, &base, Level::SNAPSHOT, 0, done).await?;
+        if written.put == Put::Created {
+            self.shipping.stats.took_snapshot();
+            self.shipping.stats.put(u64::from(written.object_count), written.stored_len);
+        }
+        self.newest_image = Some(Image {
+            end_frame_no: base.frame_no(),
+            modified_us: self.log.io.now_us(),
+            seen: Instant::now(),
+        });
+        Ok(base.frame_no())
+    }
+}

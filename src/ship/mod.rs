@@ -1,0 +1,22 @@
+//! Shipping: from the log on this disk to storage.
+//!
+//! Two threads for each database that has storage, each with a runtime of its own:
+//!
+//! - the *shipper* (`shipper.rs`) finds out what storage has (`reconcile.rs`), puts a base snapshot there if the log is new
+//!   (`base.rs`), and from then on a bundle of level 0 per interval (`cut.rs`): every frame, up to the last commit that is
+//!   fsynced;
+//! - the *keeper* (`keeper.rs`) merges bundles (`compact.rs`), takes snapshots, and deletes what has expired (`retain.rs`).
+//!
+//! Nothing here is on the way of a commit. What commits need to know stands in the log (`log/remote.rs`).
+
+mod base;
+pub mod compact;
+mod cut;
+mod keeper;
+mod reconcile;
+mod shipper;
+mod stats;
+mod thread;
+
+pub use stats::Stats;
+pub(crate) use thread::{Shipping, Threads, start};

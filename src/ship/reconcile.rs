@@ -1,0 +1,320 @@
+//! What storage has, held against what the log on this disk has: may this log ship there, and from where on?
+//!
+//! Create-only keys alone keep two primaries from extending one log at the same place. What they cannot tell is whether a
+//! log *is* the one in storage: a copy of a database has the same log id. So before anything is shipped, the last commit
+//! in storage must be one that this log has too, of the same frame number and the same microsecond.
+//!
+//! | storage has of this log | this log | then |
+//! |---|---|---|
+//! | nothing, and no live log of another id | | begin: base snapshot |
+//! | nothing, and a live log that this one continues, as far as this one has it | | end that one, then begin |
+//! | nothing, and another live log | | refuse |
+//! | a terminator | | refuse: another log has taken over |
+//! | frames up to D | ends before D | refuse: an old copy |
+//! | frames up to D | has another commit at D | refuse: another branch |
+//! | frames up to D | has the same commit at D | go on |
+//! | frames up to D | has frame D in the base file only, and shipped exactly up to D before | bridge the gap with a full image |
+//! | frames up to D | has frame D in the base file only, otherwise | refuse |
+
+use std::sync::Arc;
+
+use zerocopy::FromBytes;
+
+use crate::error::{Error, Result};
+use crate::format::frame::FrameHeader;
+use crate::log::Log;
+use crate::storage::Storage;
+use crate::storage::bundles::{self, Durable};
+use crate::types::{LogId, Parent};
+
+/// What the log on this disk has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Local {
+    pub(super) log_id: LogId,
+    pub(super) parent: Option<Parent>,
+    /// The last commit.
+    pub(super) published: u64,
+    /// The base file holds everything up to this commit: its frame and its time.
+    pub(super) checkpointed: (u64, u64),
+    /// The last commit that this database is known to have shipped.
+    pub(super) noted: (u64, u64),
+    pub(super) take_over: Option<LogId>,
+}
+
+/// How far a log is in storage.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stored {
+    pub(super) log_id: LogId,
+    pub(super) end_frame_no: u64,
+    pub(super) last_commit_us: Option<u64>,
+    pub(super) terminator: Option<LogId>,
+}
+
+impl Stored {
+    fn of(log_id: LogId, durable: Durable) -> Stored {
+        Stored {
+            log_id,
+            end_frame_no: durable.end_frame_no,
+            last_commit_us: durable.last_commit_us,
+            terminator: durable.terminator,
+        }
+    }
+}
+
+/// See the table in this file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// Put a base snapshot of this log there; first end another one.
+    Begin { end: Option<Parent> },
+    /// Ship what comes after this commit.
+    Continue { frame_no: u64, commit_us: u64 },
+    /// Put a full image there that covers everything after this frame.
+    Bridge { frame_no: u64 },
+}
+
+/// Ask storage, and decide.
+///
+/// Errors: [`Error::Fenced`] as in the table; errors of the storage, after which it may be asked again.
+pub(super) async fn reconcile(storage: &Arc<dyn Storage>, log: &Log) -> Result<Decision> {
+    let own = bundles::durable_frame_no(storage, log.log_id()).await?;
+    let mut others = Vec::new();
+    if own.is_none() {
+        for log_id in bundles::logs(&**storage).await? {
+            if let Some(durable) = bundles::durable_frame_no(storage, log_id).await? {
+                others.push(Stored::of(log_id, durable));
+            }
+        }
+    }
+    let local = Local {
+        log_id: log.log_id(),
+        parent: log.parent(),
+        published: log.published_frame_no(),
+        checkpointed: log.checkpointed_commit()?,
+        noted: log.noted_stored()?,
+        take_over: log.options.shipping.take_over,
+    };
+    let own = own.map(|durable| Stored::of(local.log_id, durable));
+    let commit_us = |frame_no| local_commit_us(log, frame_no);
+    decide(&local, own, &others, commit_us).map_err(|refusal| match refusal {
+        Refusal::Fenced(what) => Error::Fenced { url: storage.url().to_owned(), what },
+        Refusal::Failed(error) => error,
+    })
+}
+
+/// When the commit at `frame_no`, a frame that is in a segment, was made; `None`: no commit ends there.
+fn local_commit_us(log: &Log, frame_no: u64) -> Result<Option<u64>> {
+    log.with_frame(frame_no, |frame| {
+        let (header, _) = FrameHeader::ref_from_prefix(frame).ok()?;
+        (header.db_size_pages.get() != 0).then(|| header.commit_us.get())
+    })
+}
+
+#[derive(Debug)]
+pub(super) enum Refusal {
+    Fenced(String),
+    Failed(Error),
+}
+
+impl From<String> for Refusal {
+    fn from(what: String) -> Self {
+        Refusal::Fenced(what)
+    }
+}
+
+pub(super) fn decide(
+    local: &Local,
+    own: Option<Stored>,
+    others: &[Stored],
+    local_commit_us: impl Fn(u64) -> Result<Option<u64>>,
+) -> Result<Decision, Refusal> {
+    let Some(own) = own else { return decide_new(local, others) };
+    if let Some(successor) = own.terminator {
+        return Err(format!(
+            "log {} was ended there at frame {}, and log {successor} goes on: another copy of this database is the primary now. \
+             Restore that one, or ship this one somewhere else",
+            own.log_id, own.end_frame_no
+        )
+        .into());
+    }
+    let (checkpointed, checkpointed_us) = local.checkpointed;
+    let end = own.end_frame_no;
+    if end > local.published {
+        return Err(format!(
+            "it has frames up to {end} of log {}, and this database only those up to {}: this is an old copy. Restore the \
+             newest state from storage; or, to go on from this older one, restore it with --take-over",
+            own.log_id, local.published
+        )
+        .into());
+    }
+    let mine = if end > checkpointed {
+        local_commit_us(end).map_err(Refusal::Failed)?
+    } else if end == checkpointed {
+        Some(checkpointed_us)
+    } else if local.noted == (end, own.last_commit_us.unwrap_or_default())
+        || local.take_over == Some(own.log_id)
+    {
+        return Ok(Decision::Bridge { frame_no: end });
+    } else {
+        return Err(format!(
+            "it has frames up to {end} of log {}, and this database has been checkpointed up to frame {checkpointed} without \
+             it, so that it cannot be told whether both are of one history. If this is the database that counts, open it with \
+             vwal_take_over={}",
+            own.log_id, own.log_id
+        )
+        .into());
+    };
+    match mine {
+        Some(commit_us) if own.last_commit_us.is_none_or(|theirs| theirs == commit_us) => {
+            Ok(Decision::Continue { frame_no: end, commit_us })
+        }
+        _ => Err(format!(
+            "its frame {end} of log {} is not the one that this database has: two copies of the database have been written \
+             to, and the other one was shipped first. Restore that one, or ship this one somewhere else",
+            own.log_id
+        )
+        .into()),
+    }
+}
+
+/// Storage has nothing of this log.
+fn decide_new(local: &Local, others: &[Stored]) -> Result<Decision, Refusal> {
+    let live: Vec<&Stored> = others.iter().filter(|other| other.terminator.is_none()).collect();
+    match live[..] {
+        [] => {
+            // All were ended. If it was for this log, it is our turn; otherwise the successor has not come that far yet.
+            let successor = others.iter().filter_map(|other| other.terminator).find(|&successor| {
+                successor != local.log_id && !others.iter().any(|other| other.log_id == successor)
+            });
+            match successor {
+                Some(successor) if local.take_over != Some(successor) => {
+                    Err(format!("log {successor}, of another copy of this database, is about to go on there")
+                        .into())
+                }
+                _ => Ok(Decision::Begin { end: None }),
+            }
+        }
+        [other] => {
+            let at = Parent { log_id: other.log_id, frame_no: other.end_frame_no };
+            if local.parent == Some(at) || local.take_over == Some(other.log_id) {
+                return Ok(Decision::Begin { end: Some(at) });
+            }
+            let relation = match local.parent {
+                Some(parent) if parent.log_id == other.log_id => format!(
+                    "which this database left at frame {}, and which is at frame {} now",
+                    parent.frame_no, other.end_frame_no
+                ),
+                _ => "of another database".to_owned(),
+            };
+            Err(format!(
+                "log {}, {relation}, is live there. Give each database a place of its own ({{name}} in the URL stands for the \
+                 name of its file); or, if this one is to take that one's place, open it with vwal_take_over={}",
+                other.log_id, other.log_id
+            )
+            .into())
+        }
+        _ => {
+            let ids: Vec<String> = live.iter().map(|other| other.log_id.to_string()).collect();
+            Err(format!(
+                "several logs are live there ({}): ship this database somewhere else",
+                ids.join(", ")
+            )
+            .into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn id(number: u128) -> LogId {
+        LogId(Uuid::from_u128(number))
+    }
+
+    const ME: u128 = 1;
+
+    fn local() -> Local {
+        Local {
+            log_id: id(ME),
+            parent: None,
+            published: 200,
+            checkpointed: (100, 1100),
+            noted: (0, 0),
+            take_over: None,
+        }
+    }
+
+    fn stored(log: u128, end_frame_no: u64, us: u64) -> Stored {
+        Stored { log_id: id(log), end_frame_no, last_commit_us: Some(us), terminator: None }
+    }
+
+    /// Commits end at even frames, and were made at the frame number and 1000.
+    fn times(frame_no: u64) -> Result<Option<u64>> {
+        Ok(frame_no.is_multiple_of(2).then_some(frame_no + 1000))
+    }
+
+    fn verdict(local: &Local, own: Option<Stored>, others: &[Stored]) -> Result<Decision, String> {
+        decide(local, own, others, times).map_err(|refusal| match refusal {
+            Refusal::Fenced(what) => what,
+            Refusal::Failed(error) => panic!("{error}"),
+        })
+    }
+
+    #[test]
+    fn the_same_commit_in_both_places_goes_on() {
+        let go_on = |frame_no, commit_us| Ok(Decision::Continue { frame_no, commit_us });
+        assert_eq!(verdict(&local(), Some(stored(ME, 150, 1150)), &[]), go_on(150, 1150));
+        assert_eq!(verdict(&local(), Some(stored(ME, 200, 1200)), &[]), go_on(200, 1200));
+        assert_eq!(verdict(&local(), Some(stored(ME, 100, 1100)), &[]), go_on(100, 1100));
+    }
+
+    #[test]
+    fn another_history_is_refused() {
+        for own in [
+            stored(ME, 150, 1151), // the same frame, at another time
+            stored(ME, 151, 1151), // no commit ends there
+            stored(ME, 100, 1101), // as far as the base file, at another time
+            stored(ME, 202, 1202), // beyond
+            Stored { terminator: Some(id(9)), ..stored(ME, 150, 1150) },
+        ] {
+            let what = verdict(&local(), Some(own), &[]).unwrap_err();
+            assert!(what.contains(&id(ME).to_string()), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_gap_is_bridged_only_by_the_database_that_shipped_up_to_it() {
+        let own = Some(stored(ME, 50, 1050));
+        assert!(verdict(&local(), own, &[]).is_err());
+        let noted = Local { noted: (50, 1050), ..local() };
+        assert_eq!(verdict(&noted, own, &[]), Ok(Decision::Bridge { frame_no: 50 }));
+        let went_on = Some(stored(ME, 60, 1060));
+        assert!(verdict(&noted, went_on, &[]).is_err(), "somebody else shipped since");
+        let told = Local { take_over: Some(id(ME)), ..local() };
+        assert_eq!(verdict(&told, own, &[]), Ok(Decision::Bridge { frame_no: 50 }));
+    }
+
+    #[test]
+    fn a_new_log_begins_where_no_other_is_live() {
+        assert_eq!(verdict(&local(), None, &[]), Ok(Decision::Begin { end: None }));
+        let ended = Stored { terminator: Some(id(ME)), ..stored(7, 30, 1030) };
+        assert_eq!(verdict(&local(), None, &[ended]), Ok(Decision::Begin { end: None }));
+        let ended_for_another = Stored { terminator: Some(id(8)), ..stored(7, 30, 1030) };
+        assert!(verdict(&local(), None, &[ended_for_another]).is_err());
+        assert!(verdict(&local(), None, &[stored(7, 30, 1030)]).is_err());
+        assert!(verdict(&local(), None, &[stored(7, 30, 1030), stored(8, 30, 1030)]).is_err());
+    }
+
+    #[test]
+    fn a_log_takes_the_place_of_the_one_that_it_continues() {
+        let parent = Parent { log_id: id(7), frame_no: 30 };
+        let child = Local { parent: Some(parent), ..local() };
+        let end = Ok(Decision::Begin { end: Some(parent) });
+        assert_eq!(verdict(&child, None, &[stored(7, 30, 1030)]), end);
+        let what = verdict(&child, None, &[stored(7, 31, 1031)]).unwrap_err();
+        assert!(what.contains("left at frame 30") && what.contains("at frame 31 now"), "{what}");
+        let told = Local { take_over: Some(id(7)), ..local() };
+        assert_eq!(verdict(&told, None, &[stored(7, 30, 1030)]), end);
+    }
+}

@@ -1,0 +1,228 @@
+//! The shipper: one bundle per interval while there are commits, and nothing at all while there are none.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::reconcile::{Decision, reconcile};
+use super::thread::Shipping;
+use super::{base, cut};
+use crate::error::{Error, Result};
+use crate::format::bundle::{Content, ObjectBuilder, Summary};
+use crate::log::Log;
+use crate::storage::{Put, Storage, keys, probe};
+use crate::types::{Level, Parent};
+
+/// After a failure it is tried again so soon,
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+/// and so late at most.
+const RETRY_MAX: Duration = Duration::from_secs(30);
+/// A log that has not been in touch with storage for so long asks again who owns it, before it ships. Its next key may have
+/// been used by another primary, merged and deleted since.
+const TRUST: Duration = Duration::from_secs(1800);
+
+/// What the shipper knows.
+pub(super) struct Shipper<'a> {
+    pub(super) log: &'a Arc<Log>,
+    pub(super) shipping: &'a Shipping,
+    pub(super) storage: Arc<dyn Storage>,
+    /// When storage was last seen to be as it should; `None`: not since the open, or since a failure that left it open.
+    touched: Option<Touch>,
+    last_put: Option<Instant>,
+    retry: Duration,
+    probed: bool,
+}
+
+/// When there is something to do.
+pub(super) enum Due {
+    Now,
+    In(Duration),
+    /// When a commit or a waiter wakes the thread.
+    WhenWoken,
+}
+
+/// A moment, by two clocks: one stands still while the machine sleeps, the other may be set.
+#[derive(Clone, Copy)]
+struct Touch {
+    at: Instant,
+    at_us: u64,
+}
+
+impl<'a> Shipper<'a> {
+    pub(super) fn new(log: &'a Arc<Log>, shipping: &'a Shipping, storage: Arc<dyn Storage>) -> Shipper<'a> {
+        Shipper { log, shipping, storage, touched: None, last_put: None, retry: RETRY_FIRST, probed: false }
+    }
+
+    /// When the next round is due, by the state of the log.
+    pub(super) fn due(&self) -> Due {
+        let Some(stored) = self.log.stored_frame_no().filter(|_| self.touched.is_some()) else {
+            return Due::Now;
+        };
+        if self.log.published_frame_no() <= stored {
+            return if self.log.shipper_may_sleep(stored) { Due::WhenWoken } else { Due::Now };
+        }
+        if self.log.remote.waiters.load(Ordering::SeqCst) > 0 {
+            return Due::Now;
+        }
+        let interval = self.log.options.shipping.interval;
+        match self.last_put.map(|put| interval.saturating_sub(put.elapsed())) {
+            Some(left) if !left.is_zero() => Due::In(left),
+            _ => Due::Now,
+        }
+    }
+
+    /// One round: find out where storage is if that is not known, then ship everything that is committed now. Returns how
+    /// long to wait before the next round; `None`: no longer than [`Shipper::due`] says.
+    pub(super) async fn round(&mut self) -> Result<Option<Duration>> {
+        let result = self.try_round().await;
+        match &result {
+            Ok(()) => {
+                self.retry = RETRY_FIRST;
+                if self.shipping.recovered() {
+                    self.log.clear_error();
+                }
+                Ok(None)
+            }
+            Err(Error::Fenced { .. }) => result.map(|()| None),
+            Err(error) => {
+                self.shipping.stats.failed();
+                self.shipping.in_trouble();
+                self.log.set_trouble(error);
+                // An unknown outcome of a put is settled by the next one, or found by the next look at storage.
+                let pause = self.retry;
+                self.retry = (self.retry * 2).min(RETRY_MAX);
+                Ok(Some(pause))
+            }
+        }
+    }
+
+    async fn try_round(&mut self) -> Result<()> {
+        if !self.is_in_touch() {
+            self.find_place().await?;
+        }
+        let target = self.log.published_frame_no();
+        // Only what is on this disk is shipped: storage must never have a commit that a power loss takes from here.
+        self.log.sync_to(target)?;
+        while let Some(stored) = self.log.stored_frame_no().filter(|&stored| stored < target) {
+            self.probe_once().await?;
+            self.last_put = Some(Instant::now());
+            let shipped = cut::ship_next(&self.storage, self.log, stored, target).await;
+            // If it failed, the bundle may be there all the same, and the next one would begin at the same frame.
+            let Some(cut) = shipped.inspect_err(|_| self.touched = None)? else { break };
+            if cut.written.put == Put::Taken {
+                // A put of this log that was given up may have come through late.
+                self.find_place().await?;
+                if self.log.stored_frame_no().is_none_or(|now| now <= stored) {
+                    return Err(cut::taken(&*self.storage, self.log, stored + 1));
+                }
+                continue;
+            }
+            self.touch();
+            let trailer = cut.written.trailer;
+            let objects = u64::from(cut.written.object_count);
+            self.shipping.stats.shipped(cut.frames, objects, cut.written.stored_len, self.log.io.now_us());
+            self.log.set_stored(trailer.end_frame_no, trailer.last_commit_us);
+            self.shipping.keeper.notify();
+        }
+        Ok(())
+    }
+
+    /// Before the first put: does this store keep to create-only writes?
+    async fn probe_once(&mut self) -> Result<()> {
+        if !self.probed {
+            probe(&*self.storage).await?;
+            self.probed = true;
+        }
+        Ok(())
+    }
+
+    fn touch(&mut self) {
+        self.touched = Some(Touch { at: Instant::now(), at_us: self.log.io.now_us() });
+    }
+
+    fn is_in_touch(&self) -> bool {
+        self.touched.is_some_and(|touch| {
+            let by_clock = Duration::from_micros(self.log.io.now_us().abs_diff(touch.at_us));
+            touch.at.elapsed() < TRUST && by_clock < TRUST
+        })
+    }
+
+    /// Find out where storage is, and make it ready for the next frame of this log.
+    async fn find_place(&mut self) -> Result<()> {
+        self.touched = None;
+        let mut decision = reconcile(&self.storage, self.log).await?;
+        if !matches!(decision, Decision::Continue { .. }) {
+            self.probe_once().await?;
+        }
+        if let Decision::Begin { end: Some(parent) } = decision {
+            self.end_log(parent).await?;
+            decision = Decision::Begin { end: None };
+        }
+        let (frame_no, commit_us) = match decision {
+            Decision::Continue { frame_no, commit_us } => (frame_no, commit_us),
+            Decision::Begin { .. } => self.put_base(0).await?,
+            Decision::Bridge { frame_no } => self.put_base(frame_no + 1).await?,
+        };
+        self.touch();
+        self.log.set_stored(frame_no, commit_us);
+        self.log.note_stored()?;
+        self.shipping.keeper.notify();
+        Ok(())
+    }
+
+    /// Put a full image there that covers everything from `start_frame_no` on. Returns the commit at which it ends.
+    async fn put_base(&mut self, start_frame_no: u64) -> Result<(u64, u64)> {
+        let base = self.log.pin_base()?;
+        if base.frame_no() < start_frame_no {
+            return Err(Error::Fenced {
+                url: self.storage.url().to_owned(),
+                what: format!("it went on to frame {start_frame_no} while it was looked at"),
+            });
+        }
+        let written = base::write_image(
+            &self.storage,
+            self.log,
+            &base,
+            Level::ZERO,
+            start_frame_no,
+            &self.shipping.stats.snapshot_pages_done,
+        )
+        .await?;
+        if written.put == Put::Taken {
+            // It may be one of this log, whose put was given up and came through late.
+            return match reconcile(&self.storage, self.log).await? {
+                Decision::Continue { frame_no, commit_us } => Ok((frame_no, commit_us)),
+                _ => Err(cut::taken(&*self.storage, self.log, start_frame_no)),
+            };
+        }
+        self.shipping.stats.took_snapshot();
+        self.shipping.stats.put(u64::from(written.object_count), written.stored_len);
+        Ok((base.frame_no(), base.commit_us()))
+    }
+
+    /// End another log, so that this one can take its place: nothing can be put behind its terminator.
+    async fn end_log(&self, parent: Parent) -> Result<()> {
+        let summary = Summary {
+            log_id: parent.log_id,
+            level: Level::ZERO,
+            content: Content::Terminator { successor: self.log.log_id() },
+            start_frame_no: parent.frame_no + 1,
+            end_frame_no: parent.frame_no,
+            db_size_pages: 0,
+            // Always the same, so that doing it again finds its own work.
+            nonce: 0,
+        };
+        let (bytes, _) = ObjectBuilder::new(self.log.page_size()).finish(&summary, 0);
+        let key = keys::head_key(parent.log_id, Level::ZERO, summary.start_frame_no);
+        match self.storage.put_new(&key, &[bytes.into()]).await? {
+            Put::Created => Ok(()),
+            Put::Taken => Err(Error::Fenced {
+                url: self.storage.url().to_owned(),
+                what: format!(
+                    "log {} went on at the moment at which this database was to take its place: its primary is alive",
+                    parent.log_id
+                ),
+            }),
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The threads, and what they share with the database that they belong to.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::keeper::Keeper;
+use super::shipper::{Due, Shipper};
+use super::stats::Stats;
+use crate::error::{Error, Result};
+use crate::log::{Log, Signal};
+use crate::storage::{RetryPolicy, Storage, StorageUrl};
+
+/// The threads try again for as long as the database is open. Within one operation they do not persist for long, so that
+/// trouble is told soon.
+const RETRIES: RetryPolicy = RetryPolicy {
+    deadline: Duration::from_secs(3),
+    first_backoff: Duration::from_millis(50),
+    max_backoff: Duration::from_secs(1),
+    request_timeout: Duration::from_secs(30),
+};
+
+/// The shipping of one database. Dropping it stops the threads: what is on its way is given up, and found out about after
+/// the next open.
+pub(crate) struct Shipping {
+    pub(super) url: StorageUrl,
+    pub(super) stats: Stats,
+    /// Wakes the keeper.
+    pub(super) keeper: Signal,
+    pub(super) snapshots: super::keeper::Requests,
+    stop: watch::Sender<bool>,
+    troubled: AtomicBool,
+}
+
+/// The running threads.
+pub(crate) struct Threads {
+    log: Arc<Log>,
+    shipping: Arc<Shipping>,
+    handles: Vec<JoinHandle<()>>,
+}
+
+/// Start shipping a log, if its options name a storage. No network is used yet.
+pub(crate) fn start(log: &Arc<Log>) -> Result<Option<Threads>> {
+    let Some(url) = log.options.shipping.storage.as_ref().filter(|_| log.has_storage()) else {
+        return Ok(None);
+    };
+    let url = url.for_database(log.database())?;
+    // Whatever is wrong with the URL or the environment is told now, and not by a thread.
+    crate::storage::open(&url, RETRIES)?;
+    let shipping = Arc::new(Shipping {
+        url,
+        stats: Stats::default(),
+        keeper: Signal::default(),
+        snapshots: Default::default(),
+        stop: watch::Sender::new(false),
+        troubled: AtomicBool::new(false),
+    });
+    log.set_shipping_stopped(false);
+    let mut threads = Threads { log: Arc::clone(log), shipping: Arc::clone(&shipping), handles: Vec::new() };
+    threads.spawn("vwal-ship", ship_loop)?;
+    threads.spawn("vwal-keep", keep_loop)?;
+    Ok(Some(threads))
+}
+
+impl Threads {
+    fn spawn(&mut self, name: &str, run: fn(&Arc<Log>, &Shipping)) -> Result<()> {
+        let (log, shipping) = (Arc::clone(&self.log), Arc::clone(&self.shipping));
+        let thread = std::thread::Builder::new().name(name.into()).spawn(move || run(&log, &shipping));
+        let thread =
+            thread.map_err(|error| Error::io("start a thread for", self.log.database(), None, &error))?;
+        self.handles.push(thread);
+        Ok(())
+    }
+
+    /// What the threads share.
+    pub(crate) fn shipping(&self) -> &Arc<Shipping> {
+        &self.shipping
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.shipping.stop.send_replace(true);
+        self.log.set_shipping_stopped(true);
+        self.log.remote.shipper.notify();
+        self.shipping.keeper.notify();
+        for thread in self.handles.drain(..) {
+            if thread.join().is_err() {
+                self.log.note_error(&Error::Usage("a thread that ships the log panicked".into()));
+            }
+        }
+        self.shipping.snapshots.refuse();
+    }
+}
+
+impl Shipping {
+    /// Where the log is shipped to.
+    pub(crate) fn url(&self) -> &StorageUrl {
+        &self.url
+    }
+
+    /// What has been done.
+    pub(crate) fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Take a snapshot of the base file now. Returns the frame that it ends with.
+    pub(crate) fn snapshot(&self) -> Result<u64> {
+        self.snapshots.ask(&self.keeper)
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    pub(super) fn in_trouble(&self) {
+        self.troubled.store(true, Ordering::Release);
+    }
+
+    /// Whether there was trouble until now.
+    pub(super) fn recovered(&self) -> bool {
+        self.troubled.swap(false, Ordering::AcqRel)
+    }
+
+    /// Run something until it is done, or the threads are to stop: `None`.
+    pub(super) fn unless_stopped<T>(
+        &self,
+        runtime: &tokio::runtime::Runtime,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut stop = self.stop.subscribe();
+        runtime.block_on(async {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|&stop| stop) => None,
+                result = work => Some(result),
+            }
+        })
+    }
+}
+
+/// A runtime of its own, and storage that belongs to it.
+fn open(log: &Log, shipping: &Shipping) -> Result<(tokio::runtime::Runtime, Arc<dyn Storage>)> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        // A few files or decodings at a time.
+        .max_blocking_threads(4)
+        .thread_keep_alive(Duration::from_secs(1))
+        .build()
+        .map_err(|error| Error::io("start a runtime for", log.database(), None, &error))?;
+    let storage = {
+        let _entered = runtime.enter();
+        crate::storage::open(&shipping.url, RETRIES)?
+    };
+    Ok((runtime, storage))
+}
+
+fn ship_loop(log: &Arc<Log>, shipping: &Shipping) {
+    let (runtime, storage) = match open(log, shipping) {
+        Ok(opened) => opened,
+        Err(error) => return log.set_trouble(&error),
+    };
+    let mut shipper = Shipper::new(log, shipping, storage);
+    while !shipping.is_stopping() {
+        match shipper.due() {
+            Due::In(pause) => {
+                log.remote.shipper.wait(Some(pause));
+                continue;
+            }
+            Due::WhenWoken => {
+                log.remote.shipper.wait(None);
+                continue;
+            }
+            Due::Now => {}
+        }
+        match shipping.unless_stopped(&runtime, shipper.round()) {
+            None => break,
+            Some(Ok(None)) => {}
+            // Whoever begins to wait for storage has it tried again at once.
+            Some(Ok(Some(pause))) => log.remote.shipper.wait(Some(pause)),
+            Some(Err(error)) => {
+                // For good: from here on this log ships nothing.
+                log.set_fenced(&error);
+                break;
+            }
+        }
+    }
+    // A file that is being written by a thread of the runtime is not waited for: it has no name yet.
+    runtime.shutdown_background();
+}
+
+fn keep_loop(log: &Arc<Log>, shipping: &Shipping) {
+    let (runtime, storage) = match open(log, shipping) {
+        Ok(opened) => opened,
+        Err(error) => return log.set_trouble(&error),
+    };
+    let mut keeper = Keeper::new(log, shipping, storage);
+    while !shipping.is_stopping() && log.fence().is_none() {
+        let timeout = match shipping.unless_stopped(&runtime, keeper.round()) {
+            None => break,
+            Some(timeout) => timeout,
+        };
+        shipping.keeper.wait(timeout);
+    }
+    runtime.shutdown_background();
+}

@@ -1,0 +1,25 @@
+//! One log, one primary: who may not ship is told, and touches nothing.
+
+use crate::lab::{Lab, database, wait_for};
+
+#[test]
+fn an_old_copy_is_fenced_off() {
+    let lab = Lab::new();
+    let db = lab.open("app.db", "").unwrap();
+    db.execute_batch("CREATE TABLE t(x); INSERT INTO t VALUES (1); SELECT vwal_sync();").unwrap();
+    drop(db);
+    std::fs::copy(lab.path("app.db"), lab.path("copy.db")).unwrap();
+    let db = lab.open("app.db", "").unwrap();
+    db.execute_batch("INSERT INTO t VALUES (2); SELECT vwal_sync();").unwrap();
+    let before = lab.objects();
+    let copy = lab.open("copy.db", "").unwrap();
+    let old = database(&copy);
+    wait_for("the fence", || old.fence().is_some());
+    let error = copy.execute_batch("INSERT INTO t VALUES (3);").unwrap_err();
+    assert_eq!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::ReadOnly), "{error}");
+    assert!(old.status().last_error.unwrap().contains("old copy"));
+    let rows: i64 = copy.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 1, "reading goes on");
+    assert_eq!(lab.objects(), before, "nothing of the first one's was touched");
+    db.execute_batch("INSERT INTO t VALUES (4); SELECT vwal_sync();").unwrap();
+}

@@ -1,0 +1,13 @@
+//! Shipping, seen from an application: what a database with storage does, and what is in storage afterwards.
+
+mod backlog;
+mod basics;
+mod cost;
+mod fencing;
+mod gaps;
+mod lab;
+
+#[path = "../common/faulty.rs"]
+mod faulty;
+#[path = "../common/random.rs"]
+mod random;
