@@ -53,29 +53,26 @@ fn a_restore_that_fails_in_the_middle_is_gone_on_with() {
     let (history, objects) = store(2, 60);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("app.db");
-    let damaged = objects.copy();
-    // The middle of the largest object: its trailer and indexes are whole, so planning finds nothing.
-    let (key, bytes) = {
-        let all = damaged.all();
-        let (key, bytes) = all.iter().max_by_key(|(_, bytes)| bytes.len()).unwrap();
-        (key.clone(), bytes.clone())
-    };
-    for at in (100..bytes.len() / 2).step_by(97) {
+    let all: Vec<_> = objects.all().clone().into_iter().collect();
+    let mut failed = 0;
+    for (key, bytes) in all {
+        // In front, where pages are: the trailer and the indexes stay whole, so that planning finds nothing.
+        let damaged = objects.copy();
         let mut bad = bytes.to_vec();
-        bad[at] ^= 0x40;
-        damaged.all().insert(key.clone(), bad.into());
+        bad[40] ^= 0x40;
+        damaged.all().insert(key, bad.into());
         if let Err(error) = restore(&damaged.storage(), Target::Latest, &path) {
             assert!(matches!(error, Error::DamagedObject { .. }), "{error}");
             assert!(!path.exists());
             assert!(leftovers(&path).is_some());
+            failed += 1;
             restore(&objects.storage(), Target::Latest, &path).unwrap();
-            assert_is(&path, &history, history.states.last().unwrap());
-            assert_eq!(leftovers(&path), None);
-            return;
         }
+        assert_is(&path, &history, history.states.last().unwrap());
+        assert_eq!(leftovers(&path), None);
         fs::remove_file(&path).unwrap();
     }
-    panic!("no object that the newest state needs was damaged");
+    assert!(failed > 0, "no object that the newest state needs was damaged");
 }
 
 #[test]
