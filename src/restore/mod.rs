@@ -5,6 +5,7 @@ mod output;
 pub mod plan;
 mod resolve;
 mod run;
+pub mod verify;
 
 pub use resolve::{Resolved, Target, log_ends};
 pub use run::{Advance, Restore, Restored, leftovers};

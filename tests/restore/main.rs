@@ -10,6 +10,7 @@ mod objects;
 #[path = "../common/random.rs"]
 mod random;
 
+mod damage;
 mod going_on;
 mod lineage;
 mod output;
