@@ -21,6 +21,35 @@ pub(super) fn s3(url: &StorageUrl, policy: &RetryPolicy) -> Result<(Arc<dyn Obje
     for (key, value) in client_options(policy) {
         builder = builder.with_config(AmazonS3ConfigKey::Client(key), value);
     }
+    use AmazonS3ConfigKey::{AccessKeyId, Endpoint, Region, S3Endpoint, SecretAccessKey, StsEndpoint, Token};
+    // The client would panic on these, at the first request.
+    for (key, name) in [
+        (Endpoint, "AWS_ENDPOINT_URL"),
+        (S3Endpoint, "AWS_ENDPOINT_URL_S3"),
+        (StsEndpoint, "AWS_ENDPOINT_URL_STS"),
+    ] {
+        if let Some(endpoint) = builder.get_config_value(&key)
+            && !is_endpoint(&endpoint)
+        {
+            return Err(unusable_setting(url, name, "is not of the form https://host:port"));
+        }
+    }
+    for (key, name) in [
+        (AccessKeyId, "AWS_ACCESS_KEY_ID"),
+        (SecretAccessKey, "AWS_SECRET_ACCESS_KEY"),
+        (Token, "AWS_SESSION_TOKEN"),
+        (Region, "AWS_REGION"),
+    ] {
+        if let Some(value) = builder.get_config_value(&key)
+            && !value.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+        {
+            return Err(unusable_setting(
+                url,
+                name,
+                "has characters that cannot be sent (is there a line break in it?)",
+            ));
+        }
+    }
     // Directory buckets list in no order.
     let is_directory = builder.get_config_value(&AmazonS3ConfigKey::S3Express).as_deref() == Some("true");
     let store = builder.build().map_err(|error| unusable(url, &error))?;
@@ -63,6 +92,29 @@ fn client_options(policy: &RetryPolicy) -> [(ClientConfigKey, String); 2] {
     let milliseconds = |time: Duration| format!("{}ms", time.as_millis().max(1));
     let connect = policy.request_timeout.min(Duration::from_secs(5));
     [(Timeout, milliseconds(policy.request_timeout)), (ConnectTimeout, milliseconds(connect))]
+}
+
+/// Whether this is the address of a server, and no more than that.
+#[cfg(feature = "s3")]
+fn is_endpoint(text: &str) -> bool {
+    url::Url::parse(text).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.host_str().is_some_and(|host| !host.is_empty())
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none()
+    })
+}
+
+#[cfg(feature = "s3")]
+fn unusable_setting(url: &StorageUrl, name: &str, what: &str) -> Error {
+    Error::Storage {
+        op: "open",
+        object: url.to_string(),
+        kind: StorageErrorKind::Other,
+        message: format!("{name} in the environment {what}"),
+    }
 }
 
 /// Settings in the environment that a backend cannot work with.

@@ -26,6 +26,12 @@ impl Failure {
         Self { kind: StorageErrorKind::Unavailable, transient: true, message: message.into() }
     }
 
+    /// The client library panicked.
+    pub fn panicked() -> Self {
+        let message = "the client library cannot go on (a panic): are the settings in the environment right?";
+        Self::lasting(StorageErrorKind::Other, message)
+    }
+
     fn lasting(kind: StorageErrorKind, message: impl Into<String>) -> Self {
         Self { kind, transient: false, message: message.into() }
     }
@@ -43,6 +49,11 @@ impl Failure {
             }
             _ => failure.kind,
         };
+        if let object_store::Error::InvalidPath { .. } = error {
+            failure
+                .message
+                .push_str(" (an object with such a key keeps all others from being listed: delete it)");
+        }
         failure.transient &= matches!(failure.kind, StorageErrorKind::Unavailable);
         failure.message = clean(&failure.message);
         failure
@@ -159,8 +170,10 @@ impl Answer {
 #[cfg(feature = "https")]
 fn of_http(error: &object_store::client::HttpError, whole: &str) -> Failure {
     let words = chain_of(error);
-    // The metadata services of the clouds, which are asked when the environment has no credentials.
-    if ["//169.254.", "//metadata.google.internal", "//[fd00:ec2::254]"].iter().any(|at| whole.contains(at)) {
+    // The metadata services of the clouds, which are asked when the environment has no credentials: by their addresses,
+    // and by the path that Amazon's has wherever it is.
+    let services = ["//169.254.", "//metadata.google.internal", "//[fd00:ec2::254]", "/latest/api/token"];
+    if services.iter().any(|service| whole.contains(service)) {
         return Failure::lasting(
             StorageErrorKind::Denied,
             format!(

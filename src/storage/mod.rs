@@ -86,7 +86,8 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// at most `limit`.
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<ObjectInfo>>;
 
-    /// The names directly below `prefix` that have objects below them, ascending, without slashes.
+    /// The names directly below `prefix` that have objects below them, ascending, without slashes. Some servers go on
+    /// showing one whose objects have all been deleted.
     async fn list_names(&self, prefix: &str) -> Result<Vec<String>>;
 
     /// Delete objects. One that is not there is no error.

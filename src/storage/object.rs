@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::ops::Range;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
-use futures::stream;
+use futures::{FutureExt, StreamExt, stream};
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
@@ -110,11 +110,15 @@ impl ObjectStorage {
     }
 
     /// One request, of limited duration.
+    ///
+    /// The libraries below panic on some settings of the environment. That must not end the thread that ships.
     async fn limited<T>(&self, request: impl Future<Output = T>) -> Attempt<T> {
         let limit = self.policy.request_timeout;
-        tokio::time::timeout(limit, request)
-            .await
-            .map_err(|_| Failure::passing(format!("no answer within {} ms", limit.as_millis())))
+        match tokio::time::timeout(limit, AssertUnwindSafe(request).catch_unwind()).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(Failure::panicked()),
+            Err(_) => Err(Failure::passing(format!("no answer within {} ms", limit.as_millis()))),
+        }
     }
 
     /// One request whose every error is a failure.
@@ -258,22 +262,12 @@ impl ObjectStorage {
         let mut in_order = self.in_order;
         let mut last = String::new();
         while let Some(entry) = self.limited(entries.next()).await? {
-            let meta = match entry {
-                Ok(meta) => meta,
-                // A key that is not ours, and none that the library can express.
-                Err(object_store::Error::InvalidPath { .. }) => continue,
-                // The directory of a local store, removed while it was read; or nothing was ever put there.
-                Err(object_store::Error::NotFound { source, .. })
-                    if !source.to_string().contains("NoSuchBucket") =>
-                {
-                    continue;
-                }
-                Err(error) => return Err(Failure::of(&error)),
-            };
+            // No error is passed over: what comes after it in the listing may be missing.
+            let meta = entry.map_err(|error| Failure::of(&error))?;
             in_order &= meta.location.as_ref() > last.as_str();
             meta.location.as_ref().clone_into(&mut last);
-            // Not every store takes `after` as exclusive.
-            if after.is_some_and(|after| meta.location <= *after) {
+            // Not every store takes `after` as exclusive, and some list the prefix itself when there is an object "prefix/".
+            if after.is_some_and(|after| meta.location <= *after) || Some(&meta.location) == prefix {
                 continue;
             }
             let Some(info) = self.info(&meta) else { continue };

@@ -88,8 +88,10 @@ struct State {
     random: Random,
     faults: Faults,
     counts: Counts,
-    /// Until then every request fails. For outages.
+    /// Every request fails.
     down: bool,
+    /// Every request panics.
+    panics: bool,
     /// Writes that are still under way, and before which request they arrive.
     under_way: Vec<(u64, Path, PutPayload)>,
     /// The latest writes, which a stale listing does not show.
@@ -124,6 +126,7 @@ impl FaultyStore {
             faults,
             counts: Counts::default(),
             down: false,
+            panics: false,
             under_way: Vec::new(),
             latest: Vec::new(),
             requests: 0,
@@ -150,6 +153,11 @@ impl FaultyStore {
         self.state().down = down;
     }
 
+    /// Whether every request panics, as a client library may do.
+    pub fn set_panics(&self, panics: bool) {
+        self.state().panics = panics;
+    }
+
     /// Lets all writes arrive that are still under way.
     pub async fn settle(&self) {
         let all = std::mem::take(&mut self.state().under_way);
@@ -165,6 +173,8 @@ impl FaultyStore {
 
     /// Begins a request: late writes arrive, it is counted, its fate is drawn.
     async fn begin(&self, count: impl Fn(&mut Counts) -> &mut u64) -> Fate {
+        let panics = self.state().panics;
+        assert!(!panics, "injected");
         let (due, fate, is_slow) = {
             let mut state = self.state();
             state.requests += 1;
