@@ -14,6 +14,7 @@ pub mod compact;
 mod cut;
 mod keeper;
 mod reconcile;
+pub mod retain;
 mod shipper;
 mod stats;
 mod thread;

@@ -8,8 +8,9 @@ use super::reconcile::{Decision, reconcile};
 use super::thread::Shipping;
 use super::{base, cut};
 use crate::error::{Error, Result};
-use crate::format::bundle::{Content, ObjectBuilder, Summary};
+use crate::format::bundle::{Content, ObjectBuilder, Summary, Trailer};
 use crate::log::Log;
+use crate::storage::bundles::Head;
 use crate::storage::{Put, Storage, keys, probe};
 use crate::types::{Level, Parent};
 
@@ -122,9 +123,21 @@ impl<'a> Shipper<'a> {
             let objects = u64::from(cut.written.object_count);
             self.shipping.stats.shipped(cut.frames, objects, cut.written.stored_len, self.log.io.now_us());
             self.log.set_stored(trailer.end_frame_no, trailer.last_commit_us);
-            self.shipping.keeper.notify();
+            self.tell_keeper(&cut.written.trailer, cut.written.stored_len);
         }
         Ok(())
+    }
+
+    fn tell_keeper(&self, trailer: &Trailer, size: u64) {
+        let head = Head {
+            log_id: trailer.log_id,
+            level: trailer.level,
+            frame_no: trailer.start_frame_no,
+            size,
+            modified_us: self.log.io.now_us(),
+        };
+        self.shipping.news.lock().push((head, *trailer));
+        self.shipping.keeper.notify();
     }
 
     /// Before the first put: does this store keep to create-only writes?
