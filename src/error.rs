@@ -128,6 +128,14 @@ pub enum Error {
         /// What is not there.
         what: String,
     },
+    /// A database cannot be restored to this place.
+    #[error("cannot restore to '{}': {what}", path.display())]
+    Target {
+        /// The file that was to be made.
+        path: PathBuf,
+        /// What is in the way, and what can be done.
+        what: String,
+    },
     /// Commits that storage does not have yet take up all the room they may.
     #[error(
         "'{}' has {bytes} bytes of commits that storage does not have yet, and vwal_backlog_size allows {limit}: {cause}", path.display()

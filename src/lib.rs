@@ -48,8 +48,8 @@ pub use db::{Database, SegmentInfo, Status, inspect};
 pub use error::{Error, Result, StorageErrorKind};
 pub use ffi::{register, sqlite3_vwal_init};
 pub use log::read_meta;
-pub use options::{Ack, BacklogFull, Options, SwapPolicy, WhenFenced};
-pub use types::{LogId, PageSize, Parent, SegmentState};
+pub use options::{Ack, BacklogFull, Options, Retention, RetentionRule, SwapPolicy, WhenFenced};
+pub use types::{Level, LogId, PageSize, Parent, SegmentState};
 
 /// The version of this crate.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

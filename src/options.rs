@@ -3,12 +3,14 @@
 //!
 //! A wrong name or value is always an error. An option that is silently ignored is found out on the day it matters.
 
+mod retention;
 mod shipping;
 mod storage_url;
 mod swap;
 
 use std::time::Duration;
 
+pub use retention::{Retention, RetentionRule};
 pub(crate) use shipping::Shipping;
 pub use shipping::{Ack, BacklogFull, WhenFenced};
 pub(crate) use storage_url::Scheme;
@@ -308,7 +310,7 @@ impl Options {
             Key::BacklogFull => self.shipping.backlog_full.to_string(),
             Key::Fenced => self.shipping.fenced.to_string(),
             Key::SnapshotInterval => self.shipping.snapshot_interval.as_millis().to_string(),
-            Key::Retention => self.shipping.retention.clone(),
+            Key::Retention => self.shipping.retention.to_string(),
             Key::TakeOver => self.shipping.take_over.map_or_else(|| "off".to_owned(), |id| id.to_string()),
             Key::CacheSize => Bytes(self.cache_size as u64).to_string(),
             Key::DefaultVfs => on_off(self.default_vfs),
@@ -352,8 +354,8 @@ fn storage(value: &str) -> Result<Option<StorageUrl>, String> {
     value.parse().map(Some).map_err(|error: Error| error.to_string())
 }
 
-fn retention(value: &str) -> Result<String, String> {
-    Ok(value.to_owned())
+fn retention(value: &str) -> Result<Retention, String> {
+    value.parse().map_err(|error: Error| error.to_string())
 }
 
 fn take_over(value: &str) -> Result<Option<LogId>, String> {

@@ -11,6 +11,7 @@ pub mod database_header;
 pub mod footer;
 pub mod frame;
 pub mod meta;
+pub mod restore_journal;
 pub mod segment_header;
 
 /// CRC-32 of several byte strings, one after the other, continuing from `seed`.

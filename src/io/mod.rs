@@ -92,6 +92,8 @@ pub trait Io: Send + Sync {
     fn remove_file(&self, path: &Path) -> Result<()>;
     /// Rename a file, replacing what is there.
     fn rename(&self, from: &Path, to: &Path) -> Result<()>;
+    /// Rename a file. Something that is at `to` is not replaced, but an [`Error::Io`] of the kind `AlreadyExists`.
+    fn rename_new(&self, from: &Path, to: &Path) -> Result<()>;
     /// Make the names in a directory survive a power loss.
     fn sync_dir(&self, path: &Path) -> Result<()>;
     /// Map `len` bytes at `offset` of a file that is at least that long.

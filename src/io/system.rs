@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
 use super::{File, Holder, Io, LockFile, Mapping, OpenMode, PathKind};
 use crate::error::{Error, Result};
 
@@ -15,20 +18,32 @@ use crate::error::{Error, Result};
 pub struct SystemIo {
     mode: u32,
     owner: Option<(u32, u32)>,
+    /// The umask of the process counts.
+    masked: bool,
 }
 
 impl SystemIo {
     /// Files with the mode and owner of `database`; 0644 when there is no such file.
     pub fn like(database: &Path) -> SystemIo {
         match fs::metadata(database) {
-            Ok(meta) => SystemIo { mode: meta.mode() & 0o777, owner: Some((meta.uid(), meta.gid())) },
-            Err(_) => SystemIo { mode: 0o644, owner: None },
+            Ok(meta) => {
+                SystemIo { mode: meta.mode() & 0o777, owner: Some((meta.uid(), meta.gid())), masked: false }
+            }
+            Err(_) => SystemIo { mode: 0o644, owner: None, masked: false },
         }
+    }
+
+    /// Files as SQLite makes new databases: mode 0644, less what the umask forbids.
+    pub fn masked() -> SystemIo {
+        SystemIo { mode: 0o644, owner: None, masked: true }
     }
 
     /// Mode and owner, whatever the umask is. Only root may give files away, and then it must, or the database's own
     /// user could not open its log.
     fn adopt(&self, path: &Path, mode: u32) -> Result<()> {
+        if self.masked {
+            return Ok(());
+        }
         let error = |error: std::io::Error| Error::io("set the mode of", path, None, &error);
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(error)?;
         let Some((uid, gid)) = self.owner else { return Ok(()) };
@@ -105,6 +120,19 @@ impl Io for SystemIo {
 
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {
         fs::rename(from, to).map_err(|error| Error::io("rename", from, None, &error))
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> Result<()> {
+        let error = |error: std::io::Error| Error::io("rename", to, None, &error);
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            Ok(()) => Ok(()),
+            // Not every file system can do it. A link is not made over an existing name either.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                fs::hard_link(from, to).map_err(error)?;
+                self.remove_file(from)
+            }
+            Err(errno) => Err(error(errno.into())),
+        }
     }
 
     fn sync_dir(&self, path: &Path) -> Result<()> {

@@ -323,6 +323,13 @@ impl Io for TestIo {
         Ok(())
     }
 
+    fn rename_new(&self, from: &Path, to: &Path) -> Result<()> {
+        if self.inner.state.lock().live.names.contains_key(to) {
+            return Err(Error::io("rename", to, None, &std::io::ErrorKind::AlreadyExists.into()));
+        }
+        self.rename(from, to)
+    }
+
     fn sync_dir(&self, path: &Path) -> Result<()> {
         let mut state = self.inner.state.lock();
         let result = state.check(Kind::SyncDir, "fsync the directory", path, None);

@@ -15,6 +15,7 @@
 //! numbers in `docs/design.md`.
 
 mod absorb;
+mod control;
 mod meta_file;
 mod open;
 mod recover;
@@ -29,8 +30,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
+use control::Control;
 pub(crate) use meta_file::MetaFile;
 pub use meta_file::{META_NAME, read_meta};
+pub(crate) use open::new_log_id;
 pub use open::{LOCK_NAME, LogSource, SHM_NAME};
 
 use crate::cache::{CacheId, FrameCache};
@@ -44,24 +47,6 @@ use crate::segment::{FrameMark, Segment, SpareFiles, segment_name};
 use crate::types::{LogId, PageSize, Parent};
 use remote::Remote;
 use tail::Tail;
-
-/// The positions of the log. This is what another process would have to see; everything else can be derived from the
-/// segments.
-pub(crate) struct Control {
-    written: AtomicU64,
-    published: AtomicU64,
-    synced: AtomicU64,
-    absorbed: AtomicU64,
-    pub(crate) checkpointed: AtomicU64,
-    /// Pages of the database as of `published`.
-    published_pages: AtomicU32,
-    /// Pages of the database as of `absorbed`.
-    view_pages: AtomicU32,
-    /// Pages of the base file that reads may go to.
-    pub(crate) base_pages: AtomicU32,
-    /// Frames up to here are needed by nobody who reads the WAL: the end of the generation before this one.
-    generation_base: AtomicU64,
-}
 
 /// A flag that a background thread sleeps on.
 #[derive(Default)]
@@ -195,41 +180,6 @@ impl Log {
     /// Bytes of a frame in a segment.
     pub fn frame_size(&self) -> usize {
         FRAME_HEADER_SIZE + self.page_size.bytes()
-    }
-
-    /// The last frame that is in a segment, as part of a commit that may still be tentative.
-    pub fn written_frame_no(&self) -> u64 {
-        self.control.written.load(Ordering::Acquire)
-    }
-
-    /// The last frame that readers may see.
-    pub fn published_frame_no(&self) -> u64 {
-        self.control.published.load(Ordering::Acquire)
-    }
-
-    /// The last frame that survives a power loss.
-    pub fn synced_frame_no(&self) -> u64 {
-        self.control.synced.load(Ordering::Acquire)
-    }
-
-    /// The last frame that is part of the view of the database file.
-    pub fn absorbed_frame_no(&self) -> u64 {
-        self.control.absorbed.load(Ordering::Acquire)
-    }
-
-    /// The last frame that is in the base file: what the footer says.
-    pub fn checkpointed_frame_no(&self) -> u64 {
-        self.control.checkpointed.load(Ordering::Acquire)
-    }
-
-    /// Pages of the database file as SQLite sees it.
-    pub fn view_pages(&self) -> u32 {
-        self.control.view_pages.load(Ordering::Acquire)
-    }
-
-    /// Pages of the database as of the last commit.
-    pub fn database_pages(&self) -> u32 {
-        self.control.published_pages.load(Ordering::Acquire)
     }
 
     /// The last error of a background task, for status reports.
@@ -399,7 +349,6 @@ impl Log {
 
     /// A write transaction writes its first frame: swap the segment if that is due.
     fn begin_transaction(&self, tail: &mut Tail) -> Result<()> {
-        self.check_shipping()?;
         let Some(segment) = &tail.segment else { return self.swap_segment(tail) };
         let frames = segment.end() + 1 - segment.start();
         if frames == 0 {

@@ -279,7 +279,8 @@ fn fresh_meta(
     }
 }
 
-fn new_log_id(io: &dyn Io) -> LogId {
+/// An id that no other log has.
+pub(crate) fn new_log_id(io: &dyn Io) -> LogId {
     let mut random = [0; 10];
     random[..8].copy_from_slice(&io.random_u64().to_be_bytes());
     random[8..].copy_from_slice(&io.random_u64().to_be_bytes()[..2]);

@@ -126,8 +126,9 @@ impl Log {
         self.published_frame_no().saturating_sub(stored).saturating_mul(self.frame_size() as u64)
     }
 
-    /// Whether a write transaction may begin: the log is not fenced off, and there is room in the backlog.
-    pub(super) fn check_shipping(&self) -> Result<()> {
+    /// Whether a write transaction may begin: the log is not fenced off, and there is room in the backlog. It may be waited for;
+    /// the caller holds no lock of the log.
+    pub(crate) fn check_shipping(&self) -> Result<()> {
         if !self.has_storage() {
             return Ok(());
         }

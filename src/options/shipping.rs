@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{INTERVAL_MAX, Options, StorageUrl};
+use super::{INTERVAL_MAX, Options, Retention, StorageUrl};
 use crate::types::LogId;
 
 /// When a commit counts as done.
@@ -51,7 +51,7 @@ pub(crate) struct Shipping {
     pub(crate) fenced: WhenFenced,
     /// Zero: none after the first.
     pub(crate) snapshot_interval: Duration,
-    pub(crate) retention: String,
+    pub(crate) retention: Retention,
     pub(crate) take_over: Option<LogId>,
 }
 
@@ -67,7 +67,7 @@ impl Default for Shipping {
             backlog_full: BacklogFull::default(),
             fenced: WhenFenced::default(),
             snapshot_interval: Duration::from_millis(24 * 3600 * 1000),
-            retention: "0:24h,1:7d,2:30d,3:90d,snapshot:90d/2".to_owned(),
+            retention: Retention::default(),
             take_over: None,
         }
     }
@@ -136,11 +136,11 @@ impl Options {
         self
     }
 
-    /// How long storage keeps what it has: `LEVEL:AGE[/COUNT]` for levels 0 to 3 and `snapshot`, separated by commas; or
-    /// `off` to delete nothing. Default: `0:24h,1:7d,2:30d,3:90d,snapshot:90d/2`.
+    /// How long storage keeps what it has. Default: `0:24h,1:7d,2:30d,3:90d,snapshot:90d/2` ([`Retention`] is parsed from
+    /// such text).
     #[must_use]
-    pub fn retention(mut self, retention: impl Into<String>) -> Self {
-        self.shipping.retention = retention.into();
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.shipping.retention = retention;
         self
     }
 

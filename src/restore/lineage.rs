@@ -14,10 +14,12 @@ pub struct LogEnd {
     pub log_id: LogId,
     /// Its last frame.
     pub end_frame_no: u64,
-    /// Time of the commit at its end, microseconds since 1970.
-    pub last_commit_us: u64,
+    /// Time of the commit at its end, microseconds since 1970, as far as it is known.
+    pub last_commit_us: Option<u64>,
     /// The log that goes on from there.
     pub successor: Option<LogId>,
+    /// The newest bundle cannot be read: the log goes on, or ends, with what is in it.
+    pub is_damaged: bool,
 }
 
 /// The log to restore from, and those that it goes on from.
@@ -95,7 +97,13 @@ mod tests {
 
     fn log(number: u128, successor: Option<u128>) -> LogEnd {
         let id = |number| LogId(uuid::Uuid::from_u128(number));
-        LogEnd { log_id: id(number), end_frame_no: 7, last_commit_us: 1, successor: successor.map(id) }
+        LogEnd {
+            log_id: id(number),
+            end_frame_no: 7,
+            last_commit_us: Some(1),
+            successor: successor.map(id),
+            is_damaged: false,
+        }
     }
 
     fn numbers(lineage: &Lineage) -> Vec<u128> {

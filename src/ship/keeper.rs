@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::base;
+use super::compact::Compactor;
 use super::thread::Shipping;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, StorageErrorKind};
 use crate::log::{Log, Signal};
 use crate::storage::bundles::{self, Head};
 use crate::storage::{Put, Storage};
@@ -78,7 +79,17 @@ pub(super) struct Keeper<'a> {
     storage: Arc<dyn Storage>,
     /// The newest full image in storage; `None`: not looked up yet.
     newest_image: Option<Image>,
-    failed_at: Option<Instant>,
+    failure: Option<Failure>,
+    compactor: Compactor,
+    /// A bundle has been shipped since the open: until then there is nothing new to merge.
+    is_active: bool,
+}
+
+/// The last round failed.
+struct Failure {
+    at: Instant,
+    /// Storage did not answer.
+    was_away: bool,
 }
 
 /// A full image in storage.
@@ -92,7 +103,8 @@ struct Image {
 
 impl<'a> Keeper<'a> {
     pub(super) fn new(log: &'a Arc<Log>, shipping: &'a Shipping, storage: Arc<dyn Storage>) -> Keeper<'a> {
-        Keeper { log, shipping, storage, newest_image: None, failed_at: None }
+        let compactor = Compactor::new(&storage, log.log_id());
+        Keeper { log, shipping, storage, newest_image: None, failure: None, compactor, is_active: false }
     }
 
     /// Do what is due. Returns how long to sleep, unless something happens before.
@@ -106,33 +118,56 @@ impl<'a> Keeper<'a> {
         }
         // Storage is as it should be, as far as the shipper knows, and there is something to keep.
         self.log.stored_frame_no()?;
-        if let Some(failed_at) = self.failed_at {
-            let left = RETRY.saturating_sub(failed_at.elapsed());
-            if !left.is_zero() {
+        if let Some(failure) = &self.failure {
+            let left = RETRY.saturating_sub(failure.at.elapsed());
+            // If storage did not answer: it has just taken a bundle.
+            let is_back = failure.was_away && !self.shipping.news.lock().is_empty();
+            if !left.is_zero() && !is_back {
                 return Some(left);
             }
         }
         match self.keep().await {
             Ok(timeout) => {
-                self.failed_at = None;
+                if self.failure.take().is_some() {
+                    self.log.clear_error();
+                }
                 timeout
             }
             Err(error) => {
                 self.shipping.stats.failed();
                 self.log.note_error(&error);
-                self.failed_at = Some(Instant::now());
+                let was_away = matches!(error, Error::Storage { kind: StorageErrorKind::Unavailable, .. });
+                self.failure = Some(Failure { at: Instant::now(), was_away });
                 Some(RETRY)
             }
         }
     }
 
     async fn keep(&mut self) -> Result<Option<Duration>> {
+        for (head, trailer) in std::mem::take(&mut *self.shipping.news.lock()) {
+            self.compactor.note(head, &trailer);
+            self.is_active = true;
+        }
+        if self.is_active {
+            self.merge().await?;
+        }
         let timeout = self.snapshot_due().await?;
         if timeout == Some(Duration::ZERO) {
             self.snapshot().await?;
             return Ok(Some(Duration::ZERO));
         }
         Ok(timeout)
+    }
+
+    /// Merge what is due.
+    async fn merge(&mut self) -> Result<()> {
+        while let Some(merged) = self.compactor.step(self.log.io.random_u64()).await? {
+            if merged.written.put == Put::Created {
+                self.shipping.stats.merged();
+                self.shipping.stats.put(u64::from(merged.written.object_count), merged.written.stored_len);
+            }
+        }
+        Ok(())
     }
 
     /// When the next snapshot is due; `None`: not before something is committed.

@@ -10,9 +10,11 @@
 //! Nothing here is on the way of a commit. What commits need to know stands in the log (`log/remote.rs`).
 
 mod base;
+pub mod compact;
 mod cut;
 mod keeper;
 mod reconcile;
+pub mod retain;
 mod shipper;
 mod stats;
 mod thread;

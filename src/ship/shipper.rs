@@ -8,8 +8,9 @@ use super::reconcile::{Decision, reconcile};
 use super::thread::Shipping;
 use super::{base, cut};
 use crate::error::{Error, Result};
-use crate::format::bundle::{Content, ObjectBuilder, Summary};
+use crate::format::bundle::{Content, ObjectBuilder, Summary, Trailer};
 use crate::log::Log;
+use crate::storage::bundles::Head;
 use crate::storage::{Put, Storage, keys, probe};
 use crate::types::{Level, Parent};
 
@@ -33,6 +34,14 @@ pub(super) struct Shipper<'a> {
     probed: bool,
 }
 
+/// When there is something to do.
+pub(super) enum Due {
+    Now,
+    In(Duration),
+    /// When a commit or a waiter wakes the thread.
+    WhenWoken,
+}
+
 /// A moment, by two clocks: one stands still while the machine sleeps, the other may be set.
 #[derive(Clone, Copy)]
 struct Touch {
@@ -45,22 +54,21 @@ impl<'a> Shipper<'a> {
         Shipper { log, shipping, storage, touched: None, last_put: None, retry: RETRY_FIRST, probed: false }
     }
 
-    /// What to do next, from the state of the log: how long to sleep (`None`: until something happens), or `Ok(())` when
-    /// there is something to ship.
-    pub(super) fn due(&self) -> Result<(), Option<Duration>> {
+    /// When the next round is due, by the state of the log.
+    pub(super) fn due(&self) -> Due {
         let Some(stored) = self.log.stored_frame_no().filter(|_| self.touched.is_some()) else {
-            return Ok(());
+            return Due::Now;
         };
         if self.log.published_frame_no() <= stored {
-            return if self.log.shipper_may_sleep(stored) { Err(None) } else { Ok(()) };
+            return if self.log.shipper_may_sleep(stored) { Due::WhenWoken } else { Due::Now };
         }
         if self.log.remote.waiters.load(Ordering::SeqCst) > 0 {
-            return Ok(());
+            return Due::Now;
         }
         let interval = self.log.options.shipping.interval;
         match self.last_put.map(|put| interval.saturating_sub(put.elapsed())) {
-            Some(left) if !left.is_zero() => Err(Some(left)),
-            _ => Ok(()),
+            Some(left) if !left.is_zero() => Due::In(left),
+            _ => Due::Now,
         }
     }
 
@@ -115,9 +123,21 @@ impl<'a> Shipper<'a> {
             let objects = u64::from(cut.written.object_count);
             self.shipping.stats.shipped(cut.frames, objects, cut.written.stored_len, self.log.io.now_us());
             self.log.set_stored(trailer.end_frame_no, trailer.last_commit_us);
-            self.shipping.keeper.notify();
+            self.tell_keeper(&cut.written.trailer, cut.written.stored_len);
         }
         Ok(())
+    }
+
+    fn tell_keeper(&self, trailer: &Trailer, size: u64) {
+        let head = Head {
+            log_id: trailer.log_id,
+            level: trailer.level,
+            frame_no: trailer.start_frame_no,
+            size,
+            modified_us: self.log.io.now_us(),
+        };
+        self.shipping.news.lock().push((head, *trailer));
+        self.shipping.keeper.notify();
     }
 
     /// Before the first put: does this store keep to create-only writes?

@@ -6,13 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::keeper::Keeper;
-use super::shipper::Shipper;
+use super::shipper::{Due, Shipper};
 use super::stats::Stats;
 use crate::error::{Error, Result};
+use crate::format::bundle::Trailer;
 use crate::log::{Log, Signal};
+use crate::storage::bundles::Head;
 use crate::storage::{RetryPolicy, Storage, StorageUrl};
 
 /// The threads try again for as long as the database is open. Within one operation they do not persist for long, so that
@@ -31,6 +34,8 @@ pub(crate) struct Shipping {
     pub(super) stats: Stats,
     /// Wakes the keeper.
     pub(super) keeper: Signal,
+    /// Bundles of level 0 that the keeper has not heard of yet.
+    pub(super) news: Mutex<Vec<(Head, Trailer)>>,
     pub(super) snapshots: super::keeper::Requests,
     stop: watch::Sender<bool>,
     troubled: AtomicBool,
@@ -55,6 +60,7 @@ pub(crate) fn start(log: &Arc<Log>) -> Result<Option<Threads>> {
         url,
         stats: Stats::default(),
         keeper: Signal::default(),
+        news: Mutex::default(),
         snapshots: Default::default(),
         stop: watch::Sender::new(false),
         troubled: AtomicBool::new(false),
@@ -167,11 +173,15 @@ fn ship_loop(log: &Arc<Log>, shipping: &Shipping) {
     let mut shipper = Shipper::new(log, shipping, storage);
     while !shipping.is_stopping() {
         match shipper.due() {
-            Err(timeout) => {
-                log.remote.shipper.wait(timeout);
+            Due::In(pause) => {
+                log.remote.shipper.wait(Some(pause));
                 continue;
             }
-            Ok(()) => {}
+            Due::WhenWoken => {
+                log.remote.shipper.wait(None);
+                continue;
+            }
+            Due::Now => {}
         }
         match shipping.unless_stopped(&runtime, shipper.round()) {
             None => break,

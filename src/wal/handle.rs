@@ -131,7 +131,9 @@ impl WalHandle {
         if offset < WAL_HEADER_SIZE {
             return self.begin_generation(bytes, offset);
         }
-        if !self.wrote.swap(true, Ordering::Relaxed) {
+        if !self.wrote.load(Ordering::Relaxed) {
+            self.log().check_shipping()?;
+            self.wrote.store(true, Ordering::Relaxed);
             self.wrote_from.store(self.log().published_frame_no() + 1, Ordering::Relaxed);
         }
         let mut done = 0;

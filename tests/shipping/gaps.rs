@@ -48,12 +48,12 @@ fn a_database_that_sqlite_wrote_to_behind_the_log_begins_a_new_log_in_the_place_
     assert_ne!(database.log_id(), log_id);
     assert_eq!(database.status().last_error, None);
     // The copy from before goes on with the old log, and is told that it has been ended.
-    let old = lab.open("old.db", "").unwrap();
-    old.execute_batch("INSERT INTO t VALUES (9)").unwrap();
-    let old = crate::lab::database(&old);
+    let copy = lab.open("old.db", "").unwrap();
+    let old = crate::lab::database(&copy);
     wait_for("the fence", || old.fence().is_some());
     let why = old.fence().unwrap().to_string();
     assert!(why.contains("was ended") && why.contains(&database.log_id().to_string()), "{why}");
+    assert!(copy.execute_batch("INSERT INTO t VALUES (9)").is_err());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use object_store::memory::InMemory;
 use rusqlite::Connection;
 use vwal::{Database, Options};
 
-use crate::faulty::{Faults, FaultyStore};
+use crate::faulty::{Counts, Faults, FaultyStore};
 
 /// A database file and a directory for its storage.
 pub struct Lab {
@@ -93,5 +93,18 @@ impl FaultyLab {
             path.display(),
             self.name
         ))
+    }
+
+    /// How many requests there were, once there have been no more for a while.
+    pub fn settled_counts(&self) -> Counts {
+        let mut before = self.store.counts();
+        loop {
+            std::thread::sleep(Duration::from_millis(400));
+            let counts = self.store.counts();
+            if counts == before {
+                return counts;
+            }
+            before = counts;
+        }
     }
 }

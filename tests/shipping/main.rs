@@ -5,6 +5,7 @@ mod basics;
 mod cost;
 mod fencing;
 mod gaps;
+mod keeping;
 mod lab;
 
 #[path = "../common/faulty.rs"]

@@ -149,6 +149,8 @@ impl LevelWalk {
                 let trailer = bundle.trailer();
                 let is_there = match trailer.content {
                     Content::FullImage => trailer.end_frame_no <= position,
+                    // It has no commits, and its end is that of the bundle before it.
+                    Content::Terminator { .. } => false,
                     _ => trailer.start_frame_no <= position || trailer.end_frame_no <= position,
                 };
                 if is_there {
