@@ -1,12 +1,8 @@
 //! The command line, as clap reads it.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use vwal::LogId;
-
-use super::times;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -14,10 +10,6 @@ Exit codes:
   1  it could not be done; standard error says why
   2  wrong arguments
   3  done, and what was verified is not right (demo, status, verify, detach)
- 10  there is nothing at that URL
- 11  fenced off: storage belongs to another primary
- 12  the credentials are missing, wrong, or not enough
- 13  storage has the log, but not the state that was asked for
 
 Data goes to standard output (as JSON with --json), messages to standard error.
 Options of the databases that are opened come from the environment: VWAL_SWAP, VWAL_SYNC_INTERVAL_MS, ...";
@@ -65,26 +57,6 @@ pub enum Command {
         /// The database file
         db: PathBuf,
     },
-    /// Ship a database to storage, and end when everything is there
-    ///
-    /// While a program has the database open with vwal_storage, it ships by itself. This is for the first time, or for what
-    /// was left when the program ended.
-    Ship(ShipArgs),
-    /// Show commits: frame number, time, pages, bytes
-    Log(LogArgs),
-    /// Put a snapshot of the whole database into its storage
-    Snapshot(SnapshotArgs),
-    /// Merge bundles in storage, as the program that ships does in the background
-    Compact(CompactArgs),
-    /// Delete from storage what is older than that
-    ///
-    /// Everything that is needed to restore to any commit since then stays, as far as it is there.
-    Expire(ExpireArgs),
-    /// Try out whether a store can do what vwal needs: reading, listing, deleting, and above all create-only writes
-    Check {
-        /// URL of the storage
-        url: String,
-    },
     /// Print where the loadable extension lies
     Path,
     /// The process that `demo` kills
@@ -93,86 +65,6 @@ pub enum Command {
     /// PRAGMA integrity_check in a process that has never heard of vwal
     #[command(hide = true)]
     PlainCheck { db: PathBuf },
-}
-
-#[derive(clap::Args)]
-pub struct ShipArgs {
-    /// The database file
-    pub db: PathBuf,
-    /// URL of the storage: file:///directory, s3://bucket/prefix, gs://bucket/prefix, az://container/prefix
-    pub url: String,
-    /// End when everything is there
-    #[arg(long, required = true)]
-    pub once: bool,
-    /// Give up after so long without progress
-    #[arg(long, default_value = "60s", value_parser = times::duration, value_name = "DURATION")]
-    pub timeout: Duration,
-    /// End this log, which is live in storage, and take its place
-    #[arg(long, value_name = "LOG ID")]
-    pub take_over: Option<LogId>,
-}
-
-#[derive(clap::Args)]
-pub struct SnapshotArgs {
-    /// The database file
-    pub db: PathBuf,
-    /// URL of the storage; without it, VWAL_STORAGE
-    pub url: Option<String>,
-    /// Give up after so long without progress
-    #[arg(long, default_value = "60s", value_parser = times::duration, value_name = "DURATION")]
-    pub timeout: Duration,
-}
-
-#[derive(clap::Args)]
-pub struct LogArgs {
-    /// URL of a storage, or a database file (for what is still in its log)
-    #[arg(value_name = "URL|DB")]
-    pub place: String,
-    /// This log, if there are several
-    #[arg(long, value_name = "LOG ID")]
-    pub log: Option<LogId>,
-    /// Commits made at this time or later: RFC 3339, a local time, or '5 minutes ago'
-    #[arg(long, value_parser = times::parse, value_name = "TIME")]
-    pub since: Option<u64>,
-    /// Commits made at this time or earlier
-    #[arg(long, value_parser = times::parse, value_name = "TIME")]
-    pub until: Option<u64>,
-    /// Commits that end at this frame or a later one
-    #[arg(long, value_name = "FRAME")]
-    pub from: Option<u64>,
-    /// Commits that end at this frame or an earlier one
-    #[arg(long, value_name = "FRAME")]
-    pub to: Option<u64>,
-    /// Show so many, the newest ones; 0: all
-    #[arg(long, default_value_t = 20, value_name = "N")]
-    pub limit: usize,
-    /// The oldest first
-    #[arg(long)]
-    pub reverse: bool,
-    /// Show how many there were over time
-    #[arg(long)]
-    pub histogram: bool,
-}
-
-#[derive(clap::Args)]
-pub struct CompactArgs {
-    /// URL of the storage
-    pub url: String,
-    /// This log, if there are several
-    #[arg(long, value_name = "LOG ID")]
-    pub log: Option<LogId>,
-}
-
-#[derive(clap::Args)]
-pub struct ExpireArgs {
-    /// URL of the storage
-    pub url: String,
-    /// How far back it must be possible to go: 24h, '7 days'
-    #[arg(long, value_parser = times::duration, value_name = "DURATION")]
-    pub keep: Duration,
-    /// Delete; without this it is only shown what would be deleted
-    #[arg(long)]
-    pub confirm: bool,
 }
 
 #[derive(clap::Args)]

@@ -4,16 +4,11 @@
 mod args;
 mod attach;
 mod demo;
-mod log;
-mod maintain;
 mod open;
 mod path;
 mod plain;
-mod remote;
-mod ship;
 mod status;
 mod text;
-mod times;
 mod verify;
 
 use std::fmt;
@@ -22,7 +17,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use serde::Serialize;
-use vwal::StorageErrorKind;
 
 use args::{Args, Command};
 
@@ -49,70 +43,31 @@ impl Report {
     }
 }
 
-/// Why a subcommand could not do its work, in words for people, and its exit code.
+/// Why a subcommand could not do its work, in words for people. Exit code 1.
 #[derive(Debug)]
-pub struct Failure {
-    message: String,
-    code: u8,
-}
+pub struct Failure(String);
 
 impl Failure {
     fn new(message: impl Into<String>) -> Self {
-        Failure { message: message.into(), code: 1 }
-    }
-
-    /// The arguments are wrong in a way that clap cannot see.
-    fn usage(message: impl Into<String>) -> Self {
-        Failure { message: message.into(), code: 2 }
+        Failure(message.into())
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.0)
     }
 }
 
 impl From<vwal::Error> for Failure {
     fn from(error: vwal::Error) -> Self {
-        Failure { code: exit_code(&error), message: error.to_string() }
-    }
-}
-
-/// The exit codes of errors, as `args.rs` tells them.
-fn exit_code(error: &vwal::Error) -> u8 {
-    match error {
-        vwal::Error::Usage(_) => 2,
-        vwal::Error::NothingThere { .. } => 10,
-        vwal::Error::Fenced { .. } => 11,
-        vwal::Error::NotRestorable { .. } => 13,
-        vwal::Error::Storage { kind, .. } => match kind {
-            StorageErrorKind::NotFound => 10,
-            StorageErrorKind::Denied => 12,
-            StorageErrorKind::Unavailable | StorageErrorKind::Unsuitable | StorageErrorKind::Other => 1,
-        },
-        vwal::Error::Io { .. }
-        | vwal::Error::Corrupt { .. }
-        | vwal::Error::Busy { .. }
-        | vwal::Error::InUse { .. }
-        | vwal::Error::Full { .. }
-        | vwal::Error::ReadOnly { .. }
-        | vwal::Error::Poisoned { .. }
-        | vwal::Error::Foreign { .. }
-        | vwal::Error::NotVirtual(_)
-        | vwal::Error::Forked
-        | vwal::Error::Timeout(_)
-        | vwal::Error::DamagedObject { .. }
-        | vwal::Error::Target { .. }
-        | vwal::Error::Backlog { .. }
-        | vwal::Error::NotStored { .. }
-        | vwal::Error::Register(_) => 1,
+        Failure(error.to_string())
     }
 }
 
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
-        Failure::new(open::message(&error))
+        Failure(open::message(&error))
     }
 }
 
@@ -125,12 +80,6 @@ pub fn run() -> ExitCode {
         Command::Verify { db } => verify::run(&db),
         Command::Attach { db } => attach::attach(&db),
         Command::Detach { db } => attach::detach(&db),
-        Command::Ship(ship) => ship::ship(&ship),
-        Command::Log(log) => log::run(&log),
-        Command::Snapshot(snapshot) => ship::snapshot(&snapshot),
-        Command::Compact(compact) => maintain::compact(&compact),
-        Command::Expire(expire) => maintain::expire(&expire),
-        Command::Check { url } => maintain::check(&url),
         Command::Path => path::run(),
         Command::DemoWorker(work) => return demo::work(&work),
         Command::PlainCheck { db } => plain::check_here(&db),
@@ -141,7 +90,7 @@ pub fn run() -> ExitCode {
         Err(failure) => {
             // Nobody may be listening; the exit code still tells.
             let _ = writeln!(io::stderr(), "vwal: {failure}");
-            ExitCode::from(failure.code)
+            ExitCode::FAILURE
         }
     }
 }

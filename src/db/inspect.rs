@@ -7,15 +7,12 @@
 //! A log that is in use changes while it is read: a segment may be freed, or a slot be half-written, at the moment it is
 //! looked at. Such a look is taken again, and only what persists is a finding.
 
-mod commits;
 mod segments;
 
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-pub use commits::{LoggedCommit, commits};
 
 use crate::error::{Error, Result};
 use crate::format::database_header::{DATABASE_HEADER_SIZE, DatabaseHeader};

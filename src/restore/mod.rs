@@ -1,6 +1,5 @@
 //! Making a database from what storage has, and checking that storage has it.
 
-mod commits;
 pub mod lineage;
 mod output;
 pub mod plan;
@@ -8,6 +7,5 @@ mod resolve;
 mod run;
 pub mod verify;
 
-pub use commits::{Commits, Listed};
 pub use resolve::{Resolved, Target, log_ends};
 pub use run::{Advance, Restore, Restored, leftovers};

@@ -45,8 +45,6 @@ counters! {
     snapshots,
     /// Bundles that were deleted since they had expired.
     expired,
-    /// Pages of the latest full image that have been read so far.
-    snapshot_pages_done,
     /// When a bundle was last shipped, microseconds since 1970; 0: not yet.
     last_shipped_us
 }

@@ -6,4 +6,3 @@ mod arguments;
 mod databases;
 mod demo;
 mod run;
-mod storage;
