@@ -128,6 +128,14 @@ pub enum Error {
         /// What is not there.
         what: String,
     },
+    /// Storage has the log, but cannot give the state that was asked for.
+    #[error("'{url}' {what}")]
+    NotRestorable {
+        /// The storage.
+        url: String,
+        /// What is missing, and what can be restored instead.
+        what: String,
+    },
     /// A database cannot be restored to this place.
     #[error("cannot restore to '{}': {what}", path.display())]
     Target {

@@ -27,7 +27,7 @@ impl Error {
             Error::Forked => sqlite::SQLITE_IOERR,
             Error::Storage { .. } | Error::NotStored { .. } => sqlite::SQLITE_IOERR,
             Error::DamagedObject { .. } => sqlite::SQLITE_CORRUPT,
-            Error::NothingThere { .. } => sqlite::SQLITE_NOTFOUND,
+            Error::NothingThere { .. } | Error::NotRestorable { .. } => sqlite::SQLITE_NOTFOUND,
             Error::Target { .. } => sqlite::SQLITE_CANTOPEN,
             Error::Fenced { .. } => sqlite::SQLITE_READONLY,
             Error::Backlog { .. } => sqlite::SQLITE_FULL,

@@ -368,6 +368,10 @@ impl Io for Recorder {
         self.note("rename to", to);
         self.inner.rename(from, to)
     }
+    fn rename_new(&self, from: &Path, to: &Path) -> Result<()> {
+        self.note("rename new to", to);
+        self.inner.rename_new(from, to)
+    }
     fn sync_dir(&self, path: &Path) -> Result<()> {
         self.note("sync", path);
         if self.fail_sync_dir.load(Ordering::Relaxed) {

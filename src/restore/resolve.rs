@@ -112,7 +112,7 @@ pub(super) async fn resolve(
     };
     let planned = match plan_for(storage, end.log_id, goal, &mut notes).await {
         // People think of one history; its frame numbers may go through several logs.
-        Err(Error::NothingThere { url, what }) if matches!(target, Target::Frame(_)) => {
+        Err(Error::NotRestorable { url, what }) if matches!(target, Target::Frame(_)) => {
             let mut what = what;
             for before in &lineage.logs[1..] {
                 what += &format!(
@@ -120,7 +120,7 @@ pub(super) async fn resolve(
                     before.log_id, before.end_frame_no
                 );
             }
-            return Err(Error::NothingThere { url, what });
+            return Err(Error::NotRestorable { url, what });
         }
         planned => planned?,
     };
@@ -139,6 +139,10 @@ pub(super) async fn resolve(
     Ok(Resolved { log_id: end.log_id, commit, page_size, plan, notes, end, bundles })
 }
 
+fn not_restorable(storage: &dyn Storage, what: String) -> Error {
+    Error::NotRestorable { url: storage.url().to_owned(), what }
+}
+
 fn nothing(storage: &dyn Storage, what: String) -> Error {
     Error::NothingThere { url: storage.url().to_owned(), what }
 }
@@ -150,7 +154,7 @@ async fn at_time(storage: &Arc<dyn Storage>, logs: &[LogEnd], time_us: u64) -> R
             return Ok((*end, commit));
         }
     }
-    Err(nothing(&**storage, "has no commit that is as old as that".into()))
+    Err(not_restorable(&**storage, "has no commit that is as old as that".into()))
 }
 
 /// Plan, opening bundles as they are asked for. Damaged ones are gone round, and noted.
@@ -289,7 +293,8 @@ impl<'a> Planner<'a> {
                 offset: None,
                 what: format!("it {problem}"),
             },
-            _ => nothing(&**self.storage, format!("(log {}) {problem}", self.log_id)),
+            _ if problem == NoPlan::Empty => nothing(&**self.storage, format!("(log {}) {problem}", self.log_id)),
+            _ => not_restorable(&**self.storage, format!("(log {}) {problem}", self.log_id)),
         }
     }
 }
@@ -315,7 +320,7 @@ async fn commit_of(storage: &dyn Storage, plan: &Plan, bundles: &[Bundle]) -> Re
                 "has no commit that ends with frame {frame_no}: the nearest are frame {before} and frame {}",
                 commit.frame_no
             );
-            return Err(nothing(storage, what));
+            return Err(not_restorable(storage, what));
         }
         before = commit.frame_no;
     }

@@ -9,6 +9,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::base;
 use super::compact::Compactor;
+use super::retain::{expire, survey};
 use super::thread::Shipping;
 use crate::error::{Error, Result, StorageErrorKind};
 use crate::log::{Log, Signal};
@@ -18,6 +19,9 @@ use crate::types::Level;
 
 /// After a failure it is tried again after this long.
 const RETRY: Duration = Duration::from_secs(30);
+
+/// A merge that makes a bundle of this level or a higher one is followed by a look at what has expired.
+const EXPIRE_AFTER: Level = Level::TOP;
 
 /// Snapshots that were asked for.
 #[derive(Default)]
@@ -83,6 +87,8 @@ pub(super) struct Keeper<'a> {
     compactor: Compactor,
     /// A bundle has been shipped since the open: until then there is nothing new to merge.
     is_active: bool,
+    /// A merge or a snapshot may have made something superfluous.
+    may_have_expired: bool,
 }
 
 /// The last round failed.
@@ -104,7 +110,7 @@ struct Image {
 impl<'a> Keeper<'a> {
     pub(super) fn new(log: &'a Arc<Log>, shipping: &'a Shipping, storage: Arc<dyn Storage>) -> Keeper<'a> {
         let compactor = Compactor::new(&storage, log.log_id());
-        Keeper { log, shipping, storage, newest_image: None, failure: None, compactor, is_active: false }
+        Keeper { log, shipping, storage, newest_image: None, failure: None, compactor, is_active: false, may_have_expired: false }
     }
 
     /// Do what is due. Returns how long to sleep, unless something happens before.
@@ -151,6 +157,10 @@ impl<'a> Keeper<'a> {
         if self.is_active {
             self.merge().await?;
         }
+        if std::mem::take(&mut self.may_have_expired) {
+            // What could not be done now is due again with the next merge or snapshot.
+            self.expire().await?;
+        }
         let timeout = self.snapshot_due().await?;
         if timeout == Some(Duration::ZERO) {
             self.snapshot().await?;
@@ -163,8 +173,24 @@ impl<'a> Keeper<'a> {
     async fn merge(&mut self) -> Result<()> {
         while let Some(merged) = self.compactor.step(self.log.io.random_u64()).await? {
             if merged.written.put == Put::Created {
+                // A bundle of a high level stands for many: there is no need to look more often, and looking is not free.
+                self.may_have_expired |= merged.job.level >= EXPIRE_AFTER;
                 self.shipping.stats.merged();
                 self.shipping.stats.put(u64::from(merged.written.object_count), merged.written.stored_len);
+            }
+        }
+        Ok(())
+    }
+
+    /// Delete what has expired.
+    async fn expire(&mut self) -> Result<()> {
+        let retention = &self.log.options.shipping.retention;
+        if retention.is_off() {
+            return Ok(());
+        }
+        for plan in survey(&self.storage, retention).await? {
+            if expire(&self.storage, &plan, |_| self.shipping.stats.deleted(1)).await? > 0 {
+                self.compactor.forget();
             }
         }
         Ok(())
@@ -224,6 +250,7 @@ impl<'a> Keeper<'a> {
         let done = &self.shipping.stats.snapshot_pages_done;
         let written = base::write_image(&self.storage, self.log, &base, Level::SNAPSHOT, 0, done).await?;
         if written.put == Put::Created {
+            self.may_have_expired = true;
             self.shipping.stats.took_snapshot();
             self.shipping.stats.put(u64::from(written.object_count), written.stored_len);
         }

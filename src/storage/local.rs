@@ -29,13 +29,13 @@ use object_store::{
 };
 use parking_lot::Mutex;
 
-/// Directories below directories are followed this far: a symbolic link may lead round in a circle.
+/// Directories below directories are followed this far: symbolic links may lead round in circles.
 const DEEPEST: usize = 8;
 
 /// So many directories are remembered as durable.
 const REMEMBERED: usize = 1024;
 
-/// How many files are looked at in one go while listing.
+/// So many files are looked at in one go while listing.
 const LOOKED_AT: usize = 256;
 
 /// A directory whose files are the objects.
@@ -111,9 +111,16 @@ impl Inner {
         for above in directory.ancestors() {
             match File::open(above).and_then(|directory| directory.sync_all()) {
                 Ok(()) => {}
-                // Not made by this user, so neither by vwal.
+                // Above the root lies what others made, where this user may not look, or on file systems that cannot.
                 Err(error)
-                    if error.kind() == io::ErrorKind::PermissionDenied && !above.starts_with(&self.root) => {}
+                    if !above.starts_with(&self.root)
+                        && matches!(
+                            error.kind(),
+                            io::ErrorKind::PermissionDenied
+                                | io::ErrorKind::InvalidInput
+                                | io::ErrorKind::Unsupported
+                                | io::ErrorKind::ReadOnlyFilesystem
+                        ) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -142,11 +149,23 @@ impl Inner {
         for entry in entries {
             let entry = entry?;
             let Some(name) = object_name(&entry.file_name()) else { continue };
-            // Of the target, when it is a symbolic link. One that has just been deleted is not there.
-            let Ok(metadata) = fs::metadata(entry.path()) else { continue };
-            if metadata.is_dir() {
+            // What is not there any more, or is a link to nowhere, is no object.
+            let Ok(mut kind) = entry.file_type() else { continue };
+            if kind.is_symlink() {
+                let (Ok(here), Ok(target)) = (fs::canonicalize(&directory), fs::canonicalize(entry.path()))
+                else {
+                    continue;
+                };
+                // Round in a circle: everything there is listed already.
+                if here.starts_with(&target) {
+                    continue;
+                }
+                let Ok(metadata) = fs::metadata(target) else { continue };
+                kind = metadata.file_type();
+            }
+            if kind.is_dir() {
                 found.push((format!("{name}/"), true));
-            } else if metadata.is_file() {
+            } else if kind.is_file() {
                 found.push((name, false));
             }
         }
@@ -301,33 +320,36 @@ impl ObjectStore for LocalStore {
 
     fn list_with_offset(&self, prefix: Option<&Key>, offset: &Key) -> BoxStream<'static, Result<ObjectMeta>> {
         let prefix = prefix.cloned().unwrap_or_default();
-        let state = Some((self.clone(), offset.as_ref().to_owned()));
-        // One step lists the next few keys; the stream ends after a step that found none.
-        stream::unfold(state, move |state| {
-            let prefix = prefix.clone();
-            async move {
-                let (store, after) = state?;
-                let step = store
-                    .blocking(move |inner| {
-                        let mut keys = Vec::new();
-                        inner
-                            .keys(&prefix, &after, LOOKED_AT, 0, &mut keys)
-                            .map_err(|error| failed(&inner.root, error))?;
-                        let last = keys.last().map(|key| key.as_ref().to_owned());
-                        let found: Vec<_> =
-                            keys.into_iter().filter_map(|key| inner.describe(key).transpose()).collect();
-                        Ok((found, last))
-                    })
-                    .await;
-                match step {
-                    Ok((_, None)) => None,
-                    Ok((found, Some(last))) => Some((stream::iter(found), Some((store, last)))),
-                    Err(error) => Some((stream::iter(vec![Err(error)]), None)),
+        let after = offset.as_ref().to_owned();
+        let store = self.clone();
+        let listed = async move {
+            let keys = store
+                .blocking(move |inner| {
+                    let mut keys = Vec::new();
+                    inner
+                        .keys(&prefix, &after, usize::MAX, 0, &mut keys)
+                        .map_err(|error| failed(&inner.root, error))?;
+                    Ok(keys)
+                })
+                .await;
+            // The names are read at once, which is quick. The files are looked at as far as somebody wants to know.
+            let (keys, error) = match keys {
+                Ok(keys) => (keys, None),
+                Err(error) => (Vec::new(), Some(Err(error))),
+            };
+            let groups: Vec<Vec<Key>> = keys.chunks(LOOKED_AT).map(<[Key]>::to_vec).collect();
+            let described = stream::iter(groups).then(move |keys| {
+                let store = store.clone();
+                async move {
+                    let all = store.blocking(move |inner| {
+                        Ok(keys.into_iter().filter_map(|key| inner.describe(key).transpose()).collect())
+                    });
+                    stream::iter(all.await.unwrap_or_else(|error| vec![Err(error)]))
                 }
-            }
-        })
-        .flatten()
-        .boxed()
+            });
+            stream::iter(error).chain(described.flatten())
+        };
+        stream::once(listed).flatten().boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Key>) -> Result<ListResult> {

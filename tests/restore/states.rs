@@ -72,7 +72,7 @@ fn a_time_means_the_newest_commit_that_was_made_by_then() {
         let path = dir.path().join(format!("{number}.db"));
         match (restore(&objects.storage(), Target::Time(time_us), &path), history.at_time(time_us)) {
             (Ok(_), Some(state)) => assert_is(&path, &history, state),
-            (Err(Error::NothingThere { .. }), None) => assert!(!path.exists()),
+            (Err(Error::NotRestorable { .. }), None) => assert!(!path.exists()),
             (result, state) => panic!("{result:?} for {:?}", state.map(|state| state.commit)),
         }
     }
@@ -95,7 +95,7 @@ fn what_was_merged_away_is_said_and_a_time_takes_what_is_left() {
         let path = dir.path().join(format!("{number}.db"));
         match restore(&objects.storage(), Target::Frame(state.commit.frame_no), &path) {
             Ok(_) => assert_is(&path, &history, state),
-            Err(Error::NothingThere { what, .. }) if what.contains("merged") => {
+            Err(Error::NotRestorable { what, .. }) if what.contains("merged") => {
                 merged += 1;
                 let nearest: Vec<u64> =
                     what.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok()).collect();
@@ -135,7 +135,7 @@ fn what_is_no_commit_is_refused_with_its_neighbours() {
     for pair in ends.windows(2) {
         for frame_no in pair[0] + 1..pair[1] {
             let error = restore(&objects.storage(), Target::Frame(frame_no), &path).unwrap_err();
-            let Error::NothingThere { what, .. } = &error else { panic!("{error}") };
+            let Error::NotRestorable { what, .. } = &error else { panic!("{error}") };
             assert!(what.contains(&pair[0].to_string()) && what.contains(&pair[1].to_string()), "{what}");
             between += 1;
         }
@@ -143,7 +143,7 @@ fn what_is_no_commit_is_refused_with_its_neighbours() {
     assert!(between > 0);
     for (frame_no, words) in [(ends[0] - 1, "earliest"), (ends[ends.len() - 1] + 1, "ends at")] {
         let error = restore(&objects.storage(), Target::Frame(frame_no), &path).unwrap_err();
-        assert!(matches!(&error, Error::NothingThere { what, .. } if what.contains(words)), "{error}");
+        assert!(matches!(&error, Error::NotRestorable { what, .. } if what.contains(words)), "{error}");
     }
     let error = restore(&Objects::new().storage(), Target::Latest, &path).unwrap_err();
     assert!(matches!(error, Error::NothingThere { .. }), "{error}");

@@ -62,11 +62,10 @@ fn files_that_are_none_of_ours_do_not_matter() {
             std::process::Command::new("mkfifo").arg(root.join("0/fifo")).status().expect("mkfifo runs");
         assert!(made.success());
         let _socket = std::os::unix::net::UnixListener::bind(root.join("0/socket")).expect("a socket");
-        let mut listed = storage.list("0/", None, 1000).await.expect("a list");
-        listed.retain(|info| !info.key.starts_with("0/loop/"));
+        let listed = storage.list("0/", None, 1000).await.expect("a list");
         let listed: Vec<&str> = listed.iter().map(|info| info.key.as_str()).collect();
         assert_eq!(listed, ["0/a", "0/b"]);
-        assert!(keys(&*storage).await.contains(&"1/c".to_owned()));
+        assert_eq!(keys(&*storage).await, ["0/a", "0/b", "1/c"]);
         assert_eq!(storage.list_names("").await.expect("names"), ["0", "1"]);
         // What is half written is in nobody's way.
         assert_eq!(storage.put_new("0/a", &[Bytes::from_static(b"x")]).await.expect("a put"), Put::Created);

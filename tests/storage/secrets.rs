@@ -78,17 +78,20 @@ fn answers_that_repeat_the_request() {
 fn no_answers() {
     let silent = Stub::start(|_, _, _| Reply::Silence(Duration::from_secs(2)));
     let gone = Stub::start(|_, _, _| Reply::HangUp);
-    for endpoint in [
-        silent.endpoint.as_str(),
-        gone.endpoint.as_str(),
-        // Secrets where they do not belong, all the same.
-        "http://user:CANARY-PASSWORD@127.0.0.1:1",
-        "http://127.0.0.1:1/CANARY-PATH?x=CANARY-QUERY",
-        "CANARY-NONSENSE",
-        "https://",
+    for (endpoint, told_so) in [
+        (silent.endpoint.as_str(), "Err(Unavailable)"),
+        (gone.endpoint.as_str(), "Err(Unavailable)"),
+        // Secrets where they do not belong, and what no request can be made of.
+        ("http://user:CANARY-PASSWORD@127.0.0.1:1", "AWS_ENDPOINT_URL in the environment is not of the form"),
+        ("http://127.0.0.1:1/?x=CANARY-QUERY", "AWS_ENDPOINT_URL in the environment is not of the form"),
+        ("CANARY-NONSENSE", "AWS_ENDPOINT_URL in the environment is not of the form"),
+        ("https://", "AWS_ENDPOINT_URL in the environment is not of the form"),
+        ("http://127.0.0.1:1/CANARY-PATH", "refused"),
     ] {
         let told = child::run_on("s3://bucket/x", &environment(endpoint), "put list", Duration::ZERO);
-        assert!(told.lines.iter().all(|line| line.contains(": Err(")), "{endpoint}: {:?}", told.lines);
+        for line in &told.lines {
+            assert!(line.contains(": Err(") && line.contains(told_so), "{endpoint}: {line}");
+        }
         assert_silent(endpoint, &told.output);
     }
     // A proxy with a password.
