@@ -12,7 +12,7 @@ Exit codes:
    1  it could not be done; standard error says why
    2  wrong arguments
    3  done, and what was verified is not right (demo, status, verify, detach, check)
-  10  storage does not have what was asked for
+  10  there is no log in storage, or not the one that was asked for
   11  fenced off: storage belongs to another primary
   12  storage did not accept the credentials, or they allow too little
   13  the target of a restore is not available, above all because it exists

@@ -85,6 +85,7 @@ fn code(error: &vwal::Error) -> u8 {
         Error::Storage { .. }
         | Error::DamagedObject { .. }
         | Error::NotStored { .. }
+        | Error::NotRestorable { .. }
         | Error::Backlog { .. }
         | Error::Io { .. }
         | Error::Corrupt { .. }
