@@ -36,13 +36,26 @@ impl Log {
     pub fn checkpoint(&self) -> Result<u64> {
         let _pass = self.pass.lock();
         self.check_writable()?;
-        self.checkpoint_to(self.absorbed_frame_no().min(self.checkpoint_limit()))?;
+        let target = self.absorbed_frame_no().min(self.checkpoint_limit());
+        // A pass that a crash interrupted has left pages of two states. One that ends before it would call that mixture a
+        // state of the database. So it waits until storage has all of it.
+        if self.interrupted_pass()?.is_none_or(|intent| intent <= target) {
+            self.checkpoint_to(target)?;
+        }
         self.free_segments()?;
         self.clear_error();
         Ok(self.checkpointed_frame_no())
     }
 
-    /// One pass, to an absorbed frame that ends a commit. The caller holds `pass`.
+    /// The frame to which a pass was to bring the base file that has begun, and not been completed: until it is, the base
+    /// file is of no single state.
+    pub(crate) fn interrupted_pass(&self) -> Result<Option<u64>> {
+        let meta = self.with_meta(|file| Ok(file.get()))?;
+        Ok(meta.has_intent().then_some(meta.intent_frame_no))
+    }
+
+    /// One pass, to an absorbed frame that ends a commit, and not before the end of an interrupted one. The caller holds
+    /// `pass`.
     fn checkpoint_to(&self, target: u64) -> Result<()> {
         if self.base_pins.load(Ordering::Acquire) > 0 {
             // Somebody is reading the base file as it is. There will be another pass.
@@ -89,10 +102,9 @@ impl Log {
     pub(crate) fn pin_base(self: &Arc<Log>) -> Result<PinnedBase> {
         let _pass = self.pass.lock();
         self.check_writable()?;
-        if self.with_meta(|meta| Ok(meta.get()))?.has_intent() {
+        if let Some(intent) = self.interrupted_pass()? {
             // A crash came in the middle of a pass: some of its pages are there already. Whatever storage has, the base file
             // is only of one state again when that pass has been completed.
-            let intent = self.with_meta(|meta| Ok(meta.get().intent_frame_no))?;
             self.checkpoint_to(intent)?;
         }
         let meta = self.with_meta(|meta| Ok(meta.get()))?;

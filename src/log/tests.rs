@@ -466,3 +466,42 @@ fn segments_that_are_freed_together_do_not_fill_the_directory_with_spares() {
     let spares = place.names().iter().filter(|name| name.ends_with(".free")).count();
     assert!((1..=4).contains(&spares), "{spares} spares");
 }
+
+#[test]
+fn invariant_08_a_pass_that_crashed_is_completed_as_a_whole_or_not_at_all_while_storage_is_behind() {
+    let place = Place::new();
+    let log = place.open().unwrap();
+    let first = commit(&log, &[1]);
+    let second = commit(&log, &[2]);
+    log.sync_to(second).unwrap();
+    // A pass to the second commit crashes in the middle: page 2 is written, the footer is not.
+    let mut meta = log.meta.lock();
+    let mut intent = meta.as_ref().unwrap().get();
+    intent.intent_frame_no = second;
+    meta.as_mut().unwrap().put(intent, |_| {}).unwrap();
+    drop(meta);
+    let after = place.crash();
+    let mut base = fs::read(after.database()).unwrap();
+    base.truncate(2 * PAGE);
+    base[PAGE..].fill(2);
+    fs::write(after.database(), base).unwrap();
+
+    let url = "memory://invariant-08".parse().unwrap();
+    let log = Arc::new(after.open_with(Options::new().storage(url)).unwrap());
+    let is_whole = |log: &Arc<Log>| {
+        let base = log.pin_base().unwrap();
+        let mut page = [0; PAGE];
+        base.read_pages(2, &mut page).unwrap();
+        u64::from(page[0]) == base.frame_no()
+    };
+    // Nobody knows yet how far storage is; then it has the first commit only.
+    log.checkpoint().unwrap();
+    assert_eq!(log.interrupted_pass().unwrap(), Some(second));
+    log.set_stored(first, 1);
+    log.checkpoint().unwrap();
+    assert_eq!((log.checkpointed_frame_no(), log.interrupted_pass().unwrap()), (0, Some(second)));
+    assert_eq!(page_2(&log), 2);
+    // Who needs the base file as it is, completes the pass.
+    assert!(is_whole(&log), "what is pinned is the state of one commit");
+    assert_eq!((log.checkpointed_frame_no(), log.interrupted_pass().unwrap()), (second, None));
+}

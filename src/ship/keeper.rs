@@ -243,19 +243,27 @@ impl<'a> Keeper<'a> {
         Ok(base.first().map_or(Image { end_frame_no: 0, modified_us: 0, seen: Instant::now() }, of))
     }
 
+    fn check_stored(&self, frame_no: u64) -> Result<()> {
+        if self.log.stored_frame_no().is_some_and(|stored| stored >= frame_no) {
+            return Ok(());
+        }
+        Err(Error::NotStored {
+            path: self.log.database().to_owned(),
+            frame_no,
+            waited_ms: 0,
+            cause: "a snapshot is taken of what storage has, and it does not have that much yet".into(),
+        })
+    }
+
     /// Bring the base file forward, and put it into storage. Returns the frame that it ends with.
     async fn snapshot(&mut self) -> Result<u64> {
         self.log.checkpoint()?;
-        let base = self.log.pin_base()?;
-        if self.log.stored_frame_no().is_none_or(|stored| stored < base.frame_no()) {
-            return Err(Error::NotStored {
-                path: self.log.database().to_owned(),
-                frame_no: base.frame_no(),
-                waited_ms: 0,
-                cause: "a snapshot is taken of what storage has, and it is not known yet how far that is"
-                    .into(),
-            });
+        if let Some(intent) = self.log.interrupted_pass()? {
+            // Pinning the base file would complete that pass, and free frames that storage still needs.
+            self.check_stored(intent)?;
         }
+        let base = self.log.pin_base()?;
+        self.check_stored(base.frame_no())?;
         let done = &self.shipping.stats.image_pages_done;
         let written = base::write_image(&self.storage, self.log, &base, Level::SNAPSHOT, 0, done).await?;
         if written.put == Put::Created {

@@ -20,7 +20,7 @@ const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 /// A log that has not been in touch with storage for so long asks again who owns it, before it ships. Its next key may have
 /// been used by another primary, merged and deleted since.
-const TRUST: Duration = Duration::from_secs(1800);
+pub(super) const TRUST: Duration = Duration::from_secs(1800);
 
 /// What the shipper knows.
 pub(super) struct Shipper<'a> {
@@ -109,7 +109,15 @@ impl<'a> Shipper<'a> {
             self.last_put = Some(Instant::now());
             let shipped = cut::ship_next(&self.storage, self.log, stored, target).await;
             // If it failed, the bundle may be there all the same, and the next one would begin at the same frame.
-            let Some(cut) = shipped.inspect_err(|_| self.touched = None)? else { break };
+            let Some(cut) = shipped.inspect_err(|_| self.touched = None)? else {
+                // Nothing frees what storage lacks. Should it be gone all the same, storage is asked again, after a pause.
+                self.touched = None;
+                return Err(Error::corrupt(
+                    self.log.dir(),
+                    None,
+                    format!("frame {} is not in the log any more, and storage does not have it", stored + 1),
+                ));
+            };
             if cut.written.put == Put::Taken {
                 // A put of this log that was given up may have come through late.
                 self.find_place().await?;
