@@ -133,7 +133,7 @@ impl Database {
                 self.log().database().display()
             ))
         })?;
-        shipping.snapshot()
+        shipping.snapshot().map_err(|error| self.fence().unwrap_or(error))
     }
 
     /// The state and what shipping has done, as text that Prometheus reads

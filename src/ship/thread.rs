@@ -67,15 +67,20 @@ pub(crate) fn start(log: &Arc<Log>) -> Result<Option<Threads>> {
     });
     log.set_shipping_stopped(false);
     let mut threads = Threads { log: Arc::clone(log), shipping: Arc::clone(&shipping), handles: Vec::new() };
-    threads.spawn("vwal-ship", ship_loop)?;
-    threads.spawn("vwal-keep", keep_loop)?;
+    threads.spawn("vwal-ship", ship_loop, |log, _| log.set_shipping_stopped(true))?;
+    threads.spawn("vwal-keep", keep_loop, |_, shipping| shipping.snapshots.refuse())?;
     Ok(Some(threads))
 }
 
 impl Threads {
-    fn spawn(&mut self, name: &str, run: fn(&Arc<Log>, &Shipping)) -> Result<()> {
+    /// `gone` tells those who wait for the thread that it has ended.
+    fn spawn(&mut self, name: &str, run: fn(&Arc<Log>, &Shipping), gone: fn(&Log, &Shipping)) -> Result<()> {
         let (log, shipping) = (Arc::clone(&self.log), Arc::clone(&self.shipping));
-        let thread = std::thread::Builder::new().name(name.into()).spawn(move || run(&log, &shipping));
+        let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
+            let end = End { log: &log, shipping: &shipping, gone };
+            run(&log, &shipping);
+            drop(end);
+        });
         let thread =
             thread.map_err(|error| Error::io("start a thread for", self.log.database(), None, &error))?;
         self.handles.push(thread);
@@ -99,7 +104,22 @@ impl Drop for Threads {
                 self.log.note_error(&Error::Usage("a thread that ships the log panicked".into()));
             }
         }
-        self.shipping.snapshots.refuse();
+    }
+}
+
+/// The end of a thread, however it comes: stopped, fenced off, or by a panic.
+struct End<'a> {
+    log: &'a Log,
+    shipping: &'a Shipping,
+    gone: fn(&Log, &Shipping),
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.log.set_trouble(&Error::Usage("a thread that ships the log panicked".into()));
+        }
+        (self.gone)(self.log, self.shipping);
     }
 }
 

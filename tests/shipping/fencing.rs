@@ -23,3 +23,21 @@ fn an_old_copy_is_fenced_off() {
     assert_eq!(lab.objects(), before, "nothing of the first one's was touched");
     db.execute_batch("INSERT INTO t VALUES (4); SELECT vwal_sync();").unwrap();
 }
+
+#[test]
+fn a_snapshot_of_a_database_that_is_fenced_off_is_refused_and_not_waited_for() {
+    let lab = Lab::new();
+    let db = lab.open("app.db", "").unwrap();
+    db.execute_batch("CREATE TABLE t(x); SELECT vwal_sync();").unwrap();
+    drop(db);
+    std::fs::copy(lab.path("app.db"), lab.path("copy.db")).unwrap();
+    let db = lab.open("app.db", "").unwrap();
+    db.execute_batch("INSERT INTO t VALUES (1); SELECT vwal_sync();").unwrap();
+    let other = lab.open("copy.db", "").unwrap();
+    let fenced = database(&other);
+    wait_for("the fence", || fenced.fence().is_some());
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || tell.send(fenced.snapshot()));
+    let result = told.recv_timeout(std::time::Duration::from_secs(30)).expect("an answer");
+    assert!(matches!(result, Err(vwal::Error::Fenced { .. })), "{result:?}");
+}
