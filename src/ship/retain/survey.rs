@@ -4,16 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::plan::{ExpirePlan, Item, Known, Reference, plan, unknown};
+use super::plan::{ExpirePlan, Expired, Item, Known, Reference, plan, unknown};
 use crate::error::{Error, Result, StorageErrorKind};
 use crate::format::bundle::Content;
 use crate::options::Retention;
+use crate::ship::shipper::TRUST;
 use crate::storage::Storage;
 use crate::storage::bundles::{self, Bundle, Head};
 use crate::types::{Level, LogId};
 
 /// Parts without a head are left alone for this long: their bundle may still be on its way.
 const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
+
+/// Heads of level 0 stay for this long, whatever the rule: they are what fences another primary off. One that has been in
+/// touch with storage lately puts its next bundle without asking, and must find that key taken. Twice that, since a put
+/// takes a while.
+const FENCE_AGE: Duration = Duration::from_secs(2 * TRUST.as_secs());
 
 /// Decide what goes of every log in the storage. Reads listings, and opens the bundles that may be old, and their parents:
 /// about as many as go.
@@ -38,6 +44,11 @@ pub async fn survey(storage: &Arc<dyn Storage>, retention: &Retention) -> Result
             .is_some_and(|(image_us, longest)| reference.modified_us.saturating_sub(image_us) > longest);
         log.look(storage, retention, &reference, is_replaced).await?;
         let mut plan = plan(log.log_id, &log.items, retention, &reference, is_replaced);
+        // Any part of a plan may stay.
+        let fence_us = u64::try_from(FENCE_AGE.as_micros()).unwrap_or(u64::MAX);
+        plan.delete.retain(|Expired { head, .. }| {
+            head.level != Level::ZERO || reference.modified_us.saturating_sub(head.modified_us) > fence_us
+        });
         plan.orphans = orphans(storage, log.log_id, ORPHAN_AGE).await?;
         plan.unreadable = log.unreadable;
         plans.push(plan);

@@ -166,3 +166,27 @@ fn a_replaced_log_goes_and_a_damaged_bundle_stays_and_is_told() {
         assert!(plan.delete.iter().all(|expired| expired.head.frame_no != damaged.frame_no));
     });
 }
+
+#[test]
+fn what_fences_another_primary_off_stays_for_an_hour_whatever_the_rule() {
+    const MINUTE: u64 = HOUR / 60;
+    block_on(async {
+        let test = TestStorage::new();
+        let storage: Arc<dyn Storage> = Arc::clone(&test) as _;
+        let log_id = id(1);
+        write(&storage, log_id, Level::ZERO, Content::FullImage, 0, 10, 0).await;
+        let mut compactor = Compactor::new(&storage, log_id);
+        for minute in 1..=100 {
+            let us = minute * MINUTE;
+            test.clock_us.store(us, Ordering::Relaxed);
+            write(&storage, log_id, Level::ZERO, Content::EveryFrame, 10 + minute, 10 + minute, us).await;
+            while compactor.step(us).await.unwrap().is_some() {}
+            compactor.forget();
+        }
+        // All but the last few have been merged.
+        let plans = survey(&storage, &Retention::keep(Duration::ZERO)).await.unwrap();
+        let gone: Vec<u64> = plans[0].delete.iter().map(|expired| expired.head.frame_no).collect();
+        // The head at frame 50 was put an hour ago to the second.
+        assert_eq!(gone, (11..50).collect::<Vec<u64>>());
+    });
+}
