@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::types::{LogId, SegmentState};
 
+/// Nobody waits longer: ten years.
+const TIMEOUT_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
 /// An open virtual database. It keeps nothing open by itself: it is of use for as long as a connection is open.
 #[derive(Clone)]
 pub struct Database {
@@ -96,7 +99,8 @@ impl Database {
     ///
     /// Errors: [`Error::Timeout`], [`Error::NotStored`], and [`Error::Poisoned`] after a failed fsync.
     pub fn wait_durable(&self, frame_no: u64, timeout: Duration) -> Result<()> {
-        let deadline = std::time::Instant::now() + timeout;
+        // Not beyond what the clock can count.
+        let deadline = std::time::Instant::now() + timeout.min(TIMEOUT_MAX);
         while self.frame_no() < frame_no {
             if std::time::Instant::now() >= deadline {
                 return Err(Error::Timeout(format!(

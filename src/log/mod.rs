@@ -184,7 +184,9 @@ impl Log {
 
     /// The last error of a background task, for status reports.
     pub fn last_error(&self) -> Option<String> {
-        self.last_error.lock().clone()
+        let noted = self.last_error.lock().clone();
+        // What succeeds, such as a pass, takes back the error that was noted last. It does not bring storage back.
+        noted.or_else(|| self.fence().or_else(|| self.shipping_trouble()).map(|error| error.to_string()))
     }
 
     /// Remember and report an error that no caller is told.

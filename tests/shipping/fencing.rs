@@ -41,3 +41,22 @@ fn a_snapshot_of_a_database_that_is_fenced_off_is_refused_and_not_waited_for() {
     let result = told.recv_timeout(std::time::Duration::from_secs(30)).expect("an answer");
     assert!(matches!(result, Err(vwal::Error::Fenced { .. })), "{result:?}");
 }
+
+#[test]
+fn a_fence_is_told_for_as_long_as_it_stands() {
+    let lab = Lab::new();
+    let db = lab.open("app.db", "").unwrap();
+    db.execute_batch("CREATE TABLE t(x); SELECT vwal_sync();").unwrap();
+    drop(db);
+    std::fs::copy(lab.path("app.db"), lab.path("copy.db")).unwrap();
+    let db = lab.open("app.db", "").unwrap();
+    db.execute_batch("INSERT INTO t VALUES (1); SELECT vwal_sync();").unwrap();
+    let copy = lab.open("copy.db", "&vwal_fenced=local").unwrap();
+    let old = database(&copy);
+    wait_for("the fence", || old.fence().is_some());
+    copy.execute_batch("INSERT INTO t VALUES (2); PRAGMA wal_checkpoint(TRUNCATE);").unwrap();
+    assert_eq!(old.checkpoint().unwrap(), old.frame_no(), "the pass has nothing to wait for");
+    assert!(old.status().last_error.is_some_and(|error| error.contains("old copy")));
+    // No timeout is too long.
+    assert!(database(&db).wait_durable(1, std::time::Duration::MAX).is_ok());
+}
