@@ -229,6 +229,9 @@ impl BlockWriter {
     }
 }
 
+/// A page, a frame, and the image of the page as of that frame.
+pub type Image<'a> = (u32, u64, &'a [u8]);
+
 /// Reads the images of a block, in order.
 pub struct BlockReader<'a> {
     directory: &'a [u8],
@@ -278,7 +281,7 @@ impl<'a> BlockReader<'a> {
     }
 
     /// The next image: its page and its frame. `None`: that was all.
-    pub fn next_image(&mut self) -> Result<Option<(u32, u64, &[u8])>, Problem> {
+    pub fn next_image(&mut self) -> Result<Option<Image<'_>>, Problem> {
         if self.left == 0 {
             if !self.directory.is_empty() || !self.data.is_empty() || self.page_no != self.last_page_no {
                 return Err("a page block holds more or less than its record says".into());
