@@ -186,10 +186,7 @@ pub fn leftovers(path: &Path) -> Option<PathBuf> {
 
 /// Run `work` on a runtime of its own.
 pub(crate) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::io("start a runtime for", Path::new("storage"), None, &error))?;
+    let runtime = storage::runtime()?;
     runtime.block_on(work)
 }
 

@@ -150,14 +150,8 @@ impl Shipping {
 }
 
 /// A runtime of its own, and storage that belongs to it.
-fn open(log: &Log, shipping: &Shipping) -> Result<(tokio::runtime::Runtime, Arc<dyn Storage>)> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        // A few files or decodings at a time.
-        .max_blocking_threads(4)
-        .thread_keep_alive(Duration::from_secs(1))
-        .build()
-        .map_err(|error| Error::io("start a runtime for", log.database(), None, &error))?;
+fn open(shipping: &Shipping) -> Result<(tokio::runtime::Runtime, Arc<dyn Storage>)> {
+    let runtime = crate::storage::runtime()?;
     let storage = {
         let _entered = runtime.enter();
         crate::storage::open(&shipping.url, RETRIES)?
@@ -166,7 +160,7 @@ fn open(log: &Log, shipping: &Shipping) -> Result<(tokio::runtime::Runtime, Arc<
 }
 
 fn ship_loop(log: &Arc<Log>, shipping: &Shipping) {
-    let (runtime, storage) = match open(log, shipping) {
+    let (runtime, storage) = match open(shipping) {
         Ok(opened) => opened,
         Err(error) => return log.set_trouble(&error),
     };
@@ -200,7 +194,7 @@ fn ship_loop(log: &Arc<Log>, shipping: &Shipping) {
 }
 
 fn keep_loop(log: &Arc<Log>, shipping: &Shipping) {
-    let (runtime, storage) = match open(log, shipping) {
+    let (runtime, storage) = match open(shipping) {
         Ok(opened) => opened,
         Err(error) => return log.set_trouble(&error),
     };
