@@ -24,7 +24,7 @@ use crate::types::{LogId, Parent};
 /// Pages go to the writing thread in pieces of about this many bytes,
 const PIECE_BYTES: usize = 1 << 20;
 /// and so many pieces may wait for it.
-const PIECES: usize = 4;
+const PIECES: usize = 2;
 
 /// A restore, described.
 ///
