@@ -26,6 +26,9 @@ const PIECE_BYTES: usize = 1 << 20;
 /// and so many pieces may wait for it.
 const PIECES: usize = 2;
 
+/// About how many bytes are read and decoded ahead.
+const READ_AHEAD: usize = 8 << 20;
+
 /// A restore, described.
 ///
 /// ```
@@ -310,7 +313,7 @@ async fn merge(
             up_to_frame_no: resolved.commit.frame_no,
             first_page_no,
             last_page_no: resolved.commit.db_size_pages,
-            ..MergeOptions::default()
+            budget: READ_AHEAD,
         };
         let mut merge = Merge::new(bundles.to_vec(), &options).await?;
         let mut pieces = Pieces::new(group);
