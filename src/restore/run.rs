@@ -24,7 +24,10 @@ use crate::types::{LogId, Parent};
 /// Pages go to the writing thread in pieces of about this many bytes,
 const PIECE_BYTES: usize = 1 << 20;
 /// and so many pieces may wait for it.
-const PIECES: usize = 4;
+const PIECES: usize = 2;
+
+/// About how many bytes are read and decoded ahead.
+const READ_AHEAD: usize = 8 << 20;
 
 /// A restore, described.
 ///
@@ -307,7 +310,7 @@ async fn merge(
             up_to_frame_no: resolved.commit.frame_no,
             first_page_no,
             last_page_no: resolved.commit.db_size_pages,
-            ..MergeOptions::default()
+            budget: READ_AHEAD,
         };
         let mut merge = Merge::new(bundles.to_vec(), &options).await?;
         let mut pieces = Pieces::new(group);
