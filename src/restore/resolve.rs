@@ -293,7 +293,9 @@ impl<'a> Planner<'a> {
                 offset: None,
                 what: format!("it {problem}"),
             },
-            _ if problem == NoPlan::Empty => nothing(&**self.storage, format!("(log {}) {problem}", self.log_id)),
+            _ if problem == NoPlan::Empty => {
+                nothing(&**self.storage, format!("(log {}) {problem}", self.log_id))
+            }
             _ => not_restorable(&**self.storage, format!("(log {}) {problem}", self.log_id)),
         }
     }

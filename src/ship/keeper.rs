@@ -110,7 +110,16 @@ struct Image {
 impl<'a> Keeper<'a> {
     pub(super) fn new(log: &'a Arc<Log>, shipping: &'a Shipping, storage: Arc<dyn Storage>) -> Keeper<'a> {
         let compactor = Compactor::new(&storage, log.log_id());
-        Keeper { log, shipping, storage, newest_image: None, failure: None, compactor, is_active: false, may_have_expired: false }
+        Keeper {
+            log,
+            shipping,
+            storage,
+            newest_image: None,
+            failure: None,
+            compactor,
+            is_active: false,
+            may_have_expired: false,
+        }
     }
 
     /// Do what is due. Returns how long to sleep, unless something happens before.
