@@ -7,7 +7,11 @@ mod fencing;
 mod gaps;
 mod keeping;
 mod lab;
+mod numbers;
+mod primaries;
 
+#[path = "../common/lab.rs"]
+mod common_lab;
 #[path = "../common/faulty.rs"]
 mod faulty;
 #[path = "../common/random.rs"]
