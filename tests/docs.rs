@@ -2,6 +2,9 @@
 //! `vwal::format` writes, the options and the Rust code of the README with the library and its example, and links with
 //! the files and headings that they point to.
 
+#[path = "docs/bundles.rs"]
+mod bundles;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

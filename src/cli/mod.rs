@@ -8,6 +8,7 @@ mod open;
 mod path;
 mod plain;
 mod status;
+mod store;
 mod text;
 mod verify;
 
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use serde::Serialize;
+use vwal::{Error, StorageErrorKind};
 
 use args::{Args, Command};
 
@@ -43,31 +45,68 @@ impl Report {
     }
 }
 
-/// Why a subcommand could not do its work, in words for people. Exit code 1.
+/// Why a subcommand could not do its work, in words for people, and the exit code.
 #[derive(Debug)]
-pub struct Failure(String);
+pub struct Failure {
+    message: String,
+    code: u8,
+}
 
 impl Failure {
     fn new(message: impl Into<String>) -> Self {
-        Failure(message.into())
+        Failure { message: message.into(), code: 1 }
+    }
+
+    /// The arguments are wrong.
+    fn usage(message: impl Into<String>) -> Self {
+        Failure { message: message.into(), code: 2 }
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.message)
     }
 }
 
 impl From<vwal::Error> for Failure {
     fn from(error: vwal::Error) -> Self {
-        Failure(error.to_string())
+        Failure { message: error.to_string(), code: code(&error) }
+    }
+}
+
+/// The exit code that belongs to an error; `vwal --help` lists them.
+fn code(error: &vwal::Error) -> u8 {
+    match error {
+        Error::NothingThere { .. } | Error::Storage { kind: StorageErrorKind::NotFound, .. } => 10,
+        Error::Fenced { .. } => 11,
+        Error::Storage { kind: StorageErrorKind::Denied, .. } => 12,
+        Error::Target { .. } => 13,
+        Error::Storage { .. }
+        | Error::DamagedObject { .. }
+        | Error::NotStored { .. }
+        | Error::NotRestorable { .. }
+        | Error::Backlog { .. }
+        | Error::Io { .. }
+        | Error::Corrupt { .. }
+        | Error::Busy { .. }
+        | Error::InUse { .. }
+        | Error::Full { .. }
+        | Error::ReadOnly { .. }
+        | Error::Poisoned { .. }
+        | Error::Foreign { .. }
+        // Of an option in the environment: what is wrong on the command line is told apart from it (`Failure::usage`).
+        | Error::Usage(_)
+        | Error::NotVirtual(_)
+        | Error::Forked
+        | Error::Timeout(_)
+        | Error::Register(_) => 1,
     }
 }
 
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
-        Failure(open::message(&error))
+        Failure::new(open::message(&error))
     }
 }
 
@@ -77,7 +116,14 @@ pub fn run() -> ExitCode {
     let report = match args.command {
         Command::Demo(demo) => demo::run(&demo),
         Command::Status { db } => status::run(&db),
-        Command::Verify { db } => verify::run(&db),
+        Command::Verify { what, read_data } => store::verify::run(&what, read_data),
+        Command::Log(args) => store::log::run(&args),
+        Command::Restore(args) => store::restore::run(&args),
+        Command::Ship { db, url, once: _ } => store::ship::ship(&db, &url),
+        Command::Snapshot { db, url } => store::ship::snapshot(&db, url.as_deref()),
+        Command::Compact { url } => store::compact::compact(&url),
+        Command::Expire { url, keep, confirm } => store::compact::expire(&url, &keep, confirm),
+        Command::Check { url } => store::check::run(&url),
         Command::Attach { db } => attach::attach(&db),
         Command::Detach { db } => attach::detach(&db),
         Command::Path => path::run(),
@@ -90,7 +136,7 @@ pub fn run() -> ExitCode {
         Err(failure) => {
             // Nobody may be listening; the exit code still tells.
             let _ = writeln!(io::stderr(), "vwal: {failure}");
-            ExitCode::FAILURE
+            ExitCode::from(failure.code)
         }
     }
 }

@@ -93,7 +93,7 @@ pub fn named(path: &Path, error: &rusqlite::Error) -> Failure {
 
 fn named_message(path: &Path, message: &str) -> Failure {
     let name = path.display().to_string();
-    Failure(if message.contains(&name) { message.to_owned() } else { format!("'{name}': {message}") })
+    Failure::new(if message.contains(&name) { message.to_owned() } else { format!("'{name}': {message}") })
 }
 
 fn uri(path: &Path, vfs: &str) -> String {
@@ -130,7 +130,7 @@ mod tests {
         let framed = "automatic extension loading failed: vwal: '/x' is in use by process 7 (sh)";
         let error = rusqlite::Error::SqliteFailure(code, Some(framed.to_owned()));
         assert_eq!(message(&error), "'/x' is in use by process 7 (sh)");
-        assert_eq!(named(Path::new("/x"), &error).0, "'/x' is in use by process 7 (sh)");
-        assert_eq!(named(Path::new("/y"), &error).0, "'/y': '/x' is in use by process 7 (sh)");
+        assert_eq!(named(Path::new("/x"), &error).to_string(), "'/x' is in use by process 7 (sh)");
+        assert_eq!(named(Path::new("/y"), &error).to_string(), "'/y': '/x' is in use by process 7 (sh)");
     }
 }

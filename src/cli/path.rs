@@ -42,7 +42,7 @@ mod tests {
         let program = root.path().join("bin/vwal");
         std::fs::create_dir_all(root.path().join("bin")).unwrap();
         std::fs::create_dir_all(root.path().join("lib")).unwrap();
-        let message = find(&program).unwrap_err().0;
+        let message = find(&program).unwrap_err().message;
         assert!(message.contains(&name) && message.contains("cargo build --release"), "{message}");
         for place in ["lib", "bin"] {
             let library = root.path().join(place).join(&name);

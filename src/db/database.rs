@@ -142,6 +142,16 @@ impl Database {
         metrics::text(self.log(), self.inner.shipping().as_ref().map(|shipping| shipping.stats()))
     }
 
+    /// Why storage does not get on just now; shipping goes on trying.
+    pub fn shipping_trouble(&self) -> Option<Error> {
+        self.log().shipping_trouble()
+    }
+
+    /// Pages of the latest full image that have been read for shipping so far.
+    pub fn image_pages_done(&self) -> u64 {
+        self.inner.shipping().map_or(0, |shipping| shipping.stats().image_pages_done())
+    }
+
     /// The error that keeps the log from being shipped for good: storage belongs to another primary.
     pub fn fence(&self) -> Option<Error> {
         self.log().fence()

@@ -20,6 +20,7 @@ use crate::format::footer::{FOOTER_SIZE, Footer};
 use crate::format::meta::{META_SLOT_SIZE, Meta};
 use crate::io::{Holder, Io, LockFile, OpenMode, PathKind, SystemIo};
 use crate::log::{LOCK_NAME, META_NAME};
+use crate::restore::LoggedCommit;
 use crate::types::{LogId, PageSize, SegmentState};
 
 /// How much is read.
@@ -169,6 +170,18 @@ pub fn inspect(path: &Path, depth: Depth) -> Result<Inspection> {
         std::thread::sleep(Duration::from_millis(30));
     }
     look(&io, path, &dir, depth)
+}
+
+/// The commits that the log of the database at `path` still holds, oldest first; those before them are in the database
+/// file, and have left no trace here. The same conditions as for [`inspect`].
+pub fn commits(path: &Path) -> Result<Vec<LoggedCommit>> {
+    let io = SystemIo::like(path);
+    let mut inspection = inspect(path, Depth::Heads)?;
+    let (Some(dir), Some(meta)) = (inspection.log_dir.clone(), inspection.meta()) else {
+        return Ok(Vec::new());
+    };
+    let files = segments::open(&io, &dir, &mut inspection)?;
+    Ok(segments::commits(&files, &meta))
 }
 
 fn look(io: &dyn Io, path: &Path, dir: &Path, depth: Depth) -> Result<Inspection> {

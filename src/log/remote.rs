@@ -103,6 +103,11 @@ impl Log {
         self.note_error(error);
     }
 
+    /// What the shipper is in trouble with.
+    pub fn shipping_trouble(&self) -> Option<Error> {
+        self.remote.inner.lock().trouble.clone()
+    }
+
     /// The shipper is gone, so nobody should wait for it.
     pub(crate) fn set_shipping_stopped(&self, stopped: bool) {
         self.remote.inner.lock().stopped = stopped;

@@ -24,6 +24,8 @@ pub struct Scan {
     pub last_crc: u32,
     /// Time of the first commit, microseconds since 1970.
     pub first_commit_us: Option<u64>,
+    /// Times of all commits, in their order.
+    pub commit_times: Vec<u64>,
     /// Whole frames behind the last commit: a transaction that was not committed.
     pub uncommitted: u64,
     /// The highest frame that any whole frame says had been fsynced when it was written.
@@ -59,6 +61,7 @@ pub fn scan(file: &dyn File) -> Result<Scan> {
         marks: Vec::new(),
         last_crc: seed,
         first_commit_us: None,
+        commit_times: Vec::new(),
         uncommitted: 0,
         max_synced_frame_no: 0,
         end: None,
@@ -87,6 +90,7 @@ pub fn scan(file: &dyn File) -> Result<Scan> {
                         scan.marks.append(&mut open);
                         scan.last_crc = chain;
                         scan.first_commit_us.get_or_insert(frame.commit_us.get());
+                        scan.commit_times.push(frame.commit_us.get());
                     }
                     at += 1;
                     continue;

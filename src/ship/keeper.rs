@@ -256,7 +256,7 @@ impl<'a> Keeper<'a> {
                     .into(),
             });
         }
-        let done = &self.shipping.stats.snapshot_pages_done;
+        let done = &self.shipping.stats.image_pages_done;
         let written = base::write_image(&self.storage, self.log, &base, Level::SNAPSHOT, 0, done).await?;
         if written.put == Put::Created {
             self.may_have_expired = true;

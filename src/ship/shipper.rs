@@ -198,7 +198,7 @@ impl<'a> Shipper<'a> {
             &base,
             Level::ZERO,
             start_frame_no,
-            &self.shipping.stats.snapshot_pages_done,
+            &self.shipping.stats.image_pages_done,
         )
         .await?;
         if written.put == Put::Taken {

@@ -14,7 +14,7 @@ pub struct Stats {
     snapshots: AtomicU64,
     expired: AtomicU64,
     last_shipped_us: AtomicU64,
-    pub(super) snapshot_pages_done: AtomicU64,
+    pub(super) image_pages_done: AtomicU64,
 }
 
 macro_rules! counters {
@@ -45,6 +45,8 @@ counters! {
     snapshots,
     /// Bundles that were deleted since they had expired.
     expired,
+    /// Pages of the latest full image that have been read so far.
+    image_pages_done,
     /// When a bundle was last shipped, microseconds since 1970; 0: not yet.
     last_shipped_us
 }

@@ -109,13 +109,32 @@ fn wrong_arguments_are_wrong_usage() {
 fn help_and_version_are_there() {
     let help = run(["--help"]);
     assert_eq!(help.code, 0);
-    for word in ["demo", "status", "verify", "attach", "detach", "path", "--json", "Exit codes", "  3  "] {
+    for word in [
+        "demo",
+        "status",
+        "verify",
+        "attach",
+        "detach",
+        "path",
+        "log",
+        "restore",
+        "ship",
+        "snapshot",
+        "compact",
+        "expire",
+        "check",
+        "--json",
+        "Exit codes",
+        "  3  ",
+    ] {
         assert!(help.stdout.contains(word), "{word}");
     }
     assert!(!help.stdout.contains("demo-worker") && !help.stdout.contains("plain-check"));
     let version = run(["--version"]);
     assert_eq!((version.code, version.stdout.trim()), (0, concat!("vwal ", env!("CARGO_PKG_VERSION"))));
-    for subcommand in ["demo", "status", "verify", "attach", "detach", "path"] {
+    for subcommand in
+        ["demo", "status", "verify", "attach", "detach", "path", "log", "restore", "ship", "expire"]
+    {
         assert_eq!(run([subcommand, "--help"]).code, 0, "{subcommand}");
     }
 }
@@ -146,6 +165,14 @@ fn the_extension_is_found_or_its_absence_explained() {
     // The command alone, as 'cargo install' leaves it.
     let alone = dir.path().join("vwal");
     fs::copy(env!("CARGO_BIN_EXE_vwal"), &alone).unwrap();
-    let run = ran(Command::new(&alone).arg("path").output().unwrap());
+    // Another test's child may have inherited the descriptor of the copy for a moment; then it cannot be run yet.
+    let output = (0..200).find_map(|_| match Command::new(&alone).arg("path").output() {
+        Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            None
+        }
+        output => Some(output.unwrap()),
+    });
+    let run = ran(output.expect("the copy can be run"));
     assert!(run.failed().contains("beside"), "{}", run.stderr);
 }

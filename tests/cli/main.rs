@@ -6,3 +6,4 @@ mod arguments;
 mod databases;
 mod demo;
 mod run;
+mod storage;

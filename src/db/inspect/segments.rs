@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use super::{Depth, InspectedSegment, Inspection};
 use crate::error::{Error, Result};
+use crate::format::bundle::Commit;
 use crate::format::frame::{FRAME_HEADER_SIZE, SQLITE_FRAME_HEADER_SIZE};
 use crate::format::meta::Meta;
 use crate::format::segment_header::{SEAL_OFFSET, SEGMENT_HEAD_SIZE, Seal, SegmentHeader};
 use crate::io::{File, Io, OpenMode};
 use crate::log::{LOCK_NAME, META_NAME, SHM_NAME};
+use crate::restore::LoggedCommit;
 use crate::segment::{is_spare_name, parse_segment_name, scan};
 use crate::types::SegmentState;
 
@@ -37,6 +39,32 @@ pub(super) fn open(
     }
     segments.sort_unstable_by_key(|(start, _)| *start);
     Ok(segments)
+}
+
+/// The commits that the segments hold, in their order. Damage ends them without a word: verifying tells.
+pub(super) fn commits(segments: &[(u64, Arc<dyn File>)], meta: &Meta) -> Vec<LoggedCommit> {
+    let mut commits = Vec::new();
+    let mut next = 0;
+    for (start, file) in segments {
+        let Ok(scan) = scan(&**file) else { break };
+        if scan.header.log_id != meta.log_id {
+            continue;
+        }
+        let mut times = scan.commit_times.iter();
+        let mut before = start.saturating_sub(1);
+        for (frame_no, mark) in (*start..).zip(&scan.marks).filter(|(_, mark)| mark.db_size_pages != 0) {
+            let commit_us = times.next().copied().unwrap_or(0);
+            let commit = Commit { frame_no, commit_us, db_size_pages: mark.db_size_pages };
+            let frames = Some(frame_no - before);
+            before = frame_no;
+            if frame_no >= next {
+                let page_size = scan.header.page_size;
+                commits.push(LoggedCommit { log_id: meta.log_id, commit, frames, page_size });
+                next = frame_no + 1;
+            }
+        }
+    }
+    commits
 }
 
 /// What a later segment is compared with.

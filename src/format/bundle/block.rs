@@ -329,3 +329,23 @@ fn decompress(data: &[u8], page: &mut [u8]) -> Result<(), Problem> {
         Err(error) => Err(format!("a page does not decompress: {error}")),
     }
 }
+
+/// A record that fits `bytes`, whatever they are.
+#[cfg(test)]
+pub(super) fn test_info(
+    first_page_no: u32,
+    last_page_no: u32,
+    image_count: u32,
+    directory_len: u32,
+    bytes: &[u8],
+) -> BlockInfo {
+    BlockInfo {
+        first_page_no,
+        last_page_no,
+        image_count,
+        max_frame_no: u64::MAX,
+        span: 0..bytes.len() as u64,
+        directory_len,
+        crc: crc32(0, &[bytes]),
+    }
+}

@@ -217,13 +217,26 @@ impl Trailer {
     /// Check and read the records of the page blocks. `index` is what lies in [`Trailer::page_index_span`].
     pub fn page_blocks(&self, index: &[u8]) -> Result<Vec<BlockInfo>, Problem> {
         check_section("page index", index, self.page_index_len, self.page_index_crc)?;
-        block::decode_index(index, self.pages_span(), self)
+        let blocks = block::decode_index(index, self.pages_span(), self)?;
+        let images = blocks.iter().map(|block| u64::from(block.image_count)).sum();
+        self.check_count("images", images, self.image_count)?;
+        Ok(blocks)
     }
 
     /// Check and read the records of the commit blocks. `index` is what lies in [`Trailer::commit_index_span`].
     pub fn commit_blocks(&self, index: &[u8]) -> Result<Vec<CommitBlockInfo>, Problem> {
         check_section("commit index", index, self.commit_index_len, self.commit_index_crc)?;
-        commit_table::decode_index(index, self.commits_span(), self)
+        let blocks = commit_table::decode_index(index, self.commits_span(), self)?;
+        let commits = blocks.iter().map(|block| u64::from(block.commit_count)).sum();
+        self.check_count("commits", commits, self.commit_count)?;
+        let times = self.min_commit_us..=self.max_commit_us;
+        match blocks.iter().find(|b| !times.contains(&b.min_commit_us) || !times.contains(&b.max_commit_us)) {
+            Some(block) => Err(format!(
+                "the times of the commits at frame {} are not those of the bundle",
+                block.first_frame_no
+            )),
+            None => Ok(blocks),
+        }
     }
 
     /// Check and read the list of parts. `list` is what lies in [`Trailer::parts_span`].
@@ -296,6 +309,10 @@ impl Trailer {
         if raw.crc.get() != crc {
             return Err(format!("trailer checksum {:08x}, expected {crc:08x}", raw.crc));
         }
+        let is_terminator = raw.flags == FLAG_TERMINATOR;
+        if raw.reserved != [0; 26] || (raw.successor != [0; 16] && !is_terminator) {
+            return Err("a reserved field of the trailer is not zero".into());
+        }
         let trailer = Trailer {
             log_id: LogId::from_bytes(raw.log_id),
             level: Level::from_code(raw.level).ok_or_else(|| format!("a bundle of level {}", raw.level))?,
@@ -329,6 +346,14 @@ impl Trailer {
         };
         trailer.check(size)?;
         Ok(trailer)
+    }
+
+    /// What the head of a bundle with parts has itself is not more than what the bundle has.
+    fn check_count(&self, what: &str, own: u64, all: u64) -> Result<(), Problem> {
+        if own == all || (own < all && self.parts_len > 0) {
+            return Ok(());
+        }
+        Err(format!("{own} {what}, expected {all}"))
     }
 
     fn check(&self, size: u64) -> Result<(), Problem> {
