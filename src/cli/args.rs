@@ -45,6 +45,9 @@ pub enum Command {
     Status {
         /// The database file
         db: PathBuf,
+        /// As text for Prometheus
+        #[arg(long)]
+        prometheus: bool,
     },
     /// Check every segment, the metadata, the footer and the database's integrity; or all objects in storage
     ///

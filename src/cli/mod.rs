@@ -7,6 +7,7 @@ mod demo;
 mod open;
 mod path;
 mod plain;
+mod prometheus;
 mod status;
 mod store;
 mod text;
@@ -115,7 +116,7 @@ pub fn run() -> ExitCode {
     let args = Args::parse();
     let report = match args.command {
         Command::Demo(demo) => demo::run(&demo),
-        Command::Status { db } => status::run(&db),
+        Command::Status { db, prometheus } => status::run(&db, prometheus),
         Command::Verify { what, read_data } => store::verify::run(&what, read_data),
         Command::Log(args) => store::log::run(&args),
         Command::Restore(args) => store::restore::run(&args),

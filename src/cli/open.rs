@@ -101,7 +101,7 @@ fn uri(path: &Path, vfs: &str) -> String {
 }
 
 /// Percent-encode all that could mean something in a URI.
-fn encode(bytes: &[u8]) -> String {
+pub fn encode(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, &byte| {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => {

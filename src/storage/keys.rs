@@ -151,7 +151,7 @@ mod tests {
             String::new(),
             "/".into(),
             "readme.txt".into(),
-            format!("{id}"),
+            id.to_owned(),
             format!("{id}/0/"),
             format!("{id}/0/7fffffffffffffff"),
             format!("{id}/0/7FFFFFFFFFFFFFFF.bundle"),

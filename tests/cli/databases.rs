@@ -194,3 +194,18 @@ fn a_damaged_database_without_a_log_is_found_damaged() {
     assert_eq!(verified.json()["integrity"], "failed");
     assert!(!verified.json()["problems"].as_array().unwrap().is_empty());
 }
+
+#[test]
+fn status_speaks_to_prometheus() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = dir.path().join("app.db");
+    rusqlite::Connection::open(&db).unwrap().execute_batch("CREATE TABLE t(x)").unwrap();
+    assert_eq!(run([OsStr::new("attach"), db.as_os_str()]).code, 0);
+    let status = run([OsStr::new("status"), OsStr::new("--prometheus"), db.as_os_str()]);
+    assert_eq!(status.code, 0, "{}", status.stderr);
+    assert!(
+        status.stdout.contains("\nvwal_frame_no{database=") && status.stdout.ends_with("# EOF\n"),
+        "{}",
+        status.stdout
+    );
+}

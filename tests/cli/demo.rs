@@ -27,6 +27,10 @@ fn the_demonstration_proves_what_it_says() {
     );
     assert!(!report["segments"].as_array().unwrap().is_empty());
     assert_eq!(report["footer"]["log_id"], report["log_id"]);
+    let points = report["points"].as_array().unwrap();
+    assert_eq!(points.len(), 3);
+    assert!(points.iter().all(|point| point["equal"] == true), "{report:#}");
+    assert!(points.windows(2).all(|pair| pair[0]["frame_no"].as_u64() < pair[1]["frame_no"].as_u64()));
     assert_eq!(report["kept"], Value::Null);
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left behind");
     assert!(run.stderr.contains("killed after"), "{}", run.stderr);

@@ -6,4 +6,7 @@ mod arguments;
 mod databases;
 mod demo;
 mod run;
+mod s3;
+#[path = "../common/s3.rs"]
+mod servers;
 mod storage;

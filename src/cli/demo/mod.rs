@@ -10,6 +10,7 @@ mod child;
 mod ledger;
 mod report;
 mod source;
+mod storage;
 mod tables;
 mod worker;
 
@@ -33,10 +34,21 @@ pub use worker::work;
 
 /// Small segments and an eager checkpointer: in the few seconds of a demonstration everything is to happen that happens
 /// to a database in weeks, so that the kill meets it.
-const PARAMS: [&str; 2] = ["vwal_swap=size>=512KiB", "vwal_checkpoint_size=4MiB"];
+const PARAMS: [&str; 3] =
+    ["vwal_swap=size>=512KiB", "vwal_checkpoint_size=4MiB", "vwal_ship_interval_ms=200"];
 
 /// Transactions that this process writes after the last kill: the database goes on.
 const FINAL_COMMITS: u64 = 200;
+/// Moments among them that are restored later.
+const POINTS: u32 = 3;
+
+/// Open the copy, with its storage.
+fn open_copy(copy: &Path) -> Result<Connection, Failure> {
+    let storage = format!("vwal_storage={}", storage::url(copy)?);
+    let mut params = PARAMS.to_vec();
+    params.push(&storage);
+    open::through_vwal(copy, &params)
+}
 
 /// Run the demonstration.
 pub fn run(args: &DemoArgs) -> Result<Report, Failure> {
@@ -60,7 +72,7 @@ fn demonstrate(args: &DemoArgs, copy: &Path, source: &str) -> Result<DemoReport,
     report.copied_bytes = copy.metadata().map_or(0, |metadata| metadata.len());
     say.line(&format!("copied {source} ({})", text::bytes(report.copied_bytes)));
 
-    let conn = open::through_vwal(copy, &PARAMS)?;
+    let conn = open_copy(copy)?;
     report.log_id = Database::of(&conn, "main")?.log_id().to_string();
     ledger::create(&conn)?;
     let contents = tables::contents(&conn)?;
@@ -75,8 +87,10 @@ fn demonstrate(args: &DemoArgs, copy: &Path, source: &str) -> Result<DemoReport,
         say.bar.set_message(format!("round {number}: reopening, and checking every transaction"));
         report.add(prove(copy, &contents, round, &acknowledged)?);
     }
-    say.line("writing on, checkpointing, handing the file to plain SQLite");
-    finish(copy, &contents, &mut report, &mut random, &mut acknowledged)?;
+    say.line("writing on; then the database is deleted, and restored from what was shipped");
+    lose_and_restore(copy, &mut report, &mut random, &mut acknowledged, &say)?;
+    say.line("checkpointing, handing the file to plain SQLite");
+    finish(copy, &contents, &mut report, &acknowledged)?;
     say.done();
     Ok(report)
 }
@@ -130,7 +144,7 @@ fn prove(
     acknowledged: &[Commit],
 ) -> Result<Round, Failure> {
     let started = Instant::now();
-    let conn = open::through_vwal(copy, &PARAMS)?;
+    let conn = open_copy(copy)?;
     round.recovery_ms = started.elapsed().as_secs_f64() * 1000.0;
     check(&conn, contents, &mut round, acknowledged)?;
     attach::close(conn)?;
@@ -164,20 +178,65 @@ fn check(
     Ok(())
 }
 
-/// After the last kill: the database still takes commits, drains into its file, and is an ordinary database again.
+/// After the last kill: the database still takes commits. It is deleted, restored at some moments in between, and then to
+/// its newest state, with which the demonstration goes on.
+fn lose_and_restore(
+    copy: &Path,
+    report: &mut DemoReport,
+    random: &mut Random,
+    acknowledged: &mut Vec<Commit>,
+    say: &Progress,
+) -> Result<(), Failure> {
+    let mut conn = open_copy(copy)?;
+    let database = Database::of(&conn, "main")?;
+    let mut points = Vec::new();
+    for number in 1..=POINTS {
+        for _ in 0..FINAL_COMMITS / u64::from(POINTS + 1) {
+            acknowledged.extend(ledger::append(&mut conn, 0, random, &[])?);
+        }
+        points.push(storage::mark(&conn, &database, copy, number)?);
+    }
+    while !(acknowledged.len() as u64).is_multiple_of(FINAL_COMMITS) {
+        acknowledged.extend(ledger::append(&mut conn, 0, random, &[])?);
+    }
+    report.segments = database.segments().into_iter().map(SegmentRow::from).collect();
+    let last = database.sync()?;
+    drop(database);
+    attach::close(conn)?;
+    storage::lose(copy)?;
+    for point in &mut points {
+        say.bar.set_message(format!("restoring the database as it was at point {}", point.number));
+        report.problems.extend(storage::prove(copy, point)?);
+    }
+    report.points = points;
+    storage::bring_back(copy)?;
+    // It goes on where its log ended, in the same storage.
+    let mut conn = open_copy(copy)?;
+    let database = Database::of(&conn, "main")?;
+    let now = database.sync()?;
+    if now != last || database.log_id().to_string() != report.log_id {
+        report.problems.push(format!(
+            "the restored database is at frame {now} of log {}, expected frame {last} of the same log",
+            database.log_id()
+        ));
+    }
+    for _ in 0..FINAL_COMMITS {
+        acknowledged.extend(ledger::append(&mut conn, 0, random, &[])?);
+    }
+    database.sync()?;
+    drop(database);
+    attach::close(conn)
+}
+
+/// At the end: the database drains into its file, and is an ordinary database again.
 fn finish(
     copy: &Path,
     contents: &Contents,
     report: &mut DemoReport,
-    random: &mut Random,
-    acknowledged: &mut Vec<Commit>,
+    acknowledged: &[Commit],
 ) -> Result<(), Failure> {
-    let mut conn = open::through_vwal(copy, &PARAMS)?;
-    for _ in 0..FINAL_COMMITS {
-        acknowledged.extend(ledger::append(&mut conn, 0, random, &[])?);
-    }
+    let conn = open_copy(copy)?;
     let database = Database::of(&conn, "main")?;
-    report.segments = database.segments().into_iter().map(SegmentRow::from).collect();
     let before = database.frame_no();
     let started = Instant::now();
     let checkpointed = database.checkpoint()?;

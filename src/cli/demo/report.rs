@@ -7,6 +7,7 @@ use vwal::SegmentInfo;
 use vwal::format::footer::Footer;
 
 use super::super::{Outcome, Report, text};
+use super::storage::Point;
 
 /// One life of the writing process, and what was found after its death.
 #[derive(Debug, Default, Serialize)]
@@ -95,8 +96,10 @@ pub struct DemoReport {
     pub checkpoint_ms: f64,
     pub plain_sqlite: String,
     pub rounds: Vec<Round>,
-    /// The log's segments before the last checkpoint.
+    /// The log's segments before the database was deleted.
     pub segments: Vec<SegmentRow>,
+    /// Moments to which the database was restored after it had been deleted.
+    pub points: Vec<Point>,
     /// The footer after it.
     pub footer: Option<FooterRow>,
     pub problems: Vec<String>,
@@ -175,6 +178,20 @@ impl DemoReport {
                 vec![name.into_owned(), frames, segment.state.to_owned(), text::bytes(segment.bytes)]
             }),
         );
+        let points = text::table(
+            &["point", "frame", "restored frame", "pages", "read from storage", "equal"],
+            &[0, 1, 2, 3, 4],
+            self.points.iter().map(|point| {
+                vec![
+                    point.number.to_string(),
+                    text::count(point.frame_no),
+                    point.restored_frame_no.map_or_else(String::new, text::count),
+                    text::count(point.pages),
+                    text::bytes(point.bytes_read),
+                    if point.equal { "yes" } else { "NO" }.to_owned(),
+                ]
+            }),
+        );
         let footer = match &self.footer {
             Some(footer) => format!(
                 "frame {} of log {}, {} of {} bytes",
@@ -210,8 +227,8 @@ impl DemoReport {
             .map(|(name, value)| vec![name.to_owned(), value]),
         );
         let mut text = format!(
-            "{rounds}\n\nSegments of the log before the last checkpoint ({:.0} ms):\n{segments}\n\n{summary}\n",
-            self.checkpoint_ms
+            "{rounds}\n\nDeleted, and restored from storage by time:\n{points}\n\n\
+             Segments of the log before that:\n{segments}\n\n{summary}\n",
         );
         for problem in &self.problems {
             text.push_str(&format!("! {problem}\n"));
@@ -236,7 +253,9 @@ impl DemoReport {
 
     fn verdict_text(&self) -> String {
         match self.verdict {
-            "proved" => "each acknowledged transaction is there, every transaction is whole".to_owned(),
+            "proved" => {
+                "each acknowledged transaction is there, every transaction is whole, every restored state is equal".to_owned()
+            }
             _ => format!("FAILED: {}", text::plural(self.problems.len() as u64, "problem")),
         }
     }

@@ -90,7 +90,7 @@ pub fn copy(db: Option<&Path>, dir: &WorkDir) -> Result<(PathBuf, String), Failu
 }
 
 /// A consistent copy, also of a database that is being written to.
-fn backup(source: &Connection, target: &mut Connection) -> rusqlite::Result<()> {
+pub fn backup(source: &Connection, target: &mut Connection) -> rusqlite::Result<()> {
     let started = Instant::now();
     let backup = Backup::new(source, target)?;
     // All pages in one step, under one read transaction: in smaller ones, a busy writer makes it start over without end.

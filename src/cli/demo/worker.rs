@@ -15,9 +15,8 @@ use rusqlite::config::DbConfig;
 
 use super::super::Failure;
 use super::super::args::WorkerArgs;
-use super::super::open;
 use super::ledger::{self, PREFIX, Random, TOTAL};
-use super::{PARAMS, tables};
+use super::{open_copy, tables};
 
 /// Run until killed.
 pub fn work(args: &WorkerArgs) -> ExitCode {
@@ -45,7 +44,7 @@ pub fn work(args: &WorkerArgs) -> ExitCode {
 }
 
 fn connect(path: &Path) -> Result<Connection, Failure> {
-    let conn = open::through_vwal(path, &PARAMS)?;
+    let conn = open_copy(path)?;
     conn.busy_timeout(Duration::from_secs(30))?;
     // What a trigger of the copied database would do is not for us to start.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
