@@ -182,9 +182,14 @@ impl Log {
         FRAME_HEADER_SIZE + self.page_size.bytes()
     }
 
-    /// The last error of a background task, for status reports.
+    /// The last error of a background task, for status reports. One that goes on is told for as long as it does, whatever
+    /// else succeeds.
     pub fn last_error(&self) -> Option<String> {
-        self.last_error.lock().clone()
+        let lasting = match self.check_poison() {
+            Ok(()) => self.fence().or_else(|| self.shipping_trouble()),
+            Err(poison) => Some(poison),
+        };
+        lasting.map(|error| error.to_string()).or_else(|| self.last_error.lock().clone())
     }
 
     /// Remember and report an error that no caller is told.
