@@ -56,15 +56,7 @@ pub(crate) fn start(log: &Arc<Log>) -> Result<Option<Threads>> {
     let url = url.for_database(log.database())?;
     // Whatever is wrong with the URL or the environment is told now, and not by a thread.
     crate::storage::open(&url, RETRIES)?;
-    let shipping = Arc::new(Shipping {
-        url,
-        stats: Stats::default(),
-        keeper: Signal::default(),
-        news: Mutex::default(),
-        snapshots: Default::default(),
-        stop: watch::Sender::new(false),
-        troubled: AtomicBool::new(false),
-    });
+    let shipping = Arc::new(Shipping::new(url));
     log.set_shipping_stopped(false);
     let mut threads = Threads { log: Arc::clone(log), shipping: Arc::clone(&shipping), handles: Vec::new() };
     threads.spawn("vwal-ship", ship_loop)?;
@@ -104,6 +96,18 @@ impl Drop for Threads {
 }
 
 impl Shipping {
+    fn new(url: StorageUrl) -> Shipping {
+        Shipping {
+            url,
+            stats: Stats::default(),
+            keeper: Signal::default(),
+            news: Mutex::default(),
+            snapshots: Default::default(),
+            stop: watch::Sender::new(false),
+            troubled: AtomicBool::new(false),
+        }
+    }
+
     /// Where the log is shipped to.
     pub(crate) fn url(&self) -> &StorageUrl {
         &self.url
@@ -207,4 +211,15 @@ fn keep_loop(log: &Arc<Log>, shipping: &Shipping) {
         shipping.keeper.wait(timeout);
     }
     runtime.shutdown_background();
+}
+
+/// One round of a shipper that has just begun, on this thread.
+#[cfg(test)]
+pub(crate) fn ship_once(log: &Arc<Log>, storage: &Arc<dyn Storage>) -> Result<()> {
+    let shipping = Shipping::new("memory://unused".parse()?);
+    let mut shipper = Shipper::new(log, &shipping, Arc::clone(storage));
+    match crate::storage::testing::block_on(shipper.round())? {
+        None => Ok(()),
+        Some(_) => Err(log.shipping_trouble().unwrap_or_else(|| Error::Usage("a round failed".into()))),
+    }
 }
