@@ -78,7 +78,7 @@ fn one(seed: u64) {
     let mut random = Random::new(seed);
     let dir = tempfile::tempdir().unwrap();
     let url = format!("memory://primaries-{seed}");
-    let is_local = seed % 3 == 0;
+    let is_local = seed.is_multiple_of(3);
     let params = format!(
         "&vwal_storage={url}&vwal_ship_interval_ms={}&vwal_swap=frames%3E%3D9&vwal_close_timeout_ms=300\
          &vwal_storage_timeout_ms=300{}",
