@@ -106,7 +106,7 @@ fn one(seed: u64) -> usize {
                 let content = history[&k].after(k + 1, &pages, size);
                 k += 1;
                 history.insert(k, content);
-                db.commit(k, &pages, size, splitmix(&mut next) % 2 == 0).unwrap();
+                db.commit(k, &pages, size, splitmix(&mut next).is_multiple_of(2)).unwrap();
             }
             4..7 => ship(&db, &storage).unwrap(),
             _ => drop(db.pass().unwrap()),
