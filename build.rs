@@ -18,4 +18,8 @@ fn main() {
         .extra_warnings(true)
         .std("c99")
         .compile("vwal_shim");
+    if std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux") {
+        // A library below exports functions of its own; the extension has one export, its entry point.
+        println!("cargo:rustc-cdylib-link-arg=-Wl,--exclude-libs,ALL");
+    }
 }

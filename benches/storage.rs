@@ -304,7 +304,7 @@ fn child(work: &[String]) -> ExitCode {
     if work[0] == "restore" {
         vwal::restore::Restore::new(&url).run(Path::new(&work[2]), |_| ()).expect("a restore");
     } else {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = vwal::storage::runtime().expect("a runtime");
         runtime.block_on(async {
             let storage = vwal::storage::open(&url, vwal::storage::RetryPolicy::default()).expect("storage");
             for log_id in vwal::storage::bundles::logs(&*storage).await.expect("logs") {

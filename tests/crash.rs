@@ -20,9 +20,12 @@ mod ledger;
 mod random;
 #[path = "common/spawn.rs"]
 mod spawn;
+#[path = "crash/storage.rs"]
+mod storage;
 #[path = "common/text.rs"]
 mod text;
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
@@ -48,14 +51,29 @@ struct Claims {
     frame_no: u64,
     /// The child left WAL mode, so that another log begins.
     left: bool,
+    /// The highest ledger entry that was acknowledged as being in storage.
+    stored: u32,
+}
+
+/// What children said about where commits are in the logs, and what is in storage.
+#[derive(Default, Debug)]
+struct Truth {
+    /// Which ledger entry the commit is that ends with a frame of a log.
+    entries: BTreeMap<(String, u64), u32>,
+    /// Storage was said to have a log up to this frame.
+    durable: BTreeMap<String, u64>,
+}
+
+/// A number from the environment.
+fn number(variable: &str, default: u64) -> u64 {
+    match std::env::var(variable) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is a number, not {text:?}")),
+        Err(_) => default,
+    }
 }
 
 #[test]
 fn kill_nine_loses_nothing_that_was_acknowledged() {
-    let number = |variable: &str, default: u64| match std::env::var(variable) {
-        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is a number, not {text:?}")),
-        Err(_) => default,
-    };
     let kills = number("VWAL_KILLS", 60);
     let seed = number("VWAL_KILL_SEED", 1);
     let plans = plans();
@@ -102,7 +120,8 @@ fn one_database(plan: &Plan, kills: u64, random: &mut Random) -> Claims {
     for kill in 0..kills {
         let place = format!("kill {kill} of {plan:?}");
         claims.left = false;
-        claims = kill_once(&plan, claims, Duration::from_micros(random.below(150_000)), &place);
+        let delay = Duration::from_micros(random.below(150_000));
+        claims = kill_once(&plan, claims, &mut Truth::default(), delay, &place);
         // Half of the time a copy is examined, and the next child recovers the database itself.
         let name = if random.below(2) == 0 {
             "a.db".to_owned()
@@ -128,12 +147,13 @@ fn one_database(plan: &Plan, kills: u64, random: &mut Random) -> Claims {
 }
 
 /// Starts a child, kills it after `delay`, and returns what it claimed. `before` is what earlier children claimed.
-fn kill_once(plan: &Plan, before: Claims, delay: Duration, place: &str) -> Claims {
+fn kill_once(plan: &Plan, before: Claims, truth: &mut Truth, delay: Duration, place: &str) -> Claims {
     let mut process = spawn::spawn(&[(child::VARIABLE, &plan.to_text())]);
     let output = process.stdout.take().expect("a pipe from the child");
     let (ready, is_ready) = std::sync::mpsc::channel();
     let listener = std::thread::spawn(move || {
         let mut claims = before;
+        let mut truth = Truth::default();
         let mut complaint = None;
         for line in BufReader::new(output).lines() {
             let line = line.expect("the child's output is text");
@@ -151,11 +171,20 @@ fn kill_once(plan: &Plan, before: Claims, delay: Duration, place: &str) -> Claim
                     claims.left = true;
                     claims.frame_no = 0;
                 }
+                ["stored", k, "."] => claims.stored = claims.stored.max(k.parse().expect("a number")),
+                ["ends", log_id, frame_no, k, "."] => {
+                    let commit = ((*log_id).to_owned(), frame_no.parse().expect("a number"));
+                    truth.entries.insert(commit, k.parse().expect("a number"));
+                }
+                ["durable", log_id, frame_no, "."] => {
+                    let durable = truth.durable.entry((*log_id).to_owned()).or_default();
+                    *durable = frame_no.parse::<u64>().expect("a number").max(*durable);
+                }
                 ["wrong", ..] => complaint = complaint.or(Some(line)),
                 _ => {}
             }
         }
-        (claims, complaint)
+        (claims, truth, complaint)
     });
     // The pipe closes when the child ends before it is ready; then the claims below say why.
     let started = is_ready.recv_timeout(Duration::from_secs(60)).is_ok();
@@ -163,10 +192,12 @@ fn kill_once(plan: &Plan, before: Claims, delay: Duration, place: &str) -> Claim
     let ended_by_itself = process.try_wait().expect("the child can be waited for");
     process.kill().expect("the child is killed");
     process.wait().expect("the child is gone");
-    let (claims, complaint) = listener.join().expect("the listener ends");
+    let (claims, mut said, complaint) = listener.join().expect("the listener ends");
     assert!(complaint.is_none(), "{place}: the child found: {}", complaint.unwrap_or_default());
     assert!(started, "{place}: the child did not start");
     assert!(ended_by_itself.is_none(), "{place}: the child ended by itself: {ended_by_itself:?}");
+    truth.entries.append(&mut said.entries);
+    truth.durable.append(&mut said.durable);
     claims
 }
 

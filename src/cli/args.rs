@@ -15,7 +15,7 @@ Exit codes:
   10  there is no log in storage, or not the one that was asked for
   11  fenced off: storage belongs to another primary
   12  storage did not accept the credentials, or they allow too little
-  13  the target of a restore is not available, above all because it exists
+  13  a restore cannot have what it aims at: that state is not in storage, or something is in the way of the file
 
 Data goes to standard output (as JSON with --json), messages to standard error.
 A URL is file:///directory, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix. Credentials come from the

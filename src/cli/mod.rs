@@ -82,11 +82,10 @@ fn code(error: &vwal::Error) -> u8 {
         Error::NothingThere { .. } | Error::Storage { kind: StorageErrorKind::NotFound, .. } => 10,
         Error::Fenced { .. } => 11,
         Error::Storage { kind: StorageErrorKind::Denied, .. } => 12,
-        Error::Target { .. } => 13,
+        Error::Target { .. } | Error::NotRestorable { .. } => 13,
         Error::Storage { .. }
         | Error::DamagedObject { .. }
         | Error::NotStored { .. }
-        | Error::NotRestorable { .. }
         | Error::Backlog { .. }
         | Error::Io { .. }
         | Error::Corrupt { .. }

@@ -184,10 +184,19 @@ impl Registry {
 
     /// The open database whose log directory is `dir`.
     pub fn find(&self, dir: &Path) -> Option<Arc<OpenDatabase>> {
-        let slots: Vec<_> = self.slots.lock().values().map(Arc::clone).collect();
-        slots.iter().find_map(|slot| {
-            let slot = slot.lock();
+        let is_it = |slot: &Slot| {
             slot.open.as_ref().filter(|open| open.dir == dir && !open.wal.has_left()).map(Arc::clone)
-        })
+        };
+        let slots: Vec<_> = self.slots.lock().values().map(Arc::clone).collect();
+        // Another database may be closing, and wait for its storage. It is looked at last.
+        let mut busy = Vec::new();
+        for slot in slots {
+            match slot.try_lock().map(|slot| is_it(&slot)) {
+                Some(None) => {}
+                Some(found) => return found,
+                None => busy.push(slot),
+            }
+        }
+        busy.iter().find_map(|slot| is_it(&slot.lock()))
     }
 }

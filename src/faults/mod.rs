@@ -7,4 +7,5 @@ mod invariants;
 mod io_errors;
 mod power_loss;
 mod rig;
+mod shipped;
 mod workload;

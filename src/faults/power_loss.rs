@@ -17,17 +17,17 @@ const AFTERWARDS: u32 = 100_000;
 
 /// How many variants there are of a crash.
 #[derive(Clone, Copy)]
-struct Depth {
+pub(super) struct Depth {
     /// With at most so many open units, all subsets of them.
-    subsets: usize,
+    pub(super) subsets: usize,
     /// Random variants beyond.
-    random: usize,
+    pub(super) random: usize,
     /// One in so many states is crashed again while it is recovered; 0: none.
-    again: u64,
+    pub(super) again: u64,
 }
 
 /// The disks that a crash may leave now.
-fn variants(disks: &Disks, depth: Depth, seed: &mut u64, mut visit: impl FnMut(Image, &str)) {
+pub(super) fn variants(disks: &Disks, depth: Depth, seed: &mut u64, mut visit: impl FnMut(Image, &str)) {
     let count = disks.open_units();
     visit(disks.crash_hard(), "only what was fsynced");
     if count == 0 {

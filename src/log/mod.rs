@@ -182,11 +182,14 @@ impl Log {
         FRAME_HEADER_SIZE + self.page_size.bytes()
     }
 
-    /// The last error of a background task, for status reports.
+    /// The last error of a background task, for status reports. One that goes on is told for as long as it does, whatever
+    /// else succeeds.
     pub fn last_error(&self) -> Option<String> {
-        let noted = self.last_error.lock().clone();
-        // What succeeds, such as a pass, takes back the error that was noted last. It does not bring storage back.
-        noted.or_else(|| self.fence().or_else(|| self.shipping_trouble()).map(|error| error.to_string()))
+        let lasting = match self.check_poison() {
+            Ok(()) => self.fence().or_else(|| self.shipping_trouble()),
+            Err(poison) => Some(poison),
+        };
+        lasting.map(|error| error.to_string()).or_else(|| self.last_error.lock().clone())
     }
 
     /// Remember and report an error that no caller is told.

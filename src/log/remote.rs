@@ -103,6 +103,11 @@ impl Log {
         self.note_error(error);
     }
 
+    /// The shipper gets on again.
+    pub(crate) fn clear_trouble(&self) {
+        self.remote.inner.lock().trouble = None;
+    }
+
     /// What the shipper is in trouble with.
     pub fn shipping_trouble(&self) -> Option<Error> {
         self.remote.inner.lock().trouble.clone()

@@ -8,6 +8,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use crate::error::{Error, Result};
 use crate::format::restore_journal::{Progress, RESTORE_TEXT_OFFSET};
@@ -72,6 +73,8 @@ pub(super) struct Output {
     io: Arc<dyn Io>,
     target: PathBuf,
     dir: PathBuf,
+    /// In front of the lock: it ends before somebody else may begin.
+    syncing: Syncing,
     /// Held while this lives.
     lock: LockFile,
     file: Arc<dyn File>,
@@ -133,6 +136,7 @@ impl Output {
             io,
             target: target.to_owned(),
             dir,
+            syncing: Syncing::default(),
             lock,
             file,
             journal,
@@ -165,6 +169,7 @@ impl Output {
     #[cfg(test)]
     fn sync_every(mut self, bytes: u64) -> Output {
         self.sync_bytes = bytes;
+        self.syncing.is_waited_for = true;
         self
     }
 
@@ -174,6 +179,9 @@ impl Output {
         if u64::from(page_no) != next || self.pending.len() >= WRITE_BYTES {
             self.flush()?;
             self.pending_page_no = page_no;
+        }
+        if self.pending.is_empty() && images.len() >= WRITE_BYTES / 4 {
+            return self.write_through(page_no, images);
         }
         self.pending.extend_from_slice(images);
         Ok(())
@@ -187,18 +195,30 @@ impl Output {
         if self.pending.is_empty() {
             return Ok(());
         }
-        self.file.write_at(&self.pending, self.offset(self.pending_page_no))?;
-        let pages = u32::try_from(self.pending.len() / self.page_size.bytes()).unwrap_or(u32::MAX);
-        let last_page_no = self.pending_page_no.saturating_add(pages).saturating_sub(1);
-        self.unsynced += self.pending.len() as u64;
-        self.pending.clear();
-        if self.unsynced >= self.sync_bytes {
-            self.file.sync()?;
+        let mut pending = std::mem::take(&mut self.pending);
+        self.write_through(self.pending_page_no, &pending)?;
+        pending.clear();
+        self.pending = pending;
+        Ok(())
+    }
+
+    fn write_through(&mut self, page_no: u32, images: &[u8]) -> Result<()> {
+        self.file.write_at(images, self.offset(page_no))?;
+        let pages = u32::try_from(images.len() / self.page_size.bytes()).unwrap_or(u32::MAX);
+        self.pending_page_no = page_no.saturating_add(pages);
+        self.unsynced += images.len() as u64;
+        if self.unsynced >= self.sync_bytes && self.syncing.is_idle()? {
             self.unsynced = 0;
             let sequence = self.progress.sequence.wrapping_add(1);
-            self.progress = Progress { sequence, group: self.group, done_page_no: last_page_no };
-            self.journal.write_at(&self.progress.encode(&self.text), self.progress.offset())?;
-            self.journal.sync()?;
+            let done_page_no = self.pending_page_no.saturating_sub(1);
+            self.progress = Progress { sequence, group: self.group, done_page_no };
+            let (file, journal) = (Arc::clone(&self.file), Arc::clone(&self.journal));
+            let (slot, offset) = (self.progress.encode(&self.text), self.progress.offset());
+            self.syncing.start(move || {
+                file.sync()?;
+                journal.write_at(&slot, offset)?;
+                journal.sync()
+            })?;
         }
         Ok(())
     }
@@ -214,6 +234,7 @@ impl Output {
     /// Cut the file to `db_size_pages`, put `footer` behind them, and give it its name.
     pub(super) fn finish(mut self, db_size_pages: u32, footer: &[u8]) -> Result<()> {
         self.flush()?;
+        self.syncing.wait()?;
         let end = u64::from(db_size_pages) * u64::from(self.page_size.get());
         // Pages that are in no bundle (free ones that were never written) come out as zeros.
         self.file.set_len(end)?;
@@ -235,6 +256,47 @@ impl Output {
         drop(self.lock);
         let _ = self.io.remove_dir(&self.dir);
         Ok(())
+    }
+}
+
+/// An fsync on a thread of its own, so that writing goes on meanwhile and the disk is never idle.
+#[derive(Default)]
+struct Syncing {
+    thread: Option<JoinHandle<Result<()>>>,
+    /// For tests: no other work meanwhile.
+    is_waited_for: bool,
+}
+
+impl Syncing {
+    /// Whether another one may begin. An error of the last one comes out here.
+    fn is_idle(&mut self) -> Result<bool> {
+        if self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            return Ok(false);
+        }
+        self.wait()?;
+        Ok(true)
+    }
+
+    fn start(&mut self, work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
+        self.thread = Some(std::thread::spawn(work));
+        if self.is_waited_for { self.wait() } else { Ok(()) }
+    }
+
+    fn wait(&mut self) -> Result<()> {
+        match self.thread.take().map(JoinHandle::join) {
+            None => Ok(()),
+            Some(Ok(result)) => result,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+impl Drop for Syncing {
+    fn drop(&mut self) {
+        // Whatever it says: what is dropped in the middle is not used, or is gone on with from what the journal has.
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -301,7 +363,7 @@ mod tests {
         again.write(1, &page(2).repeat(3)).unwrap();
         drop(again);
         let done = begin(&target, "one").unwrap().done();
-        assert_eq!((done.group, done.done_page_no), (0, 14), "what was not flushed does not count");
+        assert_eq!((done.group, done.done_page_no), (0, 12), "what was not flushed does not count");
         let mut again = begin(&target, "one").unwrap().sync_every(1024);
         again.enter(1).unwrap();
         again.write(1, &page(2).repeat(3)).unwrap();

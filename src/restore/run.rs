@@ -24,7 +24,10 @@ use crate::types::{LogId, Parent};
 /// Pages go to the writing thread in pieces of about this many bytes,
 const PIECE_BYTES: usize = 1 << 20;
 /// and so many pieces may wait for it.
-const PIECES: usize = 4;
+const PIECES: usize = 2;
+
+/// About how many bytes are read and decoded ahead.
+const READ_AHEAD: usize = 8 << 20;
 
 /// A restore, described.
 ///
@@ -186,10 +189,7 @@ pub fn leftovers(path: &Path) -> Option<PathBuf> {
 
 /// Run `work` on a runtime of its own.
 pub(crate) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::io("start a runtime for", Path::new("storage"), None, &error))?;
+    let runtime = storage::runtime()?;
     runtime.block_on(work)
 }
 
@@ -310,7 +310,7 @@ async fn merge(
             up_to_frame_no: resolved.commit.frame_no,
             first_page_no,
             last_page_no: resolved.commit.db_size_pages,
-            ..MergeOptions::default()
+            budget: READ_AHEAD,
         };
         let mut merge = Merge::new(bundles.to_vec(), &options).await?;
         let mut pieces = Pieces::new(group);

@@ -21,6 +21,9 @@ use crate::types::{Level, LogId};
 /// Bundles that are merged into one.
 pub const MERGE_COUNT: usize = 32;
 
+/// Bytes that a merge reads ahead. Together with the objects that are being written it stays far below 64 MiB.
+const BUDGET: usize = 8 << 20;
+
 /// A merge that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MergeJob {
@@ -292,7 +295,7 @@ async fn merge_bundles(
 
 async fn copy(writer: &mut BundleWriter, bundles: Vec<Bundle>, db_size_pages: u32) -> Result<()> {
     // Pages behind the end were cut off: the database has shrunk.
-    let options = MergeOptions { last_page_no: db_size_pages, ..MergeOptions::default() };
+    let options = MergeOptions { last_page_no: db_size_pages, budget: BUDGET, ..MergeOptions::default() };
     let mut merge = Merge::new(bundles.clone(), &options).await?;
     while let Some(run) = merge.next_run().await? {
         for (page_no, frame_no, image) in run.iter() {

@@ -20,4 +20,6 @@ mod stats;
 mod thread;
 
 pub use stats::Stats;
+#[cfg(test)]
+pub(crate) use thread::ship_once;
 pub(crate) use thread::{Shipping, Threads, start};

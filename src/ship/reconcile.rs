@@ -203,7 +203,7 @@ fn decide_new(local: &Local, others: &[Stored]) -> Result<Decision, Refusal> {
                     "which this database left at frame {}, and which is at frame {} now",
                     parent.frame_no, other.end_frame_no
                 ),
-                _ => "of another database".to_owned(),
+                _ => "of another database, or of this one before something else wrote to it".to_owned(),
             };
             Err(format!(
                 "log {}, {relation}, is live there. Give each database a place of its own ({{name}} in the URL stands for the \

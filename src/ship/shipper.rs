@@ -80,6 +80,7 @@ impl<'a> Shipper<'a> {
             Ok(()) => {
                 self.retry = RETRY_FIRST;
                 if self.shipping.recovered() {
+                    self.log.clear_trouble();
                     self.log.clear_error();
                 }
                 Ok(None)

@@ -56,15 +56,7 @@ pub(crate) fn start(log: &Arc<Log>) -> Result<Option<Threads>> {
     let url = url.for_database(log.database())?;
     // Whatever is wrong with the URL or the environment is told now, and not by a thread.
     crate::storage::open(&url, RETRIES)?;
-    let shipping = Arc::new(Shipping {
-        url,
-        stats: Stats::default(),
-        keeper: Signal::default(),
-        news: Mutex::default(),
-        snapshots: Default::default(),
-        stop: watch::Sender::new(false),
-        troubled: AtomicBool::new(false),
-    });
+    let shipping = Arc::new(Shipping::new(url));
     log.set_shipping_stopped(false);
     let mut threads = Threads { log: Arc::clone(log), shipping: Arc::clone(&shipping), handles: Vec::new() };
     threads.spawn("vwal-ship", ship_loop, |log, _| log.set_shipping_stopped(true))?;
@@ -124,6 +116,18 @@ impl Drop for End<'_> {
 }
 
 impl Shipping {
+    fn new(url: StorageUrl) -> Shipping {
+        Shipping {
+            url,
+            stats: Stats::default(),
+            keeper: Signal::default(),
+            news: Mutex::default(),
+            snapshots: Default::default(),
+            stop: watch::Sender::new(false),
+            troubled: AtomicBool::new(false),
+        }
+    }
+
     /// Where the log is shipped to.
     pub(crate) fn url(&self) -> &StorageUrl {
         &self.url
@@ -170,14 +174,8 @@ impl Shipping {
 }
 
 /// A runtime of its own, and storage that belongs to it.
-fn open(log: &Log, shipping: &Shipping) -> Result<(tokio::runtime::Runtime, Arc<dyn Storage>)> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        // A few files or decodings at a time.
-        .max_blocking_threads(4)
-        .thread_keep_alive(Duration::from_secs(1))
-        .build()
-        .map_err(|error| Error::io("start a runtime for", log.database(), None, &error))?;
+fn open(shipping: &Shipping) -> Result<(tokio::runtime::Runtime, Arc<dyn Storage>)> {
+    let runtime = crate::storage::runtime()?;
     let storage = {
         let _entered = runtime.enter();
         crate::storage::open(&shipping.url, RETRIES)?
@@ -186,7 +184,7 @@ fn open(log: &Log, shipping: &Shipping) -> Result<(tokio::runtime::Runtime, Arc<
 }
 
 fn ship_loop(log: &Arc<Log>, shipping: &Shipping) {
-    let (runtime, storage) = match open(log, shipping) {
+    let (runtime, storage) = match open(shipping) {
         Ok(opened) => opened,
         Err(error) => return log.set_trouble(&error),
     };
@@ -220,7 +218,7 @@ fn ship_loop(log: &Arc<Log>, shipping: &Shipping) {
 }
 
 fn keep_loop(log: &Arc<Log>, shipping: &Shipping) {
-    let (runtime, storage) = match open(log, shipping) {
+    let (runtime, storage) = match open(shipping) {
         Ok(opened) => opened,
         Err(error) => return log.set_trouble(&error),
     };
@@ -233,4 +231,15 @@ fn keep_loop(log: &Arc<Log>, shipping: &Shipping) {
         shipping.keeper.wait(timeout);
     }
     runtime.shutdown_background();
+}
+
+/// One round of a shipper that has just begun, on this thread.
+#[cfg(test)]
+pub(crate) fn ship_once(log: &Arc<Log>, storage: &Arc<dyn Storage>) -> Result<()> {
+    let shipping = Shipping::new("memory://unused".parse()?);
+    let mut shipper = Shipper::new(log, &shipping, Arc::clone(storage));
+    match crate::storage::testing::block_on(shipper.round())? {
+        None => Ok(()),
+        Some(_) => Err(log.shipping_trouble().unwrap_or_else(|| Error::Usage("a round failed".into()))),
+    }
 }

@@ -19,6 +19,7 @@ pub mod merge;
 mod object;
 mod probe;
 mod retry;
+mod runtime;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -33,6 +34,7 @@ pub use backend::{open, provide};
 pub use object::ObjectStorage;
 pub use probe::{PROBE_KEY, ProbeReport, ProbeStep, check, probe};
 pub use retry::RetryPolicy;
+pub use runtime::runtime;
 
 use crate::error::Result;
 

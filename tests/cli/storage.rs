@@ -149,8 +149,13 @@ fn restoring_has_an_exit_code_for_each_way_to_fail() {
     assert!(plan.json()["bundles"].as_array().is_some_and(|bundles| !bundles.is_empty()));
     assert!(!path.exists());
     // Storage has something, but not this: a script that begins anew where there is nothing must not do so here.
-    assert!(to(&["--frame", "1000000"]).failed().contains("ends at frame"));
-    assert!(to(&["--timestamp", "2001-01-01T00:00:00Z"]).failed().contains("no commit"));
+    for (args, why) in
+        [(["--frame", "1000000"], "ends at frame"), (["--timestamp", "2001-01-01T00:00:00Z"], "no commit")]
+    {
+        let refused = to(&args);
+        assert_eq!((refused.code, refused.stdout.as_str()), (13, ""), "{}", refused.stderr);
+        assert!(refused.stderr.contains(why), "{}", refused.stderr);
+    }
     assert_eq!(to(&["--log", "01920000-0000-7000-8000-000000000001"]).code, 10);
     assert_eq!(to(&["--timestamp", "whenever"]).code, 2);
     assert_eq!(to(&["--frame", "1", "--timestamp", "now"]).code, 2);

@@ -47,6 +47,16 @@ impl Plan {
         })
     }
 
+    /// Whether commits are shipped to storage.
+    fn has_storage(&self) -> bool {
+        self.params.contains("vwal_storage=")
+    }
+
+    /// Whether a commit is acknowledged when storage has it.
+    fn is_remote(&self) -> bool {
+        self.params.contains("vwal_ack=remote")
+    }
+
     fn open(&self) -> Connection {
         let until = Instant::now() + Duration::from_secs(30);
         let db = loop {
@@ -122,7 +132,8 @@ pub fn run() {
     say("ready");
     loop {
         match random.below(8) {
-            0 => leave_and_return(&plan, &acknowledged),
+            // With storage, a database that grew outside of the log has to be told to take its own place.
+            0 if !plan.has_storage() => leave_and_return(&plan, &acknowledged),
             1 => drop(check(sql(&plan.open(), "VACUUM"))),
             _ => {}
         }
@@ -194,11 +205,26 @@ fn write(plan: &Plan, writer: u64, acknowledged: &AtomicU32, stop: &AtomicBool, 
             _ => {}
         }
         let k = check(ledger::write_next(&db));
+        let log_id = check(sql(&db, "SELECT vwal_log_id()"));
+        if plan.has_storage() {
+            // Nobody else commits now: the log ends with the commit before this one.
+            say(&format!("ends {log_id} {base} {}", k - 1));
+        }
         say(&format!("attempt {k}"));
         check(sql(&db, "COMMIT"));
         let durable = number(&db, "SELECT vwal_durable_frame_no()");
-        if matches!(plan.synchronous.as_str(), "FULL" | "EXTRA") && durable <= base {
+        if plan.has_storage() {
+            say(&format!("durable {log_id} {durable}"));
+        }
+        let is_promised = match plan.has_storage() {
+            true => plan.is_remote(),
+            false => matches!(plan.synchronous.as_str(), "FULL" | "EXTRA"),
+        };
+        if is_promised && durable <= base {
             wrong(&format!("entry {k} was acknowledged with frame {durable} durable, after frame {base}"));
+        }
+        if plan.is_remote() {
+            say(&format!("stored {k}"));
         }
         acknowledged.fetch_max(k, Ordering::SeqCst);
         // The frames before this transaction are those of acknowledged commits; this one has at least one more.

@@ -12,6 +12,7 @@ mod random;
 
 mod damage;
 mod going_on;
+mod kill;
 mod lineage;
 mod output;
 mod states;

@@ -1,6 +1,7 @@
 //! One log, one primary: who may not ship is told, and touches nothing.
 
-use crate::lab::{Lab, database, wait_for};
+use crate::faulty::Faults;
+use crate::lab::{FaultyLab, Lab, database, wait_for};
 
 #[test]
 fn an_old_copy_is_fenced_off() {
@@ -59,4 +60,40 @@ fn a_fence_is_told_for_as_long_as_it_stands() {
     assert!(old.status().last_error.is_some_and(|error| error.contains("old copy")));
     // No timeout is too long.
     assert!(database(&db).wait_durable(1, std::time::Duration::MAX).is_ok());
+}
+
+#[test]
+fn a_listing_that_does_not_show_the_newest_objects_fences_nobody_off() {
+    let lab = FaultyLab::new("stale");
+    lab.store.set_faults(Faults { stale: 100, ..Faults::NONE });
+    for round in 0..4 {
+        let db = lab.open("").unwrap();
+        db.execute_batch("CREATE TABLE IF NOT EXISTS t(x)").unwrap();
+        for i in 0..4 {
+            db.execute("INSERT INTO t VALUES (?1)", [round * 4 + i]).unwrap();
+            db.execute_batch(
+                "SELECT vwal_sync(); PRAGMA wal_checkpoint(TRUNCATE); SELECT vwal_checkpoint();",
+            )
+            .unwrap();
+        }
+        assert_eq!(database(&db).status().last_error, None);
+        assert_eq!(database(&db).durable_frame_no(), database(&db).frame_no());
+    }
+}
+
+#[test]
+fn who_is_fenced_off_and_goes_on_locally_is_told_for_as_long_as_it_is_so() {
+    let lab = Lab::new();
+    let db = lab.open("app.db", "").unwrap();
+    db.execute_batch("CREATE TABLE t(x); INSERT INTO t VALUES (1); SELECT vwal_sync();").unwrap();
+    drop(db);
+    std::fs::copy(lab.path("app.db"), lab.path("copy.db")).unwrap();
+    let db = lab.open("app.db", "").unwrap();
+    db.execute_batch("INSERT INTO t VALUES (2); SELECT vwal_sync();").unwrap();
+    let copy = lab.open("copy.db", "&vwal_fenced=local").unwrap();
+    let old = database(&copy);
+    wait_for("the fence", || old.fence().is_some());
+    copy.execute_batch("INSERT INTO t VALUES (3);").unwrap();
+    assert_eq!(old.checkpoint().unwrap(), old.frame_no(), "its checkpoints go on");
+    assert_eq!(old.status().last_error, old.fence().map(|error| error.to_string()));
 }

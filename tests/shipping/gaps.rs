@@ -100,3 +100,26 @@ fn leaving_wal_mode_ships_the_rest_first() {
     assert_eq!(level_zero(&lab), before + 1);
     assert!(!lab.path("app.db-wal").exists());
 }
+
+#[test]
+fn a_database_that_grew_outside_of_wal_mode_is_not_recognised_and_takes_its_place_when_it_is_told_to() {
+    let lab = Lab::new();
+    let db = lab.open("app.db", "").unwrap();
+    db.execute_batch("CREATE TABLE t(x); INSERT INTO t VALUES (1); SELECT vwal_sync();").unwrap();
+    let log_id = database(&db).log_id();
+    // New pages take the place of the footer, and the log is gone: nothing says any more what this database was.
+    db.execute_batch("PRAGMA journal_mode=DELETE; INSERT INTO t VALUES (zeroblob(100000));").unwrap();
+    drop(db);
+    let before = lab.objects();
+    let db = lab.open("app.db", "").unwrap();
+    db.execute_batch("PRAGMA journal_mode=WAL").unwrap();
+    let refused = database(&db);
+    wait_for("the fence", || refused.fence().is_some());
+    let why = refused.fence().unwrap().to_string();
+    assert!(why.contains(&format!("vwal_take_over={log_id}")), "{why}");
+    assert_eq!(lab.objects(), before);
+    drop((refused, db));
+    let db = lab.open("app.db", &format!("&vwal_take_over={log_id}")).unwrap();
+    db.execute_batch("INSERT INTO t VALUES (2); SELECT vwal_sync();").unwrap();
+    assert_eq!(database(&db).status().last_error, None);
+}

@@ -7,8 +7,15 @@ mod fencing;
 mod gaps;
 mod keeping;
 mod lab;
+mod numbers;
+mod primaries;
+mod storm;
 
+#[path = "../common/lab.rs"]
+mod common_lab;
 #[path = "../common/faulty.rs"]
 mod faulty;
+#[path = "../crash/ledger.rs"]
+mod ledger;
 #[path = "../common/random.rs"]
 mod random;

@@ -38,10 +38,7 @@ fn with_storage<T>(
     work: impl AsyncFnOnce(Arc<dyn Storage>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let url = parse_url(text)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(format!("cannot start a runtime: {error}")))?;
+    let runtime = storage::runtime()?;
     runtime.block_on(async { work(storage::open(&url, RetryPolicy::default())?).await })
 }
 

@@ -15,15 +15,24 @@ use crate::types::PageSize;
 /// Bytes of a block's record in the page index.
 pub const BLOCK_INFO_SIZE: usize = 32;
 /// A block ends when it has this many images,
-const IMAGES_MAX: u32 = 512;
+const IMAGES_TARGET: u32 = 512;
 /// or this many bytes of different pages when decoded (one page at least),
-const DECODED_MAX: usize = 256 << 10;
-/// or this many stored bytes.
-const STORED_MAX: usize = 256 << 10;
+const DECODED_TARGET: usize = 64 << 10;
+/// or this many stored bytes. Small blocks, since a merge holds one or two of each bundle in memory.
+const STORED_TARGET: usize = 64 << 10;
 
-/// So no block is longer than this, and a reader takes no longer one: the last image may go beyond the limit, and a
-/// directory has at most 20 bytes for each image.
-const LEN_MAX: u32 = (STORED_MAX + 65536 + 20 * IMAGES_MAX as usize) as u32;
+/// Limits that a reader holds a block to: images,
+const IMAGES_MAX: u32 = 512;
+/// bytes of different pages when decoded,
+const DECODED_MAX: usize = 256 << 10;
+/// and bytes as it is stored.
+const LEN_MAX: u32 = 384 << 10;
+
+const _: () = {
+    assert!(IMAGES_TARGET <= IMAGES_MAX && DECODED_TARGET <= DECODED_MAX);
+    // The last image may go beyond the target, and a directory has at most 20 bytes for each image.
+    assert!(STORED_TARGET + 65536 + 20 * IMAGES_MAX as usize <= LEN_MAX as usize);
+};
 
 /// Encodings of an image.
 const RAW: u64 = 0;
@@ -155,9 +164,9 @@ impl BlockWriter {
     pub(super) fn is_full(&self, page_no: u32) -> bool {
         let pages = self.page_count + usize::from(page_no != self.page_no);
         self.image_count > 0
-            && (self.image_count >= IMAGES_MAX
-                || pages > pages_max(self.page_size)
-                || self.stored_len() >= STORED_MAX)
+            && (self.image_count >= IMAGES_TARGET
+                || pages * self.page_size.bytes() > DECODED_TARGET
+                || self.stored_len() >= STORED_TARGET)
     }
 
     /// Add an image, behind the one before it in the order of pages and frames.
@@ -220,6 +229,9 @@ impl BlockWriter {
     }
 }
 
+/// A page, a frame, and the image of the page as of that frame.
+pub type Image<'a> = (u32, u64, &'a [u8]);
+
 /// Reads the images of a block, in order.
 pub struct BlockReader<'a> {
     directory: &'a [u8],
@@ -269,7 +281,7 @@ impl<'a> BlockReader<'a> {
     }
 
     /// The next image: its page and its frame. `None`: that was all.
-    pub fn next_image(&mut self) -> Result<Option<(u32, u64, &[u8])>, Problem> {
+    pub fn next_image(&mut self) -> Result<Option<Image<'_>>, Problem> {
         if self.left == 0 {
             if !self.directory.is_empty() || !self.data.is_empty() || self.page_no != self.last_page_no {
                 return Err("a page block holds more or less than its record says".into());

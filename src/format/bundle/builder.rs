@@ -185,6 +185,8 @@ impl ObjectBuilder {
             bytes.extend_from_slice(&section);
         }
         bytes.extend_from_slice(&trailer.encode());
+        // It may wait for the network for a while.
+        bytes.shrink_to_fit();
         (bytes, trailer)
     }
 }

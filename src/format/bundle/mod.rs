@@ -25,7 +25,7 @@ mod varint;
 use zerocopy::byteorder::big_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-pub use block::{BLOCK_INFO_SIZE, BlockInfo, BlockReader};
+pub use block::{BLOCK_INFO_SIZE, BlockInfo, BlockReader, Image};
 pub use builder::{ObjectBuilder, Summary};
 pub use commit_table::{COMMIT_INFO_SIZE, Commit, CommitBlockInfo, CommitReader};
 pub use parts::{PART_INFO_SIZE, PartInfo, PartKind};

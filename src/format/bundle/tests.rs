@@ -9,7 +9,7 @@ fn image(seed: u64) -> Vec<u8> {
     // Half text, half noise, so that both encodings occur.
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut page = vec![b'a'; 512];
-    for byte in page.iter_mut().skip(if seed % 3 == 0 { 0 } else { 256 }) {
+    for byte in page.iter_mut().skip(if seed.is_multiple_of(3) { 0 } else { 256 }) {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;

@@ -98,7 +98,7 @@ fn what_is_planned_goes_with_its_parts_and_orphans_go_too() {
         let retention: Retention = "0:24h,1:48h,2:7d,3:7d,snapshot:7d/1".parse().unwrap();
         let plans = survey(&storage, &retention).await.unwrap();
         let plan = plans.iter().find(|plan| plan.log_id == id(1)).unwrap();
-        assert_eq!(plan.orphans, [stray.clone()]);
+        assert_eq!(plan.orphans, std::slice::from_ref(&stray));
         assert_eq!(plan.keep_from_frame_no, Some(110));
         let mut heard = Vec::new();
         let count = expire(&storage, plan, |head| heard.push(head.frame_no)).await.unwrap();

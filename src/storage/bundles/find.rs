@@ -7,7 +7,7 @@ use super::heads::{Head, list_up_to};
 use super::{Bundle, damaged};
 use crate::error::Result;
 use crate::format::bundle::{Commit, Content, Trailer};
-use crate::storage::Storage;
+use crate::storage::{Storage, keys};
 use crate::types::{Level, LogId};
 
 /// How far a log is in storage.
@@ -24,11 +24,28 @@ pub struct Durable {
     pub trailer: Trailer,
 }
 
-/// How far a log is in storage; `None`: nothing of it is there. Normally one listing and one read.
+/// How far a log is in storage; `None`: nothing of it is there. Normally one listing, one read, and one question.
+///
+/// A listing may be older than what is there. The keys of level 0 follow one from the other, and an object that is asked for
+/// by its key is never passed over; so the last one that is listed is asked for its successor.
 pub async fn durable_frame_no(storage: &Arc<dyn Storage>, log_id: LogId) -> Result<Option<Durable>> {
-    let heads = list_up_to(&**storage, log_id, Level::ZERO, u64::MAX, 1).await?;
-    let Some(head) = heads.first() else { return Ok(None) };
-    let trailer = *Bundle::open(storage, head).await?.trailer();
+    let mut newest = None;
+    let mut head = list_up_to(&**storage, log_id, Level::ZERO, u64::MAX, 1).await?.first().copied();
+    loop {
+        if let Some(head) = &head {
+            newest = Some(*Bundle::open(storage, head).await?.trailer());
+        }
+        let next = match newest {
+            None => 0,
+            Some(Trailer { content: Content::Terminator { .. }, .. }) => break,
+            Some(trailer) => trailer.end_frame_no.saturating_add(1),
+        };
+        head = storage.head(&keys::head_key(log_id, Level::ZERO, next)).await?.as_ref().and_then(Head::of);
+        if head.is_none() {
+            break;
+        }
+    }
+    let Some(trailer) = newest else { return Ok(None) };
     let mut durable = Durable {
         end_frame_no: trailer.end_frame_no,
         last_commit_us: Some(trailer.last_commit_us),

@@ -68,6 +68,14 @@ impl StoredObject {
         damaged(&*self.storage, &self.key, offset, problem)
     }
 
+    /// Let go of the end that has been read, unless that is all of a small object: the indexes are not needed again.
+    pub(in crate::storage) fn without_tail(mut self) -> StoredObject {
+        if self.tail_start() > 0 {
+            self.tail = Bytes::new();
+        }
+        self
+    }
+
     /// Read a range of it: no request when it lies in what has been read already, otherwise one.
     pub async fn read(&self, span: Span) -> Result<Bytes> {
         match self.kept(&span) {

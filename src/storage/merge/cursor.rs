@@ -4,6 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
 use super::MergeOptions;
 use super::decoded::Decoded;
 use crate::error::Result;
@@ -37,32 +40,41 @@ pub(super) struct Cursor {
     at: usize,
     /// The last page that has been decoded.
     last_page_no: u32,
-    fetched: Arc<AtomicU64>,
+    common: Common,
+}
+
+/// What the cursors of a merge share.
+#[derive(Clone)]
+pub(super) struct Common {
+    /// Bytes that have been read.
+    pub fetched: Arc<AtomicU64>,
+    /// A permit for each window that is read or decoded at the moment: so many buffers, and so many threads.
+    pub permits: Arc<Semaphore>,
+    /// What decoded blocks leave behind, to be used again: the system gives and takes memory slowly.
+    pub used: Arc<Mutex<Vec<Decoded>>>,
 }
 
 type Opened = (StoredObject, Vec<BlockInfo>);
 
 impl Cursor {
-    pub(super) fn new(
-        bundle: Bundle,
-        options: &MergeOptions,
-        share: usize,
-        fetched: Arc<AtomicU64>,
-    ) -> Cursor {
+    pub(super) fn new(bundle: Bundle, options: &MergeOptions, share: usize, common: Common) -> Cursor {
         let is_wanted = |part: &&PartInfo| {
             part.kind == PartKind::Pages
                 && part.first_page_no <= options.last_page_no
                 && part.last_page_no >= options.first_page_no
         };
-        let window_len = (share / WINDOWS).min(WINDOW_MAX);
+        // A small share is for one window on its way, and one that is being used.
+        let (window_len, window_count) = match share / WINDOWS {
+            len if len < WINDOW_MAX / 8 => (share / 2, 1),
+            len => (len.min(WINDOW_MAX), WINDOWS),
+        };
         Cursor {
             parts: bundle.parts().iter().filter(is_wanted).copied().collect(),
             head: Some(bundle.object().clone()),
             bundle,
             options: options.clone(),
             window_len,
-            // A small share is for one block at a time, and a block may have half a megabyte with its decoded form.
-            window_count: if window_len < WINDOW_MAX / 4 { 1 } else { WINDOWS },
+            window_count,
             opening: None,
             object: None,
             blocks: VecDeque::new(),
@@ -70,7 +82,7 @@ impl Cursor {
             ready: VecDeque::new(),
             at: 0,
             last_page_no: 0,
-            fetched,
+            common,
         }
     }
 
@@ -111,7 +123,7 @@ impl Cursor {
     pub(super) async fn load(&mut self) -> Result<()> {
         while self.peek().is_none() {
             self.at = 0;
-            self.ready.pop_front();
+            self.common.used.lock().extend(self.ready.pop_front());
             if !self.ready.is_empty() {
                 continue;
             }
@@ -136,7 +148,7 @@ impl Cursor {
                 continue;
             };
             let blocks = next_window(&mut self.blocks, self.window_len, object);
-            self.windows.push_back(read_window(object.clone(), blocks, &self.options, &self.fetched));
+            self.windows.push_back(read_window(object.clone(), blocks, &self.options, &self.common));
         }
         Ok(())
     }
@@ -165,6 +177,7 @@ impl Cursor {
                     (None, None) => bundle.object().clone(),
                 };
                 let mut blocks = object.page_blocks().await?;
+                let object = object.without_tail();
                 let limits = part.map_or((1, u32::MAX), |part| (part.first_page_no, part.last_page_no));
                 let is_within =
                     |block: &BlockInfo| block.first_page_no >= limits.0 && block.last_page_no <= limits.1;
@@ -214,25 +227,29 @@ fn read_window(
     object: StoredObject,
     blocks: Vec<BlockInfo>,
     options: &MergeOptions,
-    fetched: &Arc<AtomicU64>,
+    common: &Common,
 ) -> Task<Vec<Decoded>> {
     let (up_to, wanted) = (options.up_to_frame_no, options.first_page_no..=options.last_page_no);
-    let fetched = Arc::clone(fetched);
+    let Common { fetched, permits, used } = common.clone();
     Task::spawn(async move {
         let (Some(first), Some(last)) = (blocks.first(), blocks.last()) else { return Ok(Vec::new()) };
         let span = first.span.start..last.span.end;
         let len = span.end - span.start;
         let start = span.start;
+        // Nobody closes the semaphore.
+        let _permit = permits.acquire_owned().await.ok();
         let bytes = object.read(span).await?;
         fetched.fetch_add(len, Ordering::Relaxed);
+        let page_size = object.trailer().page_size;
+        let room: Vec<Decoded> =
+            blocks.iter().map(|block| Decoded::for_block(block, page_size, used.lock().pop())).collect();
         let decode = move || {
-            let page_size = object.trailer().page_size;
-            let decode = |block: &BlockInfo| {
+            let decode = |(block, room): (&BlockInfo, Decoded)| {
                 let stored = &bytes[(block.span.start - start) as usize..(block.span.end - start) as usize];
-                Decoded::new(block, stored, page_size, up_to, wanted.clone())
+                room.fill(block, stored, page_size, up_to, wanted.clone())
                     .map_err(|problem| object.damaged(block.span.start, problem))
             };
-            blocks.iter().map(decode).collect()
+            blocks.iter().zip(room).map(decode).collect()
         };
         if len < COMPUTE_MIN { decode() } else { compute(decode).await }
     })

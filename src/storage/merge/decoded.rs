@@ -13,8 +13,19 @@ pub(super) struct Decoded {
 }
 
 impl Decoded {
-    /// Decode a block: frames up to `up_to_frame_no`, pages in `pages`.
-    pub(super) fn new(
+    /// Room for a block, in what another one leaves behind if there is such.
+    pub(super) fn for_block(info: &BlockInfo, page_size: PageSize, used: Option<Decoded>) -> Decoded {
+        let mut room = used.unwrap_or(Decoded { pages: Vec::new(), images: Vec::new() });
+        room.pages.clear();
+        room.images.clear();
+        room.pages.reserve_exact(info.image_count as usize);
+        room.images.reserve_exact(info.decoded_len_max(page_size));
+        room
+    }
+
+    /// Decode a block: frames up to `up_to_frame_no`, pages in `wanted`.
+    pub(super) fn fill(
+        mut self,
         info: &BlockInfo,
         bytes: &[u8],
         page_size: PageSize,
@@ -22,8 +33,7 @@ impl Decoded {
         wanted: std::ops::RangeInclusive<u32>,
     ) -> Result<Decoded, Problem> {
         let mut reader = BlockReader::new(info, bytes, page_size)?;
-        let mut pages: Vec<(u32, u64)> = Vec::with_capacity(info.image_count as usize);
-        let mut images: Vec<u8> = Vec::with_capacity(info.decoded_len_max(page_size));
+        let Decoded { pages, images } = &mut self;
         while let Some((page_no, frame_no, image)) = reader.next_image()? {
             if frame_no > up_to_frame_no || !wanted.contains(&page_no) {
                 continue;
@@ -38,6 +48,6 @@ impl Decoded {
             }
             images.extend_from_slice(image);
         }
-        Ok(Decoded { pages, images })
+        Ok(self)
     }
 }

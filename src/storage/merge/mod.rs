@@ -9,7 +9,8 @@ mod decoded;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cursor::Cursor;
+use cursor::{Common, Cursor};
+use tokio::sync::Semaphore;
 
 use crate::error::{Error, Result};
 use crate::storage::bundles::Bundle;
@@ -18,6 +19,13 @@ use crate::types::PageSize;
 /// The most bundles that are merged at a time: each one needs memory of its own, whatever the budget. Who restores from
 /// more than that merges them in groups, oldest first, and writes the pages of one group over those of the one before.
 pub const MERGE_MAX: usize = 64;
+
+/// A window is read or decoded at a time for so many bytes of the budget: that many buffers and threads more.
+const BUDGET_PER_READ: usize = 2 << 20;
+/// A run of at least this many bytes is given out from where it was decoded; shorter ones are put together.
+const DIRECT_MIN: usize = 32 << 10;
+/// Until they have this many bytes.
+const BATCH_LEN: usize = 256 << 10;
 
 /// How bundles are merged.
 #[derive(Clone, Debug)]
@@ -74,10 +82,10 @@ pub struct Merge {
     page_size: PageSize,
     /// What the last run took from a cursor, which goes on only now that the caller has seen it.
     taken: Option<(usize, usize)>,
-    /// The image of a page that several cursors have.
-    newest: Vec<u8>,
-    newest_at: [(u32, u64); 1],
-    fetched: Arc<AtomicU64>,
+    /// Short runs that are put together.
+    pages: Vec<(u32, u64)>,
+    images: Vec<u8>,
+    common: Common,
 }
 
 impl Merge {
@@ -100,12 +108,17 @@ impl Merge {
             );
             return Err(other.object().damaged(None, what));
         }
-        let fetched = Arc::new(AtomicU64::new(0));
+        let reads = (options.budget / BUDGET_PER_READ).clamp(2, 16);
+        let common = Common {
+            fetched: Arc::new(AtomicU64::new(0)),
+            permits: Arc::new(Semaphore::new(reads)),
+            used: Arc::default(),
+        };
         let shares = shares(&bundles, options.budget);
         let mut cursors: Vec<Cursor> = bundles
             .into_iter()
             .zip(shares)
-            .map(|(bundle, share)| Cursor::new(bundle, options, share, Arc::clone(&fetched)))
+            .map(|(bundle, share)| Cursor::new(bundle, options, share, common.clone()))
             .collect();
         // First let all of them begin to read, then wait for each.
         for cursor in &mut cursors {
@@ -114,14 +127,7 @@ impl Merge {
         for cursor in &mut cursors {
             cursor.load().await?;
         }
-        Ok(Merge {
-            cursors,
-            page_size,
-            taken: None,
-            newest: Vec::with_capacity(page_size.bytes()),
-            newest_at: [(0, 0)],
-            fetched,
-        })
+        Ok(Merge { cursors, page_size, taken: None, pages: Vec::new(), images: Vec::new(), common })
     }
 
     /// The page size of all bundles.
@@ -131,7 +137,7 @@ impl Merge {
 
     /// Bytes that were read from storage so far, for a progress bar.
     pub fn fetched_len(&self) -> u64 {
-        self.fetched.load(Ordering::Relaxed)
+        self.common.fetched.load(Ordering::Relaxed)
     }
 
     /// The next pages. `None`: that was all.
@@ -139,7 +145,35 @@ impl Merge {
         if let Some((at, count)) = self.taken.take() {
             self.cursors[at].advance(count).await?;
         }
-        // The cursor with the lowest page, and the lowest page of the others.
+        self.pages.clear();
+        self.images.clear();
+        while self.images.len() < BATCH_LEN
+            && let Some((at, page_no, limit)) = self.lowest()
+        {
+            let count = self.cursors[at].count_below(limit);
+            if count * self.page_size.bytes() >= DIRECT_MIN {
+                if self.pages.is_empty() {
+                    self.taken = Some((at, count));
+                    let (pages, images) = self.cursors[at].take(count);
+                    return Ok(Some(Run { pages, images, page_size: self.page_size }));
+                }
+                break;
+            }
+            if count > 0 {
+                let (pages, images) = self.cursors[at].take(count);
+                self.pages.extend_from_slice(pages);
+                self.images.extend_from_slice(images);
+                self.cursors[at].advance(count).await?;
+            } else {
+                self.merge_page(page_no).await?;
+            }
+        }
+        let run = Run { pages: &self.pages, images: &self.images, page_size: self.page_size };
+        Ok((!run.pages.is_empty()).then_some(run))
+    }
+
+    /// The cursor with the lowest page, that page, and the lowest page of the others.
+    fn lowest(&self) -> Option<(usize, u32, u64)> {
         let mut lowest: Option<(usize, u32)> = None;
         let mut limit = u64::MAX;
         for (at, cursor) in self.cursors.iter().enumerate() {
@@ -147,26 +181,17 @@ impl Merge {
             match lowest {
                 Some((_, low)) if page_no >= low => limit = limit.min(u64::from(page_no)),
                 _ => {
-                    if let Some((_, low)) = lowest {
-                        limit = limit.min(u64::from(low));
-                    }
+                    limit = lowest.map_or(limit, |(_, low)| limit.min(u64::from(low)));
                     lowest = Some((at, page_no));
                 }
             }
         }
-        let Some((at, page_no)) = lowest else { return Ok(None) };
-        let count = self.cursors[at].count_below(limit);
-        if count > 0 {
-            self.taken = Some((at, count));
-            let (pages, images) = self.cursors[at].take(count);
-            return Ok(Some(Run { pages, images, page_size: self.page_size }));
-        }
-        self.merge_page(page_no).await?;
-        Ok(Some(Run { pages: &self.newest_at, images: &self.newest, page_size: self.page_size }))
+        lowest.map(|(at, page_no)| (at, page_no, limit))
     }
 
     /// Find the newest image of a page that several cursors may have.
     async fn merge_page(&mut self, page_no: u32) -> Result<()> {
+        let start = self.images.len();
         let mut newest: Option<u64> = None;
         for cursor in &mut self.cursors {
             while let Some((page, frame_no)) = cursor.peek()
@@ -174,13 +199,13 @@ impl Merge {
             {
                 if newest.is_none_or(|newest| frame_no > newest) {
                     newest = Some(frame_no);
-                    self.newest.clear();
-                    self.newest.extend_from_slice(cursor.take(1).1);
+                    self.images.truncate(start);
+                    self.images.extend_from_slice(cursor.take(1).1);
                 }
                 cursor.advance(1).await?;
             }
         }
-        self.newest_at = [(page_no, newest.unwrap_or_default())];
+        self.pages.push((page_no, newest.unwrap_or_default()));
         Ok(())
     }
 }

@@ -1,0 +1,241 @@
+//! kill -9 while commits are shipped: what was said to be in storage is there, each state of it can be restored, and the
+//! next process goes on where storage is.
+//!
+//! `VWAL_STORAGE_KILLS` sets how many kills there are, `VWAL_KILL_SEED` where the random moments start.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use vwal::restore::verify::{Depth, Verified, verify};
+use vwal::restore::{Restore, Target};
+use vwal::storage::keys::Key;
+use vwal::storage::{RetryPolicy, StorageUrl};
+use vwal::{Database, Error, Level};
+
+use crate::child::Plan;
+use crate::lab::{Engine, Lab};
+use crate::random::Random;
+use crate::text::assert_intact;
+use crate::{Claims, Truth, kill_once, ledger, number};
+
+/// Objects by key.
+type Objects = BTreeMap<String, Vec<u8>>;
+
+#[test]
+fn kill_nine_loses_nothing_that_storage_was_said_to_have() {
+    let kills = number("VWAL_STORAGE_KILLS", 60);
+    let seed = number("VWAL_KILL_SEED", 1);
+    let mut totals = Totals::default();
+    let variants: Vec<(&str, &str, &str)> = ["local", "remote"]
+        .into_iter()
+        .flat_map(|ack| ["on", "off"].map(|group_commit| (ack, group_commit)))
+        .flat_map(|(ack, group_commit)| ["FULL", "NORMAL"].map(|level| (ack, group_commit, level)))
+        .collect();
+    for (at, (ack, group_commit, synchronous)) in variants.iter().enumerate() {
+        let share = kills / variants.len() as u64 + u64::from((at as u64) < kills % variants.len() as u64);
+        let mut random = Random::new(seed.wrapping_mul(1000) + 500 + at as u64);
+        let lab = Lab::new(Engine::Vwal);
+        let interval = random.below(10);
+        let plan = Plan {
+            synchronous: (*synchronous).to_owned(),
+            page_size: *random.pick(&[512, 1024, 4096]),
+            params: format!(
+                "vwal_swap=frames%3E%3D20&vwal_checkpoint_size=64KiB&vwal_group_commit={group_commit}&vwal_ack={ack}\
+                 &vwal_storage=file://{}&vwal_ship_interval_ms={interval}&vwal_close_timeout_ms=60000",
+                lab.path("store").display()
+            ),
+            path: lab.path("a.db").to_str().expect("a path of text").to_owned(),
+        };
+        Case { lab, plan, truth: Truth::default(), objects: Objects::new() }.run(
+            share,
+            &mut random,
+            &mut totals,
+        );
+    }
+    println!("{kills} kills: {totals:?}");
+    assert!(kills < 10 || (totals.stored > 0 && totals.restored > kills / 2), "{totals:?}");
+}
+
+#[derive(Default, Debug)]
+struct Totals {
+    /// Ledger entries that were attempted.
+    attempted: u32,
+    /// Ledger entries that storage had at the end.
+    stored: u32,
+    /// States that were restored and compared.
+    restored: u64,
+    objects: usize,
+}
+
+struct Case {
+    lab: Lab,
+    plan: Plan,
+    truth: Truth,
+    /// What was in storage when it was last looked at.
+    objects: Objects,
+}
+
+impl Case {
+    fn url(&self) -> StorageUrl {
+        format!("file://{}", self.lab.path("store").display()).parse().expect("a URL")
+    }
+
+    fn run(mut self, kills: u64, random: &mut Random, totals: &mut Totals) {
+        let mut claims = Claims::default();
+        for kill in 0..kills {
+            let place = format!("kill {kill} of {:?}", self.plan);
+            let delay = Duration::from_micros(random.below(250_000));
+            claims = kill_once(&self.plan, claims, &mut self.truth, delay, &place);
+            self.look_at_objects(&place);
+            let verified = self.verify(&place);
+            if verified.logs.is_empty() {
+                assert_eq!(claims.stored, 0, "{place}: storage is empty");
+                continue;
+            }
+            claims.stored = self.check_latest(claims, &place);
+            totals.restored += 1 + self.check_some(&verified, random, &place);
+            claims = self.go_on(claims, &verified, &place);
+        }
+        totals.attempted += claims.attempted;
+        totals.stored += claims.stored;
+        totals.objects += self.objects.len();
+    }
+
+    /// Objects that were there are there as they were.
+    fn look_at_objects(&mut self, place: &str) {
+        let mut objects = Objects::new();
+        walk(&self.lab.path("store"), "", &mut objects);
+        for (key, bytes) in &self.objects {
+            assert!(objects.get(key) == Some(bytes), "{place}: {key} is not what it was");
+        }
+        self.objects = objects;
+    }
+
+    fn verify(&self, place: &str) -> Verified {
+        let verified = verify(&self.url(), RetryPolicy::default(), Depth::Data, |_| ())
+            .unwrap_or_else(|error| panic!("{place}: {error}"));
+        assert_eq!(verified.findings, [], "{place}");
+        verified
+    }
+
+    /// Restore to a new file, and say which entry it is.
+    fn restore(&self, restore: &Restore, place: &str) -> Result<(String, u64, u32), Error> {
+        let path = self.lab.path("restored.db");
+        let restored = restore.run(&path, |_| ())?;
+        let db = Connection::open(&path).expect("a database");
+        assert_intact(&db, "main");
+        let has_ledger: bool = db
+            .query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'cell'", [], |row| row.get(0))
+            .expect("a schema");
+        let k = match has_ledger {
+            true => ledger::check_all(&db).unwrap_or_else(|wrong| panic!("{place}, {restored:?}: {wrong}")),
+            false => 0,
+        };
+        drop(db);
+        for suffix in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(self.lab.path(&format!("restored.db{suffix}")));
+        }
+        Ok((restored.log_id.to_string(), restored.resolved.commit.frame_no, k))
+    }
+
+    /// The newest state in storage. Returns which entry it is.
+    fn check_latest(&self, claims: Claims, place: &str) -> u32 {
+        let (log_id, frame_no, k) = self
+            .restore(&Restore::new(&self.url()), place)
+            .unwrap_or_else(|error| panic!("{place}: the latest: {error}"));
+        assert!(
+            claims.stored <= k && k <= claims.attempted,
+            "{place}: restored {k} from frame {frame_no} of log {log_id}: {claims:?}"
+        );
+        for ((_, said), &expected) in self.truth.entries.range((log_id.clone(), frame_no)..).take(1) {
+            assert!(*said != frame_no || k == expected, "{place}: frame {frame_no} is {expected}, not {k}");
+        }
+        for (log_id, &durable) in &self.truth.durable {
+            let range = (log_id.clone(), 0)..=(log_id.clone(), durable);
+            if let Some((at, &least)) = self.truth.entries.range(range).next_back() {
+                assert!(least <= k, "{place}: {at:?} was said to be in storage, with {least}, not {k}");
+            }
+        }
+        k
+    }
+
+    /// Three commits of those that storage has.
+    fn check_some(&self, verified: &Verified, random: &mut Random, place: &str) -> u64 {
+        let is_there = |log_id: &str, frame_no: u64| {
+            verified.logs.iter().any(|log| {
+                log.log_id.to_string() == log_id
+                    && log.first_frame_no.is_some_and(|first| first <= frame_no)
+                    && log.end_frame_no.is_some_and(|end| frame_no <= end)
+            })
+        };
+        let commits: Vec<_> =
+            self.truth.entries.iter().filter(|((log_id, frame_no), _)| is_there(log_id, *frame_no)).collect();
+        if commits.is_empty() {
+            return 0;
+        }
+        for _ in 0..3 {
+            let ((log_id, frame_no), &expected) = *random.pick(&commits);
+            let restore = Restore::new(&self.url())
+                .log(log_id.parse().expect("a log id"))
+                .target(Target::Frame(*frame_no));
+            let (_, _, k) = self
+                .restore(&restore, place)
+                .unwrap_or_else(|error| panic!("{place}: frame {frame_no} of {log_id}: {error}"));
+            assert_eq!(k, expected, "{place}: frame {frame_no} of {log_id}");
+        }
+        3
+    }
+
+    /// Another process opens the database, and ships what is missing and a new commit.
+    fn go_on(&mut self, claims: Claims, before: &Verified, place: &str) -> Claims {
+        let keys: Vec<String> = self.objects.keys().cloned().collect();
+        let db =
+            self.lab.open_with("a.db", &self.plan.params).unwrap_or_else(|error| panic!("{place}: {error}"));
+        assert_intact(&db, "main");
+        let k = ledger::check_all(&db).unwrap_or_else(|wrong| panic!("{place}: {wrong}"));
+        assert!(
+            claims.stored.max(claims.acknowledged) <= k && k <= claims.attempted,
+            "{place}: {k} is here: {claims:?}"
+        );
+        ledger::commit_next(&db).unwrap_or_else(|wrong| panic!("{place}: a new commit: {wrong}"));
+        let database = Database::of(&db, "main").expect("a virtual database");
+        let frame_no = database.frame_no();
+        let began = Instant::now();
+        while database.durable_frame_no() < frame_no {
+            assert_eq!(database.fence().map(|error| error.to_string()), None, "{place}: fenced off");
+            assert!(
+                began.elapsed() < Duration::from_secs(30),
+                "{place}: it is not shipped: {:?}",
+                database.status().last_error
+            );
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let log_id = database.log_id();
+        self.truth.entries.insert((log_id.to_string(), frame_no), k + 1);
+        drop(database);
+        drop(db);
+        self.look_at_objects(place);
+        let end = before.logs.iter().find(|log| log.log_id == log_id).and_then(|log| log.end_frame_no);
+        for key in self.objects.keys().filter(|key| !keys.contains(key)) {
+            if let Some(Key::Head { log_id: of, level: Level::ZERO, frame_no, .. }) = Key::parse(key)
+                && of == log_id
+            {
+                assert!(end.is_none_or(|end| frame_no > end), "{place}: {key} was shipped again, {end:?}");
+            }
+        }
+        Claims { attempted: k + 1, acknowledged: k + 1, stored: k + 1, ..claims }
+    }
+}
+
+fn walk(dir: &Path, prefix: &str, objects: &mut Objects) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name().into_string().expect("a name of text");
+        if entry.path().is_dir() {
+            walk(&entry.path(), &format!("{prefix}{name}/"), objects);
+        } else if Key::parse(&format!("{prefix}{name}")).is_some() {
+            objects.insert(format!("{prefix}{name}"), std::fs::read(entry.path()).expect("an object"));
+        }
+    }
+}
