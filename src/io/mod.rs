@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use lock::{Holder, LockFile, inherited_lock_descriptors};
-pub use system::SystemIo;
+pub use system::{SystemIo, lower_priority};
 
 use crate::error::{Error, Result};
 

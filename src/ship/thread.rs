@@ -14,7 +14,9 @@ use super::shipper::{Due, Shipper};
 use super::stats::Stats;
 use crate::error::{Error, Result};
 use crate::format::bundle::Trailer;
+use crate::io::lower_priority;
 use crate::log::{Log, Signal};
+use crate::options::Ack;
 use crate::storage::bundles::Head;
 use crate::storage::{RetryPolicy, Storage, StorageUrl};
 
@@ -184,6 +186,10 @@ fn open(shipping: &Shipping) -> Result<(tokio::runtime::Runtime, Arc<dyn Storage
 }
 
 fn ship_loop(log: &Arc<Log>, shipping: &Shipping) {
+    if log.options.shipping.ack == Ack::Local {
+        // Nobody waits for it, and everybody waits for commits.
+        lower_priority();
+    }
     let (runtime, storage) = match open(shipping) {
         Ok(opened) => opened,
         Err(error) => return log.set_trouble(&error),
@@ -218,6 +224,7 @@ fn ship_loop(log: &Arc<Log>, shipping: &Shipping) {
 }
 
 fn keep_loop(log: &Arc<Log>, shipping: &Shipping) {
+    lower_priority();
     let (runtime, storage) = match open(shipping) {
         Ok(opened) => opened,
         Err(error) => return log.set_trouble(&error),
