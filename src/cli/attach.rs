@@ -69,6 +69,16 @@ pub fn detach(db: &Path) -> Result<Report, Failure> {
 /// Drain the log of the vwal database at `path` and remove it.
 pub fn leave(path: &Path) -> Result<(), Failure> {
     let conn = open::through_vwal(path, &[])?;
+    if let Ok(database) = Database::of(&conn, "main")
+        && database.status().storage.is_some()
+    {
+        // Afterwards there is no log that could be shipped from.
+        database.sync().map_err(|error| {
+            let mut failure = Failure::from(error);
+            failure.message += ". To give up what storage does not have, detach it without VWAL_STORAGE";
+            failure
+        })?;
+    }
     let mode: String = conn
         .query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0))
         .map_err(|error| open::named(path, &error))?;

@@ -233,9 +233,11 @@ pub(super) fn build(
     let end = found.end().max(meta.checkpointed_frame_no);
     let fresh = found.names.is_empty();
     let spare_size = super::spare_size(&source.options, FRAME_HEADER_SIZE + meta.page_size.bytes());
-    // A log that is written to at full speed is a few times as large as it should be when a pass ends.
+    // A log that is written to at full speed is a few times as large as it should be when a pass ends, and larger still when
+    // passes wait for storage.
+    let times = if source.options.shipping.storage.is_some() { 8 } else { 4 };
     let spares =
-        SpareFiles::new(&source.dir, source.options.checkpoint_size.saturating_mul(4) / spare_size + 2);
+        SpareFiles::new(&source.dir, source.options.checkpoint_size.saturating_mul(times) / spare_size + 2);
     let mut meta_file = None;
     if !source.read_only {
         if !fresh {

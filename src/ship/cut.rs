@@ -13,7 +13,7 @@ use crate::storage::bundles::{BundleWriter, Written};
 use crate::types::Level;
 
 /// A bundle ends at the first commit at which it has this many frames. What is left goes into the next one.
-const FRAMES_MAX: u64 = 32768;
+pub(super) const FRAMES_MAX: u64 = 32768;
 
 /// Frames and commits of a range: what a bundle will hold.
 struct Range {

@@ -22,6 +22,9 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 /// been used by another primary, merged and deleted since.
 pub(super) const TRUST: Duration = Duration::from_secs(1800);
 
+/// While it waits for the interval to pass, it looks this often whether there is a whole bundle already.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// What the shipper knows.
 pub(super) struct Shipper<'a> {
     pub(super) log: &'a Arc<Log>,
@@ -65,9 +68,13 @@ impl<'a> Shipper<'a> {
         if self.log.remote.waiters.load(Ordering::SeqCst) > 0 {
             return Due::Now;
         }
+        if self.log.published_frame_no() - stored >= cut::FRAMES_MAX {
+            // A whole bundle: it will not become fewer puts by waiting, and the segments are wanted back.
+            return Due::Now;
+        }
         let interval = self.log.options.shipping.interval;
         match self.last_put.map(|put| interval.saturating_sub(put.elapsed())) {
-            Some(left) if !left.is_zero() => Due::In(left),
+            Some(left) if !left.is_zero() => Due::In(left.min(LOOK)),
             _ => Due::Now,
         }
     }

@@ -84,6 +84,8 @@ fn wait(database: &Database, bar: &ProgressBar) -> Result<u64, Failure> {
                 || Failure::new("storage does not get on; what it has not got is kept, and shipped later");
             return Err(trouble.map_or_else(idle, Failure::from));
         }
+        // When shipping has ended, nothing waits above.
+        std::thread::sleep(LOOK);
     }
 }
 
