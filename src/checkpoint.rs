@@ -315,6 +315,15 @@ impl Log {
             let _pass = self.pass.lock();
             self.checkpoint_to(self.absorbed_frame_no())?;
         }
+        if self.checkpointed_frame_no() < self.published_frame_no() {
+            return Err(Error::InUse {
+                path: self.database.clone(),
+                what: format!(
+                    "the database file is still being read for storage, and has only the frames up to {}",
+                    self.checkpointed_frame_no()
+                ),
+            });
+        }
         let mut names = self.check_names()?;
         // Oldest segments first, the metadata behind them, the lock last of all. Segments without metadata would be damage,
         // so their names are gone for good before the metadata goes.

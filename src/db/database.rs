@@ -162,7 +162,8 @@ impl Database {
     }
 
     /// Bring the base file forward now, as far as open read transactions allow; with none and no writer, the base file
-    /// then holds everything. Returns the checkpointed frame number.
+    /// then holds everything. With storage it goes no farther than that is, and not at all while a snapshot is being
+    /// shipped. Returns the checkpointed frame number.
     pub fn checkpoint(&self) -> Result<u64> {
         // What readers allow is for wal.c to decide, so SQLite is asked to checkpoint first.
         let path = self.log().database();
