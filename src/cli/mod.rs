@@ -7,7 +7,6 @@ mod demo;
 mod open;
 mod path;
 mod plain;
-mod prometheus;
 mod status;
 mod store;
 mod text;

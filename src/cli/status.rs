@@ -4,15 +4,15 @@ use std::path::Path;
 
 use serde::Serialize;
 use serde_json::json;
-use vwal::inspect::{Depth, Inspection, inspect};
+use vwal::inspect::{self, Depth, Inspection, inspect};
 
-use super::{Failure, Outcome, Report, open, prometheus, text};
+use super::{Failure, Outcome, Report, open, text};
 
 /// Show the log of the database.
 pub fn run(db: &Path, as_metrics: bool) -> Result<Report, Failure> {
     let inspection = look(db, Depth::Heads)?;
     if as_metrics {
-        let metrics = prometheus::text(&inspection);
+        let metrics = inspect::metrics(&inspection);
         return Ok(Report::new(metrics.clone(), &metrics, outcome(&inspection)));
     }
     Ok(Report::new(describe(&inspection), &Shown::of(&inspection), outcome(&inspection)))
