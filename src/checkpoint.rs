@@ -16,12 +16,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
-use zerocopy::FromBytes;
-
 use crate::error::{Error, Result};
 use crate::format::database_header::{DATABASE_HEADER_SIZE, DatabaseHeader};
 use crate::format::footer::Footer;
-use crate::format::frame::{FRAME_HEADER_SIZE, FrameHeader};
+use crate::format::frame::{FRAME_HEADER_SIZE, commit_time};
 use crate::format::meta::Meta;
 use crate::io::parent_dir;
 use crate::log::{LOCK_NAME, Log, META_NAME, SHM_NAME};
@@ -119,7 +117,8 @@ impl Log {
         let before = self.with_meta(|meta| Ok(meta.get()))?;
         let db_size_pages = pages.db_size_pages.unwrap_or(before.db_size_pages);
 
-        let commit_us = if target > from { self.commit_us(target)? } else { before.commit_us };
+        let commit_us =
+            if target > from { self.with_frame(target, commit_time)?.unwrap_or(0) } else { before.commit_us };
 
         let mut intent = before;
         intent.intent_frame_no = target;
@@ -179,13 +178,6 @@ impl Log {
             self.oldest_us.store(self.io.now_us(), Ordering::Release);
         }
         Ok(())
-    }
-
-    /// When a frame that ends a commit was committed.
-    pub(crate) fn commit_us(&self, frame_no: u64) -> Result<u64> {
-        self.with_frame(frame_no, |frame| {
-            FrameHeader::ref_from_prefix(frame).map_or(0, |(header, _)| header.commit_us.get())
-        })
     }
 
     fn with_meta<T>(&self, use_meta: impl FnOnce(&mut crate::log::MetaFile) -> Result<T>) -> Result<T> {

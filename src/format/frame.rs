@@ -77,6 +77,12 @@ impl FrameStamp {
     }
 }
 
+/// When the commit that `frame` (header and page) ends was made, microseconds since 1970; `None`: it ends none.
+pub fn commit_time(frame: &[u8]) -> Option<u64> {
+    let (header, _) = FrameHeader::ref_from_prefix(frame).ok()?;
+    (header.db_size_pages.get() != 0).then(|| header.commit_us.get())
+}
+
 /// Check that `frame` (header and page) is intact and is frame `frame_no` of the segment whose header has the checksum
 /// `seed`. Says nothing about the chain.
 pub fn verify(frame: &[u8], frame_no: u64, seed: u32) -> Result<&FrameHeader, Problem> {

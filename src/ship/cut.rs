@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use zerocopy::FromBytes;
-
 use crate::error::{Error, Result};
 use crate::format::bundle::{Commit, Content, Summary};
-use crate::format::frame::{FRAME_HEADER_SIZE, FrameHeader};
+use crate::format::frame::{FRAME_HEADER_SIZE, commit_time};
 use crate::log::Log;
 use crate::storage::Storage;
 use crate::storage::bundles::{BundleWriter, Written};
@@ -46,12 +44,6 @@ fn range(log: &Log, stored: u64, target: u64) -> Option<Range> {
     (!range.images.is_empty()).then_some(range)
 }
 
-/// A bundle that has been written.
-pub(super) struct Cut {
-    pub(super) written: Written,
-    pub(super) frames: u64,
-}
-
 /// Write the next bundle: the frames behind `stored`, up to `target`, which must be fsynced and end a commit. `None`: there
 /// are none.
 pub(super) async fn ship_next(
@@ -59,7 +51,7 @@ pub(super) async fn ship_next(
     log: &Log,
     stored: u64,
     target: u64,
-) -> Result<Option<Cut>> {
+) -> Result<Option<Written>> {
     let Some(mut range) = range(log, stored, target) else { return Ok(None) };
     let summary = Summary {
         log_id: log.log_id(),
@@ -71,15 +63,8 @@ pub(super) async fn ship_next(
         nonce: log.io.random_u64(),
     };
     let mut writer = BundleWriter::new(storage, summary, log.page_size());
-    let result = write(log, &mut writer, &mut range).await;
-    match result {
-        Ok(written) => Ok(Some(Cut { written, frames: range.end + 1 - range.start })),
-        Err(error) => {
-            // Parts that stay behind are found by compaction some day; here is not the time to wait for them.
-            drop(writer);
-            Err(error)
-        }
-    }
+    // After an error, parts that stay behind are found by compaction some day; here is not the time to wait for them.
+    write(log, &mut writer, &mut range).await.map(Some)
 }
 
 async fn write(log: &Log, writer: &mut BundleWriter, range: &mut Range) -> Result<Written> {
@@ -88,8 +73,7 @@ async fn write(log: &Log, writer: &mut BundleWriter, range: &mut Range) -> Resul
         let commit_us = log.with_frame(frame_no, |frame| {
             page.clear();
             page.extend_from_slice(&frame[FRAME_HEADER_SIZE..]);
-            let (header, _) = FrameHeader::ref_from_prefix(frame).ok()?;
-            (header.db_size_pages.get() != 0).then(|| header.commit_us.get())
+            commit_time(frame)
         })?;
         if let Some(commit_us) = commit_us
             && let Ok(at) = range.commits.binary_search_by_key(&frame_no, |commit| commit.frame_no)

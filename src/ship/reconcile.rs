@@ -18,10 +18,8 @@
 
 use std::sync::Arc;
 
-use zerocopy::FromBytes;
-
 use crate::error::{Error, Result};
-use crate::format::frame::FrameHeader;
+use crate::format::frame::commit_time;
 use crate::log::Log;
 use crate::storage::Storage;
 use crate::storage::bundles::{self, Durable};
@@ -94,18 +92,10 @@ pub(super) async fn reconcile(storage: &Arc<dyn Storage>, log: &Log) -> Result<D
         take_over: log.options.shipping.take_over,
     };
     let own = own.map(|durable| Stored::of(local.log_id, durable));
-    let commit_us = |frame_no| local_commit_us(log, frame_no);
+    let commit_us = |frame_no| log.with_frame(frame_no, commit_time);
     decide(&local, own, &others, commit_us).map_err(|refusal| match refusal {
         Refusal::Fenced(what) => Error::Fenced { url: storage.url().to_owned(), what },
         Refusal::Failed(error) => error,
-    })
-}
-
-/// When the commit at `frame_no`, a frame that is in a segment, was made; `None`: no commit ends there.
-fn local_commit_us(log: &Log, frame_no: u64) -> Result<Option<u64>> {
-    log.with_frame(frame_no, |frame| {
-        let (header, _) = FrameHeader::ref_from_prefix(frame).ok()?;
-        (header.db_size_pages.get() != 0).then(|| header.commit_us.get())
     })
 }
 

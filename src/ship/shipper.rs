@@ -85,8 +85,9 @@ impl<'a> Shipper<'a> {
         let result = self.try_round().await;
         match &result {
             Ok(()) => {
-                self.retry = RETRY_FIRST;
-                if self.shipping.recovered() {
+                // It is longer after a failure.
+                if self.retry > RETRY_FIRST {
+                    self.retry = RETRY_FIRST;
                     self.log.clear_trouble();
                     self.log.clear_error();
                 }
@@ -95,7 +96,6 @@ impl<'a> Shipper<'a> {
             Err(Error::Fenced { .. }) => result.map(|()| None),
             Err(error) => {
                 self.shipping.stats.failed();
-                self.shipping.in_trouble();
                 self.log.set_trouble(error);
                 // An unknown outcome of a put is settled by the next one, or found by the next look at storage.
                 let pause = self.retry;
@@ -117,7 +117,7 @@ impl<'a> Shipper<'a> {
             self.last_put = Some(Instant::now());
             let shipped = cut::ship_next(&self.storage, self.log, stored, target).await;
             // If it failed, the bundle may be there all the same, and the next one would begin at the same frame.
-            let Some(cut) = shipped.inspect_err(|_| self.touched = None)? else {
+            let Some(written) = shipped.inspect_err(|_| self.touched = None)? else {
                 // Nothing frees what storage lacks. Should it be gone all the same, storage is asked again, after a pause.
                 self.touched = None;
                 return Err(Error::corrupt(
@@ -126,7 +126,7 @@ impl<'a> Shipper<'a> {
                     format!("frame {} is not in the log any more, and storage does not have it", stored + 1),
                 ));
             };
-            if cut.written.put == Put::Taken {
+            if written.put == Put::Taken {
                 // A put of this log that was given up may have come through late.
                 self.find_place().await?;
                 if self.log.stored_frame_no().is_none_or(|now| now <= stored) {
@@ -135,11 +135,11 @@ impl<'a> Shipper<'a> {
                 continue;
             }
             self.touch();
-            let trailer = cut.written.trailer;
-            let objects = u64::from(cut.written.object_count);
-            self.shipping.stats.shipped(cut.frames, objects, cut.written.stored_len, self.log.io.now_us());
+            let (trailer, objects) = (written.trailer, u64::from(written.object_count));
+            let frames = trailer.end_frame_no - stored;
+            self.shipping.stats.shipped(frames, objects, written.stored_len, self.log.io.now_us());
             self.log.set_stored(trailer.end_frame_no, trailer.last_commit_us);
-            self.tell_keeper(&cut.written.trailer, cut.written.stored_len);
+            self.tell_keeper(&trailer, written.stored_len);
         }
         Ok(())
     }

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -40,7 +39,6 @@ pub(crate) struct Shipping {
     pub(super) news: Mutex<Vec<(Head, Trailer)>>,
     pub(super) snapshots: super::keeper::Requests,
     stop: watch::Sender<bool>,
-    troubled: AtomicBool,
 }
 
 /// The running threads.
@@ -126,7 +124,6 @@ impl Shipping {
             news: Mutex::default(),
             snapshots: Default::default(),
             stop: watch::Sender::new(false),
-            troubled: AtomicBool::new(false),
         }
     }
 
@@ -147,15 +144,6 @@ impl Shipping {
 
     pub(super) fn is_stopping(&self) -> bool {
         *self.stop.borrow()
-    }
-
-    pub(super) fn in_trouble(&self) {
-        self.troubled.store(true, Ordering::Release);
-    }
-
-    /// Whether there was trouble until now.
-    pub(super) fn recovered(&self) -> bool {
-        self.troubled.swap(false, Ordering::AcqRel)
     }
 
     /// Run something until it is done, or the threads are to stop: `None`.
