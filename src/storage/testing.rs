@@ -12,6 +12,18 @@ use parking_lot::Mutex;
 use crate::error::{Error, Result, StorageErrorKind};
 use crate::storage::{ObjectInfo, Put, Storage};
 
+/// Bytes that LZ4 cannot make much smaller, the same for the same seed.
+pub fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let step = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    (0..len).map(step).collect()
+}
+
 /// Requests so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Requests {

@@ -3,15 +3,25 @@
 use crate::faulty::Faults;
 use crate::lab::{FaultyLab, Lab, database, wait_for};
 
-#[test]
-fn an_old_copy_is_fenced_off() {
-    let lab = Lab::new();
+/// `app.db`, open, after it has shipped `before`, was copied to `copy.db`, and has shipped `after`: the copy is old.
+fn went_on_without_its_copy(lab: &Lab, before: &str, after: &str) -> rusqlite::Connection {
     let db = lab.open("app.db", "").unwrap();
-    db.execute_batch("CREATE TABLE t(x); INSERT INTO t VALUES (1); SELECT vwal_sync();").unwrap();
+    db.execute_batch(before).unwrap();
     drop(db);
     std::fs::copy(lab.path("app.db"), lab.path("copy.db")).unwrap();
     let db = lab.open("app.db", "").unwrap();
-    db.execute_batch("INSERT INTO t VALUES (2); SELECT vwal_sync();").unwrap();
+    db.execute_batch(after).unwrap();
+    db
+}
+
+#[test]
+fn an_old_copy_is_fenced_off() {
+    let lab = Lab::new();
+    let db = went_on_without_its_copy(
+        &lab,
+        "CREATE TABLE t(x); INSERT INTO t VALUES (1); SELECT vwal_sync();",
+        "INSERT INTO t VALUES (2); SELECT vwal_sync();",
+    );
     let before = lab.objects();
     let copy = lab.open("copy.db", "").unwrap();
     let old = database(&copy);
@@ -28,12 +38,11 @@ fn an_old_copy_is_fenced_off() {
 #[test]
 fn a_snapshot_of_a_database_that_is_fenced_off_is_refused_and_not_waited_for() {
     let lab = Lab::new();
-    let db = lab.open("app.db", "").unwrap();
-    db.execute_batch("CREATE TABLE t(x); SELECT vwal_sync();").unwrap();
-    drop(db);
-    std::fs::copy(lab.path("app.db"), lab.path("copy.db")).unwrap();
-    let db = lab.open("app.db", "").unwrap();
-    db.execute_batch("INSERT INTO t VALUES (1); SELECT vwal_sync();").unwrap();
+    let _db = went_on_without_its_copy(
+        &lab,
+        "CREATE TABLE t(x); SELECT vwal_sync();",
+        "INSERT INTO t VALUES (1); SELECT vwal_sync();",
+    );
     let other = lab.open("copy.db", "").unwrap();
     let fenced = database(&other);
     wait_for("the fence", || fenced.fence().is_some());
@@ -46,12 +55,11 @@ fn a_snapshot_of_a_database_that_is_fenced_off_is_refused_and_not_waited_for() {
 #[test]
 fn a_fence_is_told_for_as_long_as_it_stands() {
     let lab = Lab::new();
-    let db = lab.open("app.db", "").unwrap();
-    db.execute_batch("CREATE TABLE t(x); SELECT vwal_sync();").unwrap();
-    drop(db);
-    std::fs::copy(lab.path("app.db"), lab.path("copy.db")).unwrap();
-    let db = lab.open("app.db", "").unwrap();
-    db.execute_batch("INSERT INTO t VALUES (1); SELECT vwal_sync();").unwrap();
+    let db = went_on_without_its_copy(
+        &lab,
+        "CREATE TABLE t(x); SELECT vwal_sync();",
+        "INSERT INTO t VALUES (1); SELECT vwal_sync();",
+    );
     let copy = lab.open("copy.db", "&vwal_fenced=local").unwrap();
     let old = database(&copy);
     wait_for("the fence", || old.fence().is_some());
@@ -84,12 +92,11 @@ fn a_listing_that_does_not_show_the_newest_objects_fences_nobody_off() {
 #[test]
 fn who_is_fenced_off_and_goes_on_locally_is_told_for_as_long_as_it_is_so() {
     let lab = Lab::new();
-    let db = lab.open("app.db", "").unwrap();
-    db.execute_batch("CREATE TABLE t(x); INSERT INTO t VALUES (1); SELECT vwal_sync();").unwrap();
-    drop(db);
-    std::fs::copy(lab.path("app.db"), lab.path("copy.db")).unwrap();
-    let db = lab.open("app.db", "").unwrap();
-    db.execute_batch("INSERT INTO t VALUES (2); SELECT vwal_sync();").unwrap();
+    let _db = went_on_without_its_copy(
+        &lab,
+        "CREATE TABLE t(x); INSERT INTO t VALUES (1); SELECT vwal_sync();",
+        "INSERT INTO t VALUES (2); SELECT vwal_sync();",
+    );
     let copy = lab.open("copy.db", "&vwal_fenced=local").unwrap();
     let old = database(&copy);
     wait_for("the fence", || old.fence().is_some());

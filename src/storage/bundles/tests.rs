@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::*;
 use crate::format::bundle::{Commit, Content, Summary};
-use crate::storage::testing::{Requests, TestStorage, block_on};
+use crate::storage::testing::{Requests, TestStorage, block_on, noise};
 use crate::storage::{Put, Storage};
 use crate::types::{Level, LogId, PageSize};
 
@@ -20,14 +20,7 @@ fn log_id() -> LogId {
 
 /// An image that LZ4 cannot make much smaller.
 fn image(page_no: u32, frame_no: u64) -> Vec<u8> {
-    let mut state = (u64::from(page_no) << 32 | frame_no).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let step = |_| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
-    (0..PAGE).map(step).collect()
+    noise(u64::from(page_no) << 32 | frame_no, PAGE)
 }
 
 fn summary(level: Level, content: Content, start: u64, end: u64) -> Summary {

@@ -6,7 +6,7 @@ use super::*;
 use crate::format::bundle::{Commit, Content, Summary};
 use crate::storage::Storage;
 use crate::storage::bundles::{BundleWriter, list};
-use crate::storage::testing::{TestStorage, block_on};
+use crate::storage::testing::{TestStorage, block_on, noise};
 use crate::types::{Level, LogId};
 
 const PAGE: usize = 512;
@@ -20,14 +20,7 @@ fn log_id() -> LogId {
 }
 
 fn image(page_no: u32, frame_no: u64) -> Vec<u8> {
-    let mut state = (u64::from(page_no) << 32 | frame_no).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let step = |_| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
-    let mut image: Vec<u8> = (0..PAGE / 2).map(step).collect();
+    let mut image = noise(u64::from(page_no) << 32 | frame_no, PAGE / 2);
     image.resize(PAGE, b'x');
     image
 }
