@@ -96,6 +96,12 @@ fn log_metrics(registry: &mut Registry, log: &Log) {
         registry.register(name, help, gauge(value));
     }
     register_log_size(registry, log_bytes);
+    for (name, help, value) in [
+        ("commits", "Commits since the database was opened", log.commit_count()),
+        ("commit_fsyncs", "Fsyncs of segments since then that made commits durable", log.sync_count()),
+    ] {
+        registry.register(name, help, ConstCounter::new(value));
+    }
 }
 
 fn shipping_metrics(registry: &mut Registry, log: &Log, stats: &Stats) {

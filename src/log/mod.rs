@@ -20,6 +20,7 @@ mod meta_file;
 mod open;
 mod recover;
 mod remote;
+mod stats;
 mod sync;
 mod tail;
 
@@ -103,6 +104,7 @@ pub struct Log {
     cache_id: CacheId,
     tail: Mutex<Tail>,
     sync: sync::SyncState,
+    stats: stats::Stats,
     absorbing: Mutex<()>,
     /// The base file carries a footer of this log.
     pub(crate) has_footer: AtomicBool,
@@ -339,6 +341,7 @@ impl Log {
 
     /// After a publish: the syncer has something to do.
     fn committed(&self) {
+        self.stats.count_commit();
         // The background threads say that they are idle, and then look at `published` again. Here it is the other way round,
         // and neither may pass the other: a commit would go unnoticed until the next one.
         fence(Ordering::SeqCst);

@@ -318,6 +318,7 @@ pub(super) fn build(
         cache: source.cache,
         cache_id,
         sync: Default::default(),
+        stats: Default::default(),
         absorbing: Mutex::new(()),
         has_footer: AtomicBool::new(base.footer.is_some_and(|footer| {
             footer.log_id == meta.log_id && footer.frame_no == meta.checkpointed_frame_no

@@ -96,6 +96,7 @@ impl Log {
         };
         for segment in segments {
             segment.sync()?;
+            self.stats.count_sync();
         }
         if self.names_changed.swap(false, Ordering::AcqRel) {
             self.io.sync_dir(&self.dir)?;

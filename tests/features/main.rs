@@ -29,6 +29,7 @@ mod first_write;
 mod footer;
 mod foreign;
 mod fork;
+mod group_commit;
 mod guard;
 mod journal_modes;
 mod memory_temp;
