@@ -137,6 +137,9 @@ impl Locks {
     pub fn release_writer(&self, held: &HeldLocks, wrote: bool, pausing: bool) {
         if held.has(LockKind::Exclusive, WRITE_LOCK) {
             held.exclusive.fetch_and(!(1 << WRITE_LOCK), Ordering::Relaxed);
+            if wrote {
+                self.queue.before_release();
+            }
             self.slots[WRITE_LOCK].store(0, Ordering::SeqCst);
             // A write lock that is given up unused while a snapshot is held: the snapshot was stale. (Without a snapshot it
             // was a checkpoint, or the recovery of the wal-index.)

@@ -5,6 +5,10 @@
 //! attempt to write failed queues when it next takes its *read* lock: when its turn comes it gets the read lock, and
 //! with it a fresh snapshot, and nobody else in the queue writes meanwhile.
 //!
+//! `wal.c` has read the header of the wal-index before it takes the read lock, and looks again when it has it. If somebody
+//! has committed while the connection waited, it releases the lock and takes it once more. That is not the end of a
+//! transaction, and the turn outlasts it.
+//!
 //! A *turn* lasts for one transaction. It ends when the write lock is released, when the connection ends a read
 //! transaction without writing, or when somebody who waits sees it unused for [`UNUSED`]. Between two turns the lock is
 //! free for whoever comes first, which is most often the connection that had it last: its page cache is still good, and
@@ -49,11 +53,19 @@ pub(super) struct Place {
     reads: AtomicU8,
     /// It has had a turn, and has not ended it; it may have been taken away.
     has_turn: AtomicBool,
+    /// Somebody committed while it waited for the read lock: the next release of that is not the end of a transaction.
+    outdated: AtomicBool,
 }
 
 impl Place {
     pub(super) fn new(id: u64) -> Place {
-        Place { id, wants: AtomicBool::new(false), reads: AtomicU8::new(0), has_turn: AtomicBool::new(false) }
+        Place {
+            id,
+            wants: AtomicBool::new(false),
+            reads: AtomicU8::new(0),
+            has_turn: AtomicBool::new(false),
+            outdated: AtomicBool::new(false),
+        }
     }
 }
 
@@ -111,6 +123,8 @@ pub(super) struct WriterQueue {
     state: Mutex<State>,
     /// The id in `state.turn`, for the one who watches.
     holder: AtomicU64,
+    /// Counts the transactions that wrote. Only who has the write lock changes it.
+    writes: AtomicU64,
     /// A turn was used, or ended.
     changed: Condvar,
 }
@@ -122,6 +136,7 @@ impl WriterQueue {
             busy: AtomicBool::new(false),
             state: Mutex::default(),
             holder: AtomicU64::new(NOBODY),
+            writes: AtomicU64::new(0),
             changed: Condvar::new(),
         }
     }
@@ -132,6 +147,14 @@ impl WriterQueue {
         if !place.wants.load(Ordering::Relaxed) || self.wait.is_zero() {
             return;
         }
+        // Whoever finds the write lock free, or has its turn, also finds the count that the last writer left.
+        let writes = self.writes.load(Ordering::Relaxed);
+        self.wait_for_turn(place, write_slot);
+        let outdated = self.writes.load(Ordering::Relaxed) != writes;
+        place.outdated.store(outdated, Ordering::Relaxed);
+    }
+
+    fn wait_for_turn(&self, place: &Place, write_slot: &AtomicI32) {
         let mut state = self.state.lock();
         // Before the look at the lock: who releases it looks here afterwards.
         self.busy.store(true, Ordering::SeqCst);
@@ -250,6 +273,11 @@ impl WriterQueue {
         }
     }
 
+    /// The write lock is about to be released by a transaction that wrote.
+    pub(super) fn before_release(&self) {
+        self.writes.store(self.writes.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
     /// The write lock was released. `stale`: it was given up at once, since the snapshot was old. `pausing`: the connection
     /// does not come back at once.
     pub(super) fn after_write(&self, place: &Place, stale: bool, pausing: bool) {
@@ -263,7 +291,7 @@ impl WriterQueue {
 
     /// A read lock was released without the write lock held.
     pub(super) fn after_read(&self, place: &Place) {
-        if !place.wants.load(Ordering::Relaxed) {
+        if !place.wants.load(Ordering::Relaxed) || place.outdated.swap(false, Ordering::Relaxed) {
             return;
         }
         if place.reads.fetch_add(1, Ordering::Relaxed) >= READS {
@@ -382,6 +410,7 @@ mod tests {
         }
 
         fn release(&self, place: &Place) {
+            self.queue.before_release();
             self.slot.store(0, Ordering::SeqCst);
             self.queue.after_write(place, false, false);
             self.queue.after_read(place);
@@ -456,6 +485,30 @@ mod tests {
             });
             assert!(bench.is_at_rest());
         }
+    }
+
+    #[test]
+    fn a_turn_outlasts_the_second_look_of_wal_c_at_the_header() {
+        let bench = Bench::new(LONG);
+        let (a, b) = (bench.wanting(1), bench.wanting(2));
+        bench.read(&a);
+        assert!(bench.write(&a));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                bench.read(&b);
+                // The header has changed while it waited.
+                bench.queue.after_read(&b);
+                assert_eq!(bench.turn(), Some(2));
+                bench.read(&b);
+                assert_eq!(bench.turn(), Some(2));
+                // It has not changed now, so this is the end of a transaction.
+                bench.queue.after_read(&b);
+            });
+            bench.wait_until(|state| state.is_first(2) && state.first_is_due);
+            bench.release(&a);
+        });
+        assert!(bench.is_at_rest());
+        assert_eq!(b.reads.load(Ordering::Relaxed), 1, "that was one read transaction, not two");
     }
 
     #[test]
