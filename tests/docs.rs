@@ -13,6 +13,7 @@ use vwal::format::footer::Footer;
 use vwal::format::frame::FrameStamp;
 use vwal::format::meta::Meta;
 use vwal::format::segment_header::{SEAL_OFFSET, SEAL_SIZE, SEGMENT_HEAD_SIZE, Seal, SegmentHeader};
+use vwal::format::segment_index::{FrameMark, INDEX_ALIGN, encode_index, index_offset, index_size};
 use vwal::{LogId, Options, PageSize, Parent};
 
 const DOCUMENTS: [&str; 5] =
@@ -95,7 +96,7 @@ fn the_segment_header() {
         &head[..size],
         &[
             ("magic", b"VWALSEGM"),
-            ("version", &1u32.to_be_bytes()),
+            ("version", &2u32.to_be_bytes()),
             ("page_size", &8192u32.to_be_bytes()),
             ("log_id", log_id().0.as_bytes()),
             ("start_frame_no", &0x1112_1314_1516u64.to_be_bytes()),
@@ -113,7 +114,12 @@ fn the_segment_header() {
 
 #[test]
 fn the_seal() {
-    let seal = Seal { end_frame_no: 0x2112_1314_1516, sealed_us: 0x5152_5354, last_crc: 0x6162_6364 };
+    let seal = Seal {
+        end_frame_no: 0x2112_1314_1516,
+        sealed_us: 0x5152_5354,
+        last_crc: 0x6162_6364,
+        index_crc: 0x7172_7374,
+    };
     let record = seal.encode(&header());
     assert_eq!(record.len(), SEAL_SIZE);
     compare(
@@ -124,8 +130,30 @@ fn the_seal() {
             ("end_frame_no", &0x2112_1314_1516u64.to_be_bytes()),
             ("sealed_us", &0x5152_5354u64.to_be_bytes()),
             ("last_crc", &0x6162_6364u32.to_be_bytes()),
-            ("crc", &crc32(header().crc(), &[&record[..28]]).to_be_bytes()),
+            ("index_crc", &0x7172_7374u32.to_be_bytes()),
+            ("crc", &crc32(header().crc(), &[&record[..32]]).to_be_bytes()),
         ],
+    );
+}
+
+#[test]
+fn the_segment_index() {
+    let marks = [
+        FrameMark { page_no: 0x0102_0304, db_size_pages: 0 },
+        FrameMark { page_no: 0x1112_1314, db_size_pages: 0x2122_2324 },
+    ];
+    let index = encode_index(&marks);
+    assert_eq!((&index[..8], index.len() as u64), (&b"VWALINDX"[..], index_size(2)));
+    compare(
+        "Segment index",
+        &index[16..],
+        &[("page_no", &0x1112_1314u32.to_be_bytes()), ("db_size_pages", &0x2122_2324u32.to_be_bytes())],
+    );
+    assert_eq!((index_offset(4096 + 4152), index_offset(8192)), (12288, 8192));
+    let text = read("docs/format.md");
+    assert!(text.contains("The 8 bytes `VWALINDX`"));
+    assert!(
+        text.contains(&format!("It begins at the first multiple of\n{INDEX_ALIGN} at or behind the end"))
     );
 }
 

@@ -7,5 +7,6 @@ mod invariants;
 mod io_errors;
 mod power_loss;
 mod rig;
+mod sealing;
 mod shipped;
 mod workload;

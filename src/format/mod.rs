@@ -13,6 +13,7 @@ pub mod frame;
 pub mod meta;
 pub mod restore_journal;
 pub mod segment_header;
+pub mod segment_index;
 
 /// CRC-32 of several byte strings, one after the other, continuing from `seed`.
 pub fn crc32(seed: u32, parts: &[&[u8]]) -> u32 {

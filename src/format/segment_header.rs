@@ -4,8 +4,9 @@
 //! covers the log id, the first frame number and a random salt: frames that a recycled file still holds from its former
 //! life can never continue the chain of the new one.
 //!
-//! The seal is written when the segment is complete *and its frames are fsynced*, in a sector of its own. Damage behind
-//! a seal is damage; damage in an unsealed segment is what a crash leaves.
+//! The seal is written when the segment is complete *and its frames are fsynced*, in a sector of its own, together with
+//! the index behind the frames (`segment_index.rs`), whose checksum it holds. Damage behind a seal is damage; damage in an
+//! unsealed segment is what a crash leaves.
 
 use zerocopy::byteorder::big_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -15,7 +16,7 @@ use crate::types::{LogId, PageSize};
 
 const HEADER_MAGIC: u64 = u64::from_be_bytes(*b"VWALSEGM");
 const SEAL_MAGIC: u64 = u64::from_be_bytes(*b"VWALSEAL");
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Bytes before the first frame.
 pub const SEGMENT_HEAD_SIZE: usize = 4096;
@@ -24,7 +25,7 @@ pub const SEAL_OFFSET: usize = SEGMENT_HEAD_SIZE - 512;
 /// Bytes of the header record.
 pub const SEGMENT_HEADER_SIZE: usize = 64;
 /// Bytes of the seal record.
-pub const SEAL_SIZE: usize = 32;
+pub const SEAL_SIZE: usize = 36;
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -47,6 +48,7 @@ struct RawSeal {
     end_frame_no: U64,
     sealed_us: U64,
     last_crc: U32,
+    index_crc: U32,
     crc: U32,
 }
 
@@ -56,8 +58,14 @@ const _: () = {
     assert!(std::mem::offset_of!(RawHeader, start_frame_no) == 32);
     assert!(std::mem::offset_of!(RawHeader, crc) == 60);
     assert!(size_of::<RawSeal>() == SEAL_SIZE);
-    assert!(std::mem::offset_of!(RawSeal, crc) == 28);
+    assert!(std::mem::offset_of!(RawSeal, crc) == 32);
 };
+
+impl RawHeader {
+    fn expected_crc(&self) -> u32 {
+        crc32(0, &[&self.as_bytes()[..SEGMENT_HEADER_SIZE - 4]])
+    }
+}
 
 /// No log gets beyond 2^62 frames, so sums of frame numbers in range never overflow.
 fn is_frame_no(number: u64) -> bool {
@@ -94,7 +102,7 @@ impl SegmentHeader {
             previous_crc: self.previous_crc.into(),
             crc: 0.into(),
         };
-        raw.crc = crc32(0, &[&raw.as_bytes()[..SEGMENT_HEADER_SIZE - 4]]).into();
+        raw.crc = raw.expected_crc().into();
         raw
     }
 
@@ -111,6 +119,19 @@ impl SegmentHeader {
         head
     }
 
+    /// Whether a head is that of a segment which starts at `start` and is of another version: written whole, by another
+    /// vwal. What it holds is not for this one to judge.
+    pub fn is_of_another_version(head: &[u8], start: u64) -> bool {
+        let record =
+            head.get(..SEGMENT_HEADER_SIZE).and_then(|record| RawHeader::ref_from_bytes(record).ok());
+        record.is_some_and(|raw| {
+            raw.magic.get() == HEADER_MAGIC
+                && raw.version.get() != VERSION
+                && raw.crc.get() == raw.expected_crc()
+                && raw.start_frame_no.get() == start
+        })
+    }
+
     /// Check and read the header at the start of a segment file.
     pub fn decode(head: &[u8]) -> Result<SegmentHeader, Problem> {
         let record = head.get(..SEGMENT_HEADER_SIZE).ok_or_else(|| {
@@ -123,7 +144,7 @@ impl SegmentHeader {
         if raw.version.get() != VERSION {
             return Err(format!("segment version {}, this vwal reads version {VERSION}", raw.version));
         }
-        let crc = crc32(0, &[&record[..SEGMENT_HEADER_SIZE - 4]]);
+        let crc = raw.expected_crc();
         if raw.crc.get() != crc {
             return Err(format!("segment header checksum {:08x}, expected {crc:08x}", raw.crc));
         }
@@ -154,6 +175,8 @@ pub struct Seal {
     pub sealed_us: u64,
     /// Checksum of its last frame.
     pub last_crc: u32,
+    /// Checksum of its index.
+    pub index_crc: u32,
 }
 
 impl Seal {
@@ -164,6 +187,7 @@ impl Seal {
             end_frame_no: self.end_frame_no.into(),
             sealed_us: self.sealed_us.into(),
             last_crc: self.last_crc.into(),
+            index_crc: self.index_crc.into(),
             crc: 0.into(),
         };
         raw.crc = crc32(header.crc(), &[&raw.as_bytes()[..SEAL_SIZE - 4]]).into();
@@ -205,6 +229,7 @@ impl Seal {
             end_frame_no: raw.end_frame_no.get(),
             sealed_us: raw.sealed_us.get(),
             last_crc: raw.last_crc.get(),
+            index_crc: raw.index_crc.get(),
         }))
     }
 }
@@ -223,7 +248,7 @@ mod tests {
             salt: 99,
             previous_crc: 0xdead_beef,
         };
-        let seal = Seal { end_frame_no: 20, sealed_us: 6, last_crc: 3 };
+        let seal = Seal { end_frame_no: 20, sealed_us: 6, last_crc: 3, index_crc: 4 };
         let mut head = header.encode_head();
         assert_eq!(SegmentHeader::decode(&head), Ok(header));
         assert_eq!(Seal::decode(&head, &header), Ok(None));

@@ -71,6 +71,8 @@ struct State {
     next_id: FileId,
     trace: Vec<Record>,
     faults: Vec<Fault>,
+    /// Bytes read so far.
+    read: u64,
     clock: u64,
     random: u64,
     /// Fsyncs wait here.
@@ -104,6 +106,7 @@ impl TestIo {
             live,
             trace: Vec::new(),
             faults: Vec::new(),
+            read: 0,
             clock: 1_700_000_000_000_000,
             // The same disk gives the same run, and another one gives other log ids and salts.
             random,
@@ -123,6 +126,11 @@ impl TestIo {
     /// Everything that was done so far.
     pub fn trace(&self) -> Vec<Record> {
         self.inner.state.lock().trace.clone()
+    }
+
+    /// How many bytes of files were read so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.inner.state.lock().read
     }
 
     /// What the disk could hold at the start.
@@ -385,6 +393,7 @@ impl File for TestFile {
         let rest = data.get(offset as usize..).unwrap_or_default();
         let len = rest.len().min(buf.len());
         buf[..len].copy_from_slice(&rest[..len]);
+        state.read += len as u64;
         Ok(len)
     }
 

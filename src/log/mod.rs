@@ -41,6 +41,7 @@ use crate::cache::{CacheId, FrameCache};
 use crate::error::{Error, Result};
 use crate::format::frame::FRAME_HEADER_SIZE;
 use crate::format::segment_header::{SEGMENT_HEAD_SIZE, SegmentHeader};
+use crate::format::segment_index::{index_offset, index_size};
 use crate::io::{File, Io, LockFile, OpenMode};
 use crate::options::{Options, SwapPolicy};
 use crate::page_index::PageIndex;
@@ -472,7 +473,9 @@ fn spare_size(options: &Options, frame_size: usize) -> u64 {
         SwapPolicy::Frames(frames) => frames.saturating_mul(frame_size as u64),
         _ => DEFAULT,
     };
-    size.clamp(64 << 10, 64 << 20) + SEGMENT_HEAD_SIZE as u64 + 4 * frame_size as u64
+    let frame_size = frame_size as u64;
+    let frames_end = size.clamp(64 << 10, 64 << 20) + SEGMENT_HEAD_SIZE as u64 + 4 * frame_size;
+    index_offset(frames_end) + index_size(frames_end / frame_size)
 }
 
 impl Drop for Log {

@@ -4,8 +4,11 @@
 //! empty WAL and has nothing to recover. What was never fsynced may end anywhere; what was fsynced must be there, and if
 //! it is not, the open fails and names the file and the offset.
 //!
+//! Of a sealed segment only the head and the index are read: its frames are durable, and each is verified when it is read.
+//!
 //! The frames of an unsealed segment are copied into a new file, fsynced and sealed before anything relies on them: the
-//! page cache may show bytes whose fsync failed in the process before, and a second fsync would not write them.
+//! page cache may show bytes whose fsync failed in the process before, and a second fsync would not write them. A segment
+//! all of whose frames are known to have been fsynced needs no copy.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,7 +25,7 @@ use crate::format::meta::Meta;
 use crate::format::segment_header::{SEGMENT_HEAD_SIZE, SegmentHeader};
 use crate::io::{File, Io, LockFile, OpenMode};
 use crate::page_index::PageIndex;
-use crate::segment::{Scan, Segment, SpareFiles, headless_witness, parse_segment_name, scan};
+use crate::segment::{Scan, Segment, SpareFiles, copy_sealed, headless_witness, load, parse_segment_name};
 
 /// The name of a segment's copy until it takes the segment's place.
 const COPY_SUFFIX: &str = "copy";
@@ -42,6 +45,13 @@ impl Found {
     /// The last committed frame; 0 when there is none.
     pub(super) fn end(&self) -> u64 {
         self.chain.last().map_or(0, |(_, _, scan)| scan.end_frame_no())
+    }
+
+    /// Every frame up to this one was fsynced by the process before: it said so in a frame behind it, sealed the segment, or
+    /// began to bring it to the base file (invariant 6).
+    fn durable(&self, meta: &Meta) -> u64 {
+        let shown = self.chain.iter().map(|(_, _, scan)| scan.max_synced_frame_no);
+        shown.fold(meta.intent_frame_no, u64::max)
     }
 
     /// Some segment file.
@@ -84,7 +94,7 @@ pub(super) fn find(io: &dyn Io, dir: &Path, meta: Option<&Meta>, read_only: bool
             found.stale.push(path);
             continue;
         }
-        let scan = scan(&*file)?;
+        let scan = load(&*file)?;
         found.chain.push((file, path, scan));
     }
     link(&mut found, dir, meta)?;
@@ -122,6 +132,9 @@ fn check_head(file: &dyn File, start: u64, meta: &Meta) -> Result<bool> {
         }
         Ok(_) => return Ok(true),
     };
+    if SegmentHeader::is_of_another_version(&head, start) {
+        return Err(Error::corrupt(path, 0, problem));
+    }
     match headless_witness(file, start, meta.page_size)? {
         None => Ok(false),
         Some(witness) => Err(Error::corrupt(
@@ -268,11 +281,29 @@ pub(super) fn build(
             }
         }
     }
+    let durable = found.durable(&meta);
     let mut segments = Vec::new();
     let mut last_crc = 0;
-    for (file, path, scan) in found.chain {
+    let mut last_error = None;
+    let mut copied = false;
+    for (mut file, path, scan) in found.chain {
+        if let Some(problem) = &scan.index_problem {
+            (source.report)(problem);
+            last_error = Some(problem.to_string());
+        }
+        let end = scan.end_frame_no();
+        let mut is_sealed = scan.seal.is_some_and(|seal| seal.end_frame_no == end);
+        // What is durable and not sealed is for the syncer.
+        if !is_sealed && end > durable && !source.read_only {
+            if copied {
+                // The seal of the next copy says that the frames before it are durable, and so must be their file's name.
+                io.sync_dir(&source.dir)?;
+            }
+            file = replace_by_copy(&*io, file, &path, &scan)?;
+            (is_sealed, copied) = (true, true);
+        }
         last_crc = scan.last_crc;
-        segments.push(Arc::new(settle(&source, file, path, scan)?));
+        segments.push(Arc::new(Segment::existing(file, path, scan.header, scan.marks, is_sealed)));
     }
     if !source.read_only {
         io.sync_dir(&source.dir)?;
@@ -331,7 +362,7 @@ pub(super) fn build(
         pass: Mutex::new(()),
         base_pins: AtomicU32::new(0),
         parent: meta.parent,
-        last_error: Mutex::new(None),
+        last_error: Mutex::new(last_error),
         report: source.report,
         io: source.io,
         dir: source.dir,
@@ -344,33 +375,12 @@ pub(super) fn build(
     })
 }
 
-/// A segment whose frames can be relied on: sealed already, or copied, fsynced and sealed now.
-fn settle(source: &LogSource, file: Arc<dyn File>, path: PathBuf, scan: Scan) -> Result<Segment> {
-    let end = scan.end_frame_no();
-    let is_sealed = scan.seal.is_some_and(|seal| seal.end_frame_no == end);
-    if is_sealed || source.read_only {
-        return Ok(Segment::existing(file, path, scan.header, scan.marks, is_sealed));
-    }
-    let io = &*source.io;
+/// Copy the frames of a segment into a file that is fsynced and sealed, and takes its place.
+fn replace_by_copy(io: &dyn Io, file: Arc<dyn File>, path: &Path, scan: &Scan) -> Result<Arc<dyn File>> {
     let copy_path = path.with_extension(COPY_SUFFIX);
     let copy = io.open(&copy_path, OpenMode::Create)?;
-    copy.write_at(&scan.header.encode_head(), 0)?;
-    let frame_size = (FRAME_HEADER_SIZE + scan.header.page_size.bytes()) as u64;
-    let len = SEGMENT_HEAD_SIZE as u64 + scan.marks.len() as u64 * frame_size;
-    let mut buffer = vec![0; 1 << 20];
-    let mut offset = SEGMENT_HEAD_SIZE as u64;
-    while offset < len {
-        let part = buffer.len().min(usize::try_from(len - offset).unwrap_or(usize::MAX));
-        file.read_exact_at(&mut buffer[..part], offset)?;
-        copy.write_at(&buffer[..part], offset)?;
-        offset += part as u64;
-    }
-    copy.sync()?;
-    drop(file);
-    io.rename(&copy_path, &path)?;
-    let file = io.open(&path, OpenMode::ReadWrite)?;
-    let segment = Segment::existing(file, path, scan.header, scan.marks, false);
-    segment.write_seal(io)?;
-    segment.sync_seal()?;
-    Ok(segment)
+    copy_sealed(&*file, scan, &*copy, io.now_us())?;
+    drop((file, copy));
+    io.rename(&copy_path, path)?;
+    io.open(path, OpenMode::ReadWrite)
 }

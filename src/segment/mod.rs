@@ -4,6 +4,8 @@
 //! one makes a very large segment. Files are recycled (`spare.rs`): overwriting blocks that are already written is twice
 //! as fast to fsync as appending to a file.
 
+mod copy;
+mod load;
 mod scan;
 mod spare;
 
@@ -13,23 +15,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
+pub use copy::copy_sealed;
+pub use load::load;
 pub use scan::{Scan, headless_witness, scan};
 pub use spare::{SpareFiles, is_spare_name};
 
 use crate::error::{Error, Result};
 use crate::format::frame::{FRAME_HEADER_SIZE, verify};
 use crate::format::segment_header::{SEAL_OFFSET, SEGMENT_HEAD_SIZE, Seal, SegmentHeader};
+pub use crate::format::segment_index::FrameMark;
+use crate::format::segment_index::{encode_index, index_crc, index_offset};
 use crate::io::{File, Io};
 use crate::types::SegmentState;
-
-/// What the log remembers of a frame: eight bytes per frame of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FrameMark {
-    /// The page.
-    pub page_no: u32,
-    /// For a commit frame the size of the database in pages, else 0.
-    pub db_size_pages: u32,
-}
 
 /// An open segment. The file is removed or recycled only when nobody reads from it any more (`Arc`).
 pub struct Segment {
@@ -162,14 +159,28 @@ impl Segment {
         self.file.read_exact_at(buf, self.frame_offset(frame_no) + offset_in_frame as u64)
     }
 
-    /// Read a whole frame into `frame` (resized to fit) and verify its checksum.
+    /// Read a whole frame into `frame` (resized to fit) and verify its checksum. Once it is published it must also be of
+    /// the page that its mark says: marks come from the index of the segment, and not always from the frames.
     pub fn read_frame(&self, frame_no: u64, frame: &mut Vec<u8>) -> Result<()> {
         let offset = self.frame_offset(frame_no);
         frame.resize(self.frame_size(), 0);
         self.file.read_exact_at(frame, offset)?;
-        match verify(frame, frame_no, self.seed) {
-            Ok(_) => Ok(()),
-            Err(problem) => Err(Error::corrupt(&self.path, offset, problem)),
+        let found = match verify(frame, frame_no, self.seed) {
+            Ok(header) => {
+                FrameMark { page_no: header.page_no.get(), db_size_pages: header.db_size_pages.get() }
+            }
+            Err(problem) => return Err(Error::corrupt(&self.path, offset, problem)),
+        };
+        match self.mark(frame_no).filter(|mark| *mark != found) {
+            None => Ok(()),
+            Some(mark) => Err(Error::corrupt(
+                &self.path,
+                offset,
+                format!(
+                    "frame {frame_no} is of page {} (size {}), the index of the segment says page {} (size {})",
+                    found.page_no, found.db_size_pages, mark.page_no, mark.db_size_pages
+                ),
+            )),
         }
     }
 
@@ -178,8 +189,11 @@ impl Segment {
         self.file.sync()
     }
 
-    /// Write the seal of the segment, whose frames are fsynced already: from then on damage in it is an error, not a torn
-    /// tail. False: there is nothing to seal. [`Segment::sync_seal`] must follow.
+    /// Write the index and the seal of the segment, whose frames are fsynced already: from then on damage in it is an error,
+    /// not a torn tail. False: there is nothing to seal. [`Segment::sync_seal`] must follow.
+    ///
+    /// One fsync does for both. Whichever part of them a power loss leaves is known for what it is: a torn seal is none,
+    /// and an index that is not the one whose checksum the seal holds is not used, but the frames are.
     pub fn write_seal(&self, io: &dyn Io) -> Result<bool> {
         let end = self.end();
         if self.is_sealed() || end < self.start() {
@@ -189,7 +203,10 @@ impl Segment {
         self.read_frame(end, &mut frame)?;
         let crc = &frame[FRAME_HEADER_SIZE - 4..FRAME_HEADER_SIZE];
         let last_crc = u32::from_be_bytes([crc[0], crc[1], crc[2], crc[3]]);
-        let seal = Seal { end_frame_no: end, sealed_us: io.now_us(), last_crc };
+        let index = encode_index(&self.marks.read());
+        self.file.write_at(&index, index_offset(self.used_bytes()))?;
+        let index_crc = index_crc(&index, self.seed);
+        let seal = Seal { end_frame_no: end, sealed_us: io.now_us(), last_crc, index_crc };
         self.file.write_at(&seal.encode(&self.header), SEAL_OFFSET as u64)?;
         Ok(true)
     }

@@ -2,11 +2,13 @@
 
 use zerocopy::FromBytes;
 
+use super::load::read_index;
 use crate::error::{Error, Result};
+use crate::format::Problem;
 use crate::format::frame::{FRAME_HEADER_SIZE, FrameHeader, verify};
 use crate::format::segment_header::{SEGMENT_HEAD_SIZE, Seal, SegmentHeader};
+use crate::format::segment_index::FrameMark;
 use crate::io::File;
-use crate::segment::FrameMark;
 use crate::types::PageSize;
 
 /// Bytes that are read at once.
@@ -18,17 +20,17 @@ pub struct Scan {
     pub header: SegmentHeader,
     /// Its seal, if it is sealed.
     pub seal: Option<Seal>,
+    /// The segment is sealed, and this is wrong with its index: a crash came while it was being sealed, or it was damaged
+    /// since. The frames are all there.
+    pub index_problem: Option<Error>,
     /// The frames up to the last commit.
     pub marks: Vec<FrameMark>,
     /// Checksum of the last of them; of the header when there is none.
     pub last_crc: u32,
-    /// Time of the first commit, microseconds since 1970.
-    pub first_commit_us: Option<u64>,
-    /// Times of all commits, in their order.
-    pub commit_times: Vec<u64>,
     /// Whole frames behind the last commit: a transaction that was not committed.
     pub uncommitted: u64,
-    /// The highest frame that any whole frame says had been fsynced when it was written.
+    /// The highest frame that is known to have been fsynced: any whole frame says how far the log was when it was written,
+    /// and a seal is written when all of its segment is.
     pub max_synced_frame_no: u64,
     /// The first frame that is not whole, or does not continue the chain, and its offset. In an unsealed segment the
     /// ordinary end: what is behind it was never fsynced.
@@ -42,28 +44,52 @@ impl Scan {
     }
 }
 
-/// Read all of a segment and verify every frame.
-///
-/// Errors: the head is damaged; a sealed segment has a bad frame; an unsealed one has a bad frame that had been fsynced,
-/// which a later, whole frame proves. In every case nothing is changed.
-pub fn scan(file: &dyn File) -> Result<Scan> {
-    let path = file.path();
+/// The header of a segment and its seal, if it is sealed.
+pub(super) fn read_head(file: &dyn File) -> Result<(SegmentHeader, Option<Seal>)> {
     let mut head = vec![0; SEGMENT_HEAD_SIZE];
     let got = file.read_at(&mut head, 0)?;
     head.truncate(got);
-    let header = SegmentHeader::decode(&head).map_err(|problem| Error::corrupt(path, 0, problem))?;
+    let header = SegmentHeader::decode(&head).map_err(|problem| Error::corrupt(file.path(), 0, problem))?;
     // A torn seal is what a crash while sealing leaves; the frames under it are verified all the same.
     let seal = Seal::decode(&head, &header).unwrap_or(None);
+    Ok((header, seal))
+}
+
+/// Read all of a segment and verify every frame; and the index, if it is sealed. `visit` is called with the header of each
+/// frame that ends a commit.
+///
+/// Errors: the head is damaged; a sealed segment has a bad frame; an unsealed one has a bad frame that had been fsynced,
+/// which a later, whole frame proves. In every case nothing is changed.
+pub fn scan(file: &dyn File, visit: impl FnMut(&FrameHeader)) -> Result<Scan> {
+    let (header, seal) = read_head(file)?;
+    let mut scan = scan_frames(file, header, seal, visit)?;
+    scan.index_problem = seal.and_then(|seal| match read_index(file, &header, &seal) {
+        Ok(marks) if marks == scan.marks => None,
+        Ok(_) => {
+            Some(Error::corrupt(file.path(), None, "the index of the segment is not that of its frames"))
+        }
+        Err(error) => Some(error),
+    });
+    Ok(scan)
+}
+
+/// The frames of a segment with this head, each of them read and verified.
+pub(super) fn scan_frames(
+    file: &dyn File,
+    header: SegmentHeader,
+    seal: Option<Seal>,
+    mut visit: impl FnMut(&FrameHeader),
+) -> Result<Scan> {
+    let path = file.path();
     let seed = header.crc();
     let mut scan = Scan {
         header,
         seal,
+        index_problem: None,
         marks: Vec::new(),
         last_crc: seed,
-        first_commit_us: None,
-        commit_times: Vec::new(),
         uncommitted: 0,
-        max_synced_frame_no: 0,
+        max_synced_frame_no: seal.map_or(0, |seal| seal.end_frame_no),
         end: None,
     };
     let limit = seal.map_or(u64::MAX, |seal| seal.end_frame_no - header.start_frame_no + 1);
@@ -75,30 +101,22 @@ pub fn scan(file: &dyn File) -> Result<Scan> {
         let frame_no = header.start_frame_no + at;
         let offset = frames.offset(at);
         let problem = match frames.get(at)? {
-            None => {
-                scan.end = Some((offset, format!("the file ends before frame {frame_no}")));
-                break;
-            }
-            Some(frame) => match verify(frame, frame_no, seed) {
-                Ok(frame) if frame.previous_crc.get() == chain => {
+            None => format!("the file ends before frame {frame_no}"),
+            Some(frame) => match verify_next(frame, frame_no, seed, chain) {
+                Ok(frame) => {
                     chain = frame.crc.get();
                     let mark =
                         FrameMark { page_no: frame.page_no.get(), db_size_pages: frame.db_size_pages.get() };
                     open.push(mark);
                     scan.max_synced_frame_no = scan.max_synced_frame_no.max(frame.synced_frame_no.get());
                     if mark.db_size_pages != 0 {
+                        visit(frame);
                         scan.marks.append(&mut open);
                         scan.last_crc = chain;
-                        scan.first_commit_us.get_or_insert(frame.commit_us.get());
-                        scan.commit_times.push(frame.commit_us.get());
                     }
                     at += 1;
                     continue;
                 }
-                Ok(frame) => format!(
-                    "frame {frame_no} follows a frame with checksum {:08x}, expected {chain:08x}",
-                    frame.previous_crc
-                ),
                 Err(problem) => problem,
             },
         };
@@ -129,6 +147,23 @@ pub fn scan(file: &dyn File) -> Result<Scan> {
         ));
     }
     Ok(scan)
+}
+
+/// Check that `frame` is frame `frame_no` of the segment with this `seed`, and follows a frame with the checksum `chain`.
+pub(super) fn verify_next(
+    frame: &[u8],
+    frame_no: u64,
+    seed: u32,
+    chain: u32,
+) -> Result<&FrameHeader, Problem> {
+    let header = verify(frame, frame_no, seed)?;
+    if header.previous_crc.get() != chain {
+        return Err(format!(
+            "frame {frame_no} follows a frame with checksum {:08x}, expected {chain:08x}",
+            header.previous_crc
+        ));
+    }
+    Ok(header)
 }
 
 /// A whole frame behind the bad one (index `bad`) that was written after the bad one had been fsynced.
@@ -186,7 +221,7 @@ pub fn headless_witness(file: &dyn File, start: u64, page_size: PageSize) -> Res
 }
 
 /// Frames by index, read in large pieces.
-struct Frames<'a> {
+pub(super) struct Frames<'a> {
     file: &'a dyn File,
     frame_size: usize,
     buffer: Vec<u8>,
@@ -196,7 +231,7 @@ struct Frames<'a> {
 }
 
 impl<'a> Frames<'a> {
-    fn new(file: &'a dyn File, header: &SegmentHeader) -> Self {
+    pub(super) fn new(file: &'a dyn File, header: &SegmentHeader) -> Self {
         Self::of_size(file, FRAME_HEADER_SIZE + header.page_size.bytes())
     }
 
@@ -205,12 +240,12 @@ impl<'a> Frames<'a> {
         Frames { file, frame_size, buffer: vec![0; frames * frame_size], first: 0, count: 0 }
     }
 
-    fn offset(&self, index: u64) -> u64 {
+    pub(super) fn offset(&self, index: u64) -> u64 {
         SEGMENT_HEAD_SIZE as u64 + index * self.frame_size as u64
     }
 
     /// The frame, or `None` behind the end of the file.
-    fn get(&mut self, index: u64) -> Result<Option<&[u8]>> {
+    pub(super) fn get(&mut self, index: u64) -> Result<Option<&[u8]>> {
         if index < self.first || index >= self.first + self.count {
             let offset = self.offset(index);
             let got = self.file.read_at(&mut self.buffer, offset)?;

@@ -1,5 +1,6 @@
 //! "Wrong bytes in a footer, header or index hit an `assert` or an unchecked allocation."
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -77,7 +78,13 @@ fn offsets(path: &Path) -> Vec<usize> {
     let mut offsets: Vec<usize> = match extension {
         // The base file of SQLite, with the footer at its end.
         "db" => (length - length % 512..length).collect(),
-        "seg" => (0..64).chain(3584..3616).chain(4096..4152).chain((4152..12_000).step_by(397)).collect(),
+        // With the index of a sealed segment, which is behind its last frame.
+        "seg" => (0..64)
+            .chain(3584..3620)
+            .chain(4096..4152)
+            .chain((4152..12_000).step_by(397))
+            .chain(12_288..12_300)
+            .collect(),
         _ => (0..80).chain(4096..4180).collect(),
     };
     offsets.retain(|&offset| offset < length);
@@ -154,6 +161,74 @@ fn a_missing_file_is_an_error_or_nothing() {
         fs::remove_file(&target).unwrap();
         assert_survives(&lab, &name, count, &format!("without {}", target.display()));
     }
+}
+
+/// For each page its newest frame: the file, and the offset in it.
+fn newest_frames(lab: &Lab, name: &str) -> BTreeMap<u32, (PathBuf, usize)> {
+    let mut newest = BTreeMap::new();
+    for path in files(lab, name).into_iter().filter(|path| path.extension().is_some_and(|end| end == "seg")) {
+        let bytes = fs::read(&path).unwrap();
+        let stem = path.file_stem().unwrap().to_str().unwrap();
+        let start: u64 = stem.parse().unwrap();
+        for (at, frame) in bytes[4096..].chunks_exact(56 + 512).enumerate() {
+            if frame[24..32] != (start + at as u64).to_be_bytes() {
+                break;
+            }
+            let page_no = u32::from_be_bytes(frame[..4].try_into().unwrap());
+            newest.insert(page_no, (path.clone(), 4096 + at * (56 + 512)));
+        }
+    }
+    newest
+}
+
+#[test]
+fn a_damaged_frame_of_a_sealed_segment_is_an_error_where_it_is_needed_and_nothing_else_is_lost() {
+    let lab = Lab::new(Engine::Vwal);
+    let kept = "vwal_swap=frames%3E%3D12&vwal_checkpoint_age_ms=0&vwal_checkpoint_size=1GiB";
+    let db = lab.open_with("a.db", kept).unwrap();
+    query(
+        &db,
+        &format!("PRAGMA synchronous=FULL; PRAGMA page_size=512; PRAGMA wal_autocheckpoint=0; {TABLE}"),
+    );
+    (1..=60).for_each(|at| drop(query(&db, &rows(at, at, 300))));
+    let is_sealed = |path: &Path| fs::read(path).unwrap()[3584..3592] == *b"VWALSEAL";
+    let segments =
+        || files(&lab, "a.db").into_iter().filter(|path| path.extension().is_some_and(|end| end == "seg"));
+    while segments().filter(|path| is_sealed(path)).count() < segments().count() - 1 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    lab.copy("a.db", "crashed.db");
+
+    // A page that only a sealed segment has, and which holds rows: those in the middle have not been written since.
+    let (page_no, (path, offset)) = newest_frames(&lab, "crashed.db").into_iter().nth(20).unwrap();
+    assert!(is_sealed(&path), "page {page_no}");
+    let good = fs::read(&path).unwrap();
+    let mut bad = good.clone();
+    bad[offset + 56 + 400] ^= 4;
+    fs::write(&path, bad).unwrap();
+    let db = lab.open_with("crashed.db", "vwal_swap=frames%3E%3D12&vwal_checkpoint_size=1").unwrap();
+    let read = |db: &rusqlite::Connection, id: u32| {
+        run(db, &format!("SELECT body = zeroblob(300) || {id} FROM t WHERE id = {id}"))
+    };
+    let failed: Vec<u32> = (1..=60).filter(|&id| read(&db, id) != "1\n").collect();
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    let error = read(&db, failed[0]);
+    assert!(error.starts_with("!11: ") || error.starts_with("!10: "), "{error}");
+    assert!(run(&db, "PRAGMA wal_checkpoint(TRUNCATE)").starts_with('!'));
+    // The background pass says which file it is, and where.
+    let told = loop {
+        match query(&db, "SELECT last_error FROM vwal_status").as_str() {
+            "NULL" => std::thread::sleep(std::time::Duration::from_millis(5)),
+            told => break told.to_owned(),
+        }
+    };
+    assert!(told.contains(path.to_str().unwrap()) && told.contains(&format!("offset {offset}")), "{told}");
+    drop(db);
+    // The log is all there: with the frame put right, so is the row.
+    fs::write(&path, good).unwrap();
+    let db = lab.open_with("crashed.db", kept).unwrap();
+    assert!((1..=60).all(|id| read(&db, id) == "1\n"));
+    query(&db, "PRAGMA wal_checkpoint(TRUNCATE)");
 }
 
 #[test]

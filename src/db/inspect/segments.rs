@@ -12,7 +12,7 @@ use crate::format::segment_header::{SEAL_OFFSET, SEGMENT_HEAD_SIZE, Seal, Segmen
 use crate::io::{File, Io, OpenMode};
 use crate::log::{LOCK_NAME, META_NAME, SHM_NAME};
 use crate::restore::LoggedCommit;
-use crate::segment::{is_spare_name, parse_segment_name, scan};
+use crate::segment::{is_spare_name, load, parse_segment_name, scan};
 use crate::types::SegmentState;
 
 /// The segment files, by name. Each is open, so that it can be read to its end even if its name goes.
@@ -46,21 +46,26 @@ pub(super) fn commits(segments: &[(u64, Arc<dyn File>)], meta: &Meta) -> Vec<Log
     let mut commits = Vec::new();
     let mut next = 0;
     for (start, file) in segments {
-        let Ok(scan) = scan(&**file) else { break };
+        let mut own = Vec::new();
+        let scanned = scan(&**file, |frame| {
+            own.push(Commit {
+                frame_no: frame.frame_no.get(),
+                commit_us: frame.commit_us.get(),
+                db_size_pages: frame.db_size_pages.get(),
+            });
+        });
+        let Ok(scan) = scanned else { break };
         if scan.header.log_id != meta.log_id {
             continue;
         }
-        let mut times = scan.commit_times.iter();
         let mut before = start.saturating_sub(1);
-        for (frame_no, mark) in (*start..).zip(&scan.marks).filter(|(_, mark)| mark.db_size_pages != 0) {
-            let commit_us = times.next().copied().unwrap_or(0);
-            let commit = Commit { frame_no, commit_us, db_size_pages: mark.db_size_pages };
-            let frames = Some(frame_no - before);
-            before = frame_no;
-            if frame_no >= next {
+        for commit in own {
+            let frames = Some(commit.frame_no - before);
+            before = commit.frame_no;
+            if commit.frame_no >= next {
                 let page_size = scan.header.page_size;
+                next = commit.frame_no + 1;
                 commits.push(LoggedCommit { log_id: meta.log_id, commit, frames, page_size });
-                next = frame_no + 1;
             }
         }
     }
@@ -117,7 +122,7 @@ pub(super) fn read(
     for (start, file) in segments {
         let is_last = Some(start) == last;
         let path = file.path().to_owned();
-        let read = match read_segment(&*file, start, &meta, depth == Depth::Frames || is_last) {
+        let mut read = match read_segment(&*file, start, &meta, depth == Depth::Frames || is_last) {
             Ok(Some(read)) => read,
             Ok(None) => {
                 inspection.notes.push(format!("'{}' has no frames yet", path.display()));
@@ -131,6 +136,9 @@ pub(super) fn read(
         };
         if let Some(problem) = &read.seal_problem {
             inspection.find(&path, SEAL_OFFSET as u64, problem.clone());
+        }
+        if let Some(problem) = read.index_problem.take() {
+            inspection.find_error(&path, problem)?;
         }
         link(previous.as_ref(), &read, &path, &meta, inspection);
         if let Some(pages) = read.db_size_pages.filter(|_| read.end_frame_no > meta.checkpointed_frame_no) {
@@ -173,6 +181,7 @@ struct Read {
     max_synced_frame_no: u64,
     db_size_pages: Option<u32>,
     seal_problem: Option<String>,
+    index_problem: Option<Error>,
 }
 
 /// `Ok(None)`: a file that was named before anything was written to it.
@@ -211,19 +220,7 @@ fn read_segment(file: &dyn File, start: u64, meta: &Meta, frames: bool) -> Resul
         Ok(seal) => (seal, None),
         Err(problem) => (None, Some(problem)),
     };
-    if let (Some(seal), false) = (seal, frames) {
-        return Ok(Some(Read {
-            header,
-            end_frame_no: seal.end_frame_no,
-            last_crc: seal.last_crc,
-            sealed: true,
-            uncommitted: 0,
-            max_synced_frame_no: 0,
-            db_size_pages: None,
-            seal_problem,
-        }));
-    }
-    let scan = scan(file)?;
+    let scan = if frames { scan(file, |_| {})? } else { load(file)? };
     if let Some(seal) = seal
         && (seal.end_frame_no, seal.last_crc) != (scan.end_frame_no(), scan.last_crc)
     {
@@ -245,6 +242,7 @@ fn read_segment(file: &dyn File, start: u64, meta: &Meta, frames: bool) -> Resul
         max_synced_frame_no: scan.max_synced_frame_no,
         db_size_pages: scan.marks.last().map(|mark| mark.db_size_pages),
         seal_problem,
+        index_problem: scan.index_problem,
     }))
 }
 

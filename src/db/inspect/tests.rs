@@ -6,7 +6,8 @@ use std::io::Write as _;
 use super::*;
 use crate::format::frame::FRAME_HEADER_SIZE;
 use crate::format::frame::FrameStamp;
-use crate::format::segment_header::{SEAL_OFFSET, SEGMENT_HEAD_SIZE, Seal, SegmentHeader};
+use crate::format::segment_header::{SEAL_OFFSET, SEAL_SIZE, SEGMENT_HEAD_SIZE, Seal, SegmentHeader};
+use crate::format::segment_index::{FrameMark, encode_index, index_crc, index_offset, index_size};
 use crate::segment::segment_name;
 
 const PAGE: usize = 512;
@@ -40,11 +41,14 @@ fn segment(
     let mut bytes = header.encode_head();
     let mut chain = header.crc();
     let mut last_committed = chain;
+    let mut marks = Vec::new();
     for frame_no in start..=end {
         let mut frame = vec![frame_no as u8; FRAME];
         frame[..4].copy_from_slice(&1u32.to_be_bytes());
         let commit = commits.contains(&frame_no);
-        frame[4..8].copy_from_slice(&(if commit { 2u32 } else { 0 }).to_be_bytes());
+        let db_size_pages = if commit { 2 } else { 0 };
+        frame[4..8].copy_from_slice(&u32::to_be_bytes(db_size_pages));
+        marks.push(FrameMark { page_no: 1, db_size_pages });
         let stamp = FrameStamp {
             frame_no,
             commit_us: u64::from(commit),
@@ -59,7 +63,15 @@ fn segment(
         bytes.extend_from_slice(&frame);
     }
     if sealed {
-        let seal = Seal { end_frame_no: end, sealed_us: 2, last_crc: chain };
+        let index = encode_index(&marks);
+        let seal = Seal {
+            end_frame_no: end,
+            sealed_us: 2,
+            last_crc: chain,
+            index_crc: index_crc(&index, header.crc()),
+        };
+        bytes.resize(index_offset(bytes.len() as u64) as usize, 0);
+        bytes.extend_from_slice(&index);
         bytes[SEAL_OFFSET..SEAL_OFFSET + seal.encode(&header).len()].copy_from_slice(&seal.encode(&header));
     } else {
         // What a preallocated file has behind its frames.
@@ -192,15 +204,15 @@ fn nothing_is_changed_by_looking() {
 fn a_flipped_bit_anywhere_that_counts_is_found_in_its_file() {
     let log = Log::new();
     // Not the uncommitted frame nor what is behind it, and not bytes of the heads and slots that mean nothing.
+    let sealed = |frames: usize| {
+        let end = SEGMENT_HEAD_SIZE + frames * FRAME;
+        let index = index_offset(end as u64) as usize;
+        let seal = SEAL_OFFSET..SEAL_OFFSET + SEAL_SIZE;
+        vec![0..64, seal, SEGMENT_HEAD_SIZE..end, index..index + index_size(frames as u64) as usize]
+    };
     let files = [
-        (
-            log.segment(3),
-            vec![0..64, SEAL_OFFSET..SEAL_OFFSET + 32, SEGMENT_HEAD_SIZE..SEGMENT_HEAD_SIZE + 4 * FRAME],
-        ),
-        (
-            log.segment(7),
-            vec![0..64, SEAL_OFFSET..SEAL_OFFSET + 32, SEGMENT_HEAD_SIZE..SEGMENT_HEAD_SIZE + 2 * FRAME],
-        ),
+        (log.segment(3), sealed(4)),
+        (log.segment(7), sealed(2)),
         (log.dir.join(META_NAME), vec![0..76, META_SLOT_SIZE..META_SLOT_SIZE + 76]),
         (log.path.clone(), vec![2 * PAGE..2 * PAGE + 18, 2 * PAGE + 18..2 * PAGE + FOOTER_SIZE]),
     ];
@@ -249,6 +261,31 @@ fn damage_in_a_sealed_segment_names_file_and_offset() {
     assert!(message.contains("frame 5 has checksum") && message.contains("sealed"), "{message}");
     // The heads say nothing of it.
     assert_eq!(inspect(&log.path, Depth::Heads).unwrap().findings, []);
+}
+
+#[test]
+fn a_damaged_index_is_found_at_either_depth() {
+    let log = Log::new();
+    let at = index_offset((SEGMENT_HEAD_SIZE + 4 * FRAME) as u64);
+    log.change(&log.segment(3), |bytes| bytes[at as usize + 9] ^= 4);
+    for depth in [Depth::Heads, Depth::Frames] {
+        let found = inspect(&log.path, depth).unwrap();
+        let [finding] = &found.findings[..] else { panic!("{:?}", found.findings) };
+        assert_eq!((&finding.path, finding.offset), (&log.segment(3), Some(at)));
+        assert!(finding.message.contains("the index has checksum"), "{finding}");
+        assert_eq!(found.segments[0].end_frame_no, 6, "the frames tell what it should say");
+    }
+    // An index whose checksum is right, and which says something else than the frames.
+    let log = Log::new();
+    log.change(&log.segment(3), |bytes| {
+        let end = at as usize + index_size(4) as usize;
+        bytes[end - 5] = 9;
+        let header = SegmentHeader::decode(bytes).unwrap();
+        let seal = Seal::decode(bytes, &header).unwrap().unwrap();
+        let seal = Seal { index_crc: index_crc(&bytes[at as usize..end], header.crc()), ..seal };
+        bytes[SEAL_OFFSET..SEAL_OFFSET + SEAL_SIZE].copy_from_slice(&seal.encode(&header));
+    });
+    assert!(log.finding().2.contains("not that of its frames"));
 }
 
 #[test]

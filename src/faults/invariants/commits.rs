@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::faults::rig::{Db, History, Rig, in_dir, page};
 use crate::faults::workload::{FULL, NORMAL, Workload};
 use crate::format::segment_header::SEGMENT_HEAD_SIZE;
+use crate::format::segment_index::{INDEX_MAGIC_SIZE, INDEX_RECORD_SIZE};
 use crate::io::testing::{Fate, Fault, Image, Kind, Mark, Op};
 use crate::wal::LockKind;
 
@@ -38,7 +39,7 @@ fn invariant_01_a_published_frame_is_never_overwritten_and_its_number_never_give
         Workload::run_whole(&rig, steps);
         let mut published = 0;
         let mut known = std::collections::BTreeMap::new();
-        let mut writes = 0;
+        let (mut writes, mut indexes) = (0, 0);
         walk(&rig.io, |disks, paths, record| match &record.op {
             Op::Mark(Mark::Published(frame_no)) => {
                 published = *frame_no;
@@ -50,8 +51,16 @@ fn invariant_01_a_published_frame_is_never_overwritten_and_its_number_never_give
                     );
                 }
             }
-            Op::Write { file, offset, .. } if *offset >= SEGMENT_HEAD_SIZE as u64 => {
-                if let Some(start) = start_of(&paths[file]) {
+            Op::Write { file, offset, data } if *offset >= SEGMENT_HEAD_SIZE as u64 => {
+                if data.starts_with(b"VWALINDX") {
+                    // The index of a sealed segment lies behind its frames.
+                    let frames = (data.len() - INDEX_MAGIC_SIZE) / INDEX_RECORD_SIZE;
+                    assert!(
+                        *offset >= offset_of(frames as u64, 0),
+                        "{frames} frames, their index at {offset}"
+                    );
+                    indexes += 1;
+                } else if let Some(start) = start_of(&paths[file]) {
                     let first = start + (offset - SEGMENT_HEAD_SIZE as u64) / FRAME;
                     assert!(first > published, "frame {first} is written, {published} is published");
                     writes += 1;
@@ -60,6 +69,7 @@ fn invariant_01_a_published_frame_is_never_overwritten_and_its_number_never_give
             _ => {}
         });
         assert!(known.len() > 20 && writes > 10, "{} frames, {writes} writes", known.len());
+        assert!(indexes > 1, "{indexes} segments are sealed");
     }
 
     // And should SQLite ask for it, it is refused.

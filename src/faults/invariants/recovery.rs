@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::{FRAME, Story, offset_of, segments, start_of};
-use crate::error::Error;
-use crate::faults::rig::{BASE, Rig, in_dir};
+use crate::error::{Error, Result};
+use crate::faults::rig::{BASE, Db, PAGE, Rig, in_dir};
 use crate::io::testing::{Fault, Kind};
 
 #[test]
@@ -36,9 +36,9 @@ fn invariant_10_after_a_failed_fsync_no_commit_is_acknowledged_and_recovery_copi
             assert_ne!(rig.io.live().names[&segment], node, "its segment is a new file now");
             let crashed = rig.crash_hard();
             assert_eq!(crashed.open_and_check(&history).unwrap().1, k, "what was recovered is durable");
-            let (seal, _) =
-                crate::segment::scan(&*crashed.io.file(&segment)).map(|scan| (scan.seal, ())).unwrap();
-            assert_eq!(seal.unwrap().end_frame_no, db.log().published_frame_no(), "and sealed");
+            let scan = crate::segment::scan(&*crashed.io.file(&segment), |_| {}).unwrap();
+            assert!(scan.index_problem.is_none());
+            assert_eq!(scan.seal.unwrap().end_frame_no, db.log().published_frame_no(), "and sealed");
         }
     }
 }
@@ -51,6 +51,13 @@ fn three_segments() -> Story {
     }
     story.db.log().seal_segments().unwrap();
     story
+}
+
+/// The page in a frame.
+fn page_of(db: &Db, frame_no: u64) -> Result<Vec<u8>> {
+    let mut page = vec![0; PAGE];
+    db.log().read_page(frame_no, 0, &mut page)?;
+    Ok(page)
 }
 
 #[test]
@@ -86,8 +93,10 @@ fn invariant_11_recovery_yields_a_prefix_of_the_commits_and_twice_the_same() {
     }
     assert_eq!(story.recover(all), durable + 1);
 
-    // Damage in what was durable: an error that names the file and the offset, and nothing is changed.
+    // Damage in what was durable: in a segment that is not sealed the open is refused, and nothing is changed; in a sealed
+    // one that frame cannot be read any more, and all others can. Either error names the file and the offset.
     let last = story.ends[&durable];
+    let whole: Vec<Vec<u8>> = (1..=last).map(|frame_no| page_of(&story.db, frame_no).unwrap()).collect();
     for (at, path) in paths.iter().enumerate() {
         let start = start_of(path).unwrap();
         // Of the frames in the last segment those that a later one shows to have been fsynced.
@@ -98,18 +107,26 @@ fn invariant_11_recovery_yields_a_prefix_of_the_commits_and_twice_the_same() {
                 let image = story.rig.io.tamper(path, |bytes| bytes[(offset + byte) as usize] ^= 16);
                 let before = image.hash();
                 let rig = Rig::from(image);
-                match rig.open() {
-                    Err(Error::Corrupt { path: named, offset: Some(found), .. }) => {
-                        assert_eq!((&named, found), (path, offset), "frame {frame_no}, byte {byte}");
+                let what = format!("frame {frame_no}, byte {byte}");
+                let error = match rig.open() {
+                    Ok(db) if *path != current => {
+                        assert_eq!(db.log().published_frame_no(), story.ends[&story.k], "{what}");
+                        for (other, page) in (1..).zip(&whole).filter(|(other, _)| *other != frame_no) {
+                            assert_eq!(&page_of(&db, other).unwrap(), page, "{what}: frame {other}");
+                        }
+                        page_of(&db, frame_no).unwrap_err()
                     }
-                    Err(error) => panic!("frame {frame_no}, byte {byte}: {error}"),
-                    Ok(_) => panic!("frame {frame_no}, byte {byte}: it opens"),
-                }
-                assert_eq!(
-                    rig.io.live().hash(),
-                    before,
-                    "frame {frame_no}, byte {byte}: something was changed"
-                );
+                    Ok(_) => panic!("{what}: it opens"),
+                    Err(error) => {
+                        assert_eq!(*path, current, "{what}");
+                        assert_eq!(rig.io.live().hash(), before, "{what}: something was changed");
+                        error
+                    }
+                };
+                let Error::Corrupt { path: named, offset: Some(found), .. } = &error else {
+                    panic!("{what}: {error}")
+                };
+                assert_eq!((named, *found), (path, offset), "{what}");
             }
         }
     }

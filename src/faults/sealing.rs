@@ -1,0 +1,287 @@
+//! Sealed segments: what recovery reads of them, and what it does when a part of what it reads is not whole.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use super::rig::{Content, Db, History, PAGE, Rig, in_dir};
+use crate::error::Error;
+use crate::format::crc32;
+use crate::format::frame::FRAME_HEADER_SIZE;
+use crate::format::segment_header::{SEAL_OFFSET, SEAL_SIZE, SEGMENT_HEAD_SIZE, Seal, SegmentHeader};
+use crate::format::segment_index::{index_offset, index_size};
+use crate::io::testing::{Fate, Image, Op};
+use crate::io::{Io, OpenMode};
+use crate::segment::{copy_sealed, load, scan, segment_name};
+
+const FRAME: usize = FRAME_HEADER_SIZE + PAGE;
+
+/// `segments` segments of 7 frames, each of them a commit, the last one still written to; with and without fsyncs.
+fn commits(rig: &Rig, segments: u32, full: bool) -> (Db, History) {
+    let db = rig.open().unwrap();
+    let mut history = History::from([(0, Content::first())]);
+    for k in 1..=7 * segments - 1 {
+        history.insert(k, history[&(k - 1)].after(k, &[2], 2));
+        db.commit(k, &[2], 2, full).unwrap();
+    }
+    (db, history)
+}
+
+fn segment_at(start: u64) -> PathBuf {
+    in_dir(&segment_name(start))
+}
+
+/// Where the index of a segment of 7 frames is.
+fn index_range() -> std::ops::Range<usize> {
+    let start = index_offset((SEGMENT_HEAD_SIZE + 7 * FRAME) as u64) as usize;
+    start..start + index_size(7) as usize
+}
+
+#[test]
+fn opening_reads_the_heads_and_the_indexes_of_sealed_segments_and_not_their_frames() {
+    let rig = Rig::new();
+    let (db, history) = commits(&rig, 40, true);
+    db.log().seal_segments().unwrap();
+    drop(db);
+    let before = rig.io.bytes_read();
+    let db = rig.open().unwrap();
+    let read = rig.io.bytes_read() - before;
+    // Per sealed segment the head twice and the index. The last one is not sealed: to see where it ends, and for the copy.
+    let sealed = 39 * (2 * SEGMENT_HEAD_SIZE + index_range().len());
+    let unsealed = 2 * SEGMENT_HEAD_SIZE + 3 * 7 * FRAME;
+    // The metadata, the start of the base file.
+    let others = 2 * 8192;
+    assert!(read as usize <= sealed + unsealed + others, "{read} bytes were read");
+    // Of frames alone there are more.
+    assert!(read < 40 * (7 * FRAME as u64 + 4 * SEGMENT_HEAD_SIZE as u64) - 39 * 7 * FRAME as u64 / 2);
+    assert_eq!(db.check(&history), Ok(279));
+}
+
+#[test]
+fn a_power_loss_while_a_segment_is_sealed_leaves_it_sealed_or_not_and_its_frames_whole() {
+    let rig = Rig::new();
+    let (db, history) = commits(&rig, 2, true);
+    let done = rig.io.trace().len();
+    db.log().seal_segments().unwrap();
+    drop(db);
+    // The frames are durable already; index and seal are written, and one fsync is for both.
+    let ops: Vec<Op> = rig.io.trace()[done..].iter().map(|record| record.op.clone()).collect();
+    let [Op::Write { offset: index, .. }, Op::Write { offset: seal, .. }, Op::Sync { .. }] = &ops[..] else {
+        panic!("{ops:?}")
+    };
+    assert_eq!((*index as usize, *seal as usize), (index_range().start, SEAL_OFFSET));
+
+    let mut disks = rig.io.start();
+    let trace = rig.io.trace();
+    trace[..done].iter().for_each(|record| disks.apply(record));
+    let (mut whole, mut index_only, mut unsealed) = (0, 0, 0);
+    let mut check = |image: Image| {
+        let crashed = Rig { options: rig.options.clone(), ..Rig::from(image) };
+        let file = crashed.io.file(&segment_at(1));
+        let loaded = load(&*file).unwrap();
+        assert_eq!(loaded.end_frame_no(), 7);
+        match (&loaded.seal, &loaded.index_problem) {
+            (Some(_), None) => whole += 1,
+            (Some(_), Some(_)) => index_only += 1,
+            (None, None) => unsealed += 1,
+            (None, Some(problem)) => panic!("{problem}"),
+        }
+        let (db, k) = crashed.open_and_check(&history).unwrap();
+        assert_eq!(k, 13);
+        assert_eq!(db.log().last_error().is_some(), loaded.seal.is_some() && loaded.index_problem.is_some());
+    };
+    for record in &trace[done..] {
+        disks.apply(record);
+        let units = disks.open_units();
+        let fates = |unit: usize| {
+            let sectors = disks.sectors(unit).unwrap_or(1);
+            let torn = (1..sectors).flat_map(|cut| [Fate::Head(cut), Fate::Tail(cut)]);
+            let mut fates = vec![Fate::Kept, Fate::Lost, Fate::Zeros];
+            fates.extend(torn);
+            fates
+        };
+        match units {
+            0 => check(disks.crash_hard()),
+            1 => fates(0).into_iter().for_each(|one| check(disks.crash(|_| one))),
+            2 => {
+                for first in fates(0) {
+                    for second in fates(1) {
+                        check(disks.crash(|unit| if unit == 0 { first } else { second }));
+                    }
+                }
+            }
+            more => panic!("{more} open writes"),
+        }
+    }
+    assert!(whole > 0 && index_only > 0 && unsealed > 0, "{whole}, {index_only}, {unsealed}");
+}
+
+#[test]
+fn a_damaged_index_costs_a_reading_of_the_frames_and_nothing_else_and_is_told() {
+    let rig = Rig::new();
+    let (db, history) = commits(&rig, 3, true);
+    db.log().seal_segments().unwrap();
+    drop(db);
+    let check = |what: &str, change: &dyn Fn(&mut Vec<u8>)| {
+        let damaged =
+            Rig { options: rig.options.clone(), ..Rig::from(rig.io.tamper(&segment_at(8), change)) };
+        let (db, k) = damaged.open_and_check(&history).unwrap_or_else(|wrong| panic!("{what}: {wrong}"));
+        assert_eq!(k, 20, "{what}");
+        let told = db.log().last_error().unwrap_or_else(|| panic!("{what}: nothing is told"));
+        assert!(told.contains(segment_at(8).to_str().unwrap()), "{what}: {told}");
+        for frame_no in 1..=20 {
+            let mut page = [0; PAGE];
+            db.log().read_page(frame_no, 0, &mut page).unwrap();
+            assert_eq!(page[..], super::rig::page(2, frame_no as u32)[..], "{what}: frame {frame_no}");
+        }
+    };
+    for at in index_range() {
+        check(&format!("byte {at}"), &|bytes| bytes[at] ^= 1 << (at % 8));
+    }
+    for len in [index_range().start, index_range().start + 1, index_range().end - 1] {
+        check(&format!("cut to {len}"), &|bytes| bytes.truncate(len));
+    }
+    check("zeros", &|bytes| bytes[index_range()].fill(0));
+    // With the frames damaged too, nothing can be said of the segment.
+    let both = rig.io.tamper(&segment_at(8), |bytes| {
+        bytes[index_range().start] ^= 1;
+        bytes[SEGMENT_HEAD_SIZE + 100] ^= 1;
+    });
+    let Err(Error::Corrupt { path, offset, .. }) = Rig::from(both).open() else { panic!("it opens") };
+    assert_eq!((path, offset), (segment_at(8), Some(SEGMENT_HEAD_SIZE as u64)));
+}
+
+/// Put another seal, whose checksum is right, into a segment.
+fn reseal(bytes: &mut [u8], change: impl FnOnce(Seal) -> Seal) {
+    let header = SegmentHeader::decode(bytes).unwrap();
+    let seal = change(Seal::decode(bytes, &header).unwrap().unwrap());
+    bytes[SEAL_OFFSET..SEAL_OFFSET + SEAL_SIZE].copy_from_slice(&seal.encode(&header));
+}
+
+#[test]
+fn a_seal_that_tells_of_more_than_there_is_is_damage_and_allocates_nothing() {
+    let rig = Rig::new();
+    let (db, _) = commits(&rig, 3, true);
+    db.log().seal_segments().unwrap();
+    drop(db);
+    for end in [8, 15, 1 << 20, 1 << 40, 1 << 62] {
+        let image = rig.io.tamper(&segment_at(8), |bytes| {
+            reseal(bytes, |seal| Seal { end_frame_no: end, ..seal });
+        });
+        let opened = Rig::from(image).open();
+        let Err(Error::Corrupt { path, .. }) = opened else { panic!("it opens with end {end}") };
+        assert!(path == segment_at(8) || path == segment_at(15), "{}", path.display());
+    }
+}
+
+#[test]
+fn a_frame_that_is_not_of_the_page_that_the_index_says_is_not_read() {
+    let rig = Rig::new();
+    let (db, _) = commits(&rig, 2, true);
+    db.log().seal_segments().unwrap();
+    drop(db);
+    let image = rig.io.tamper(&segment_at(1), |bytes| {
+        let header = SegmentHeader::decode(bytes).unwrap();
+        // Frame 3 is of page 1 now, and the checksums are right.
+        bytes[index_range().start + 8 + 2 * 8 + 3] = 1;
+        let index_crc = crc32(header.crc(), &[&bytes[index_range()]]);
+        reseal(bytes, |seal| Seal { index_crc, ..seal });
+    });
+    let db = Rig::from(image).open().unwrap();
+    let mut page = [0; PAGE];
+    db.log().read_page(2, 0, &mut page).unwrap();
+    let error = db.log().read_page(3, 0, &mut page).unwrap_err();
+    assert!(matches!(&error, Error::Corrupt { path, offset: Some(_), .. } if *path == segment_at(1)));
+    assert!(
+        error.to_string().contains("is of page 2") && error.to_string().contains("says page 1"),
+        "{error}"
+    );
+}
+
+/// The files that are named as segments.
+fn nodes(image: &Image) -> BTreeSet<(PathBuf, String)> {
+    let names = image.names.iter().filter(|(path, _)| path.extension().is_some_and(|name| name == "seg"));
+    names.map(|(path, node)| (path.clone(), format!("{node:?}"))).collect()
+}
+
+#[test]
+fn what_is_known_to_have_been_fsynced_is_not_copied() {
+    // Every commit is fsynced, and says so of the one before it: only the end of the log can be in doubt.
+    let rig = Rig::new();
+    let (db, history) = commits(&rig, 3, true);
+    drop(db);
+    let before = nodes(&rig.io.live());
+    let (db, k) = rig.open_and_check(&history).unwrap();
+    assert_eq!(k, 20);
+    let changed: Vec<PathBuf> =
+        nodes(&rig.io.live()).difference(&before).map(|(path, _)| path.clone()).collect();
+    assert_eq!(changed, [segment_at(15)]);
+    // Those that were not sealed are sealed by the syncer.
+    let is_sealed = |start| load(&*rig.io.file(&segment_at(start))).unwrap().seal.is_some();
+    assert!(!is_sealed(1) && !is_sealed(8) && is_sealed(15));
+    db.log().seal_segments().unwrap();
+    assert!(is_sealed(1) && is_sealed(8));
+    drop(db);
+    assert_eq!(rig.crash_hard().open_and_check(&history).unwrap().1, 20);
+
+    // Nothing is: all of it is copied, and durable when the log is open.
+    let rig = Rig::new();
+    let (db, history) = commits(&rig, 3, false);
+    drop(db);
+    let before = nodes(&rig.io.live());
+    let (db, k) = rig.open_and_check(&history).unwrap();
+    assert_eq!(k, 20);
+    assert!(nodes(&rig.io.live()).is_disjoint(&before), "a segment was not copied");
+    drop(db);
+    assert_eq!(rig.crash_hard().open_and_check(&history).unwrap().1, 20);
+}
+
+#[test]
+fn a_copy_of_frames_that_are_not_those_that_were_scanned_is_not_made() {
+    let rig = Rig::new();
+    let (db, _) = commits(&rig, 1, false);
+    drop(db);
+    let file = rig.io.file(&segment_at(1));
+    let scanned = scan(&*file, |_| {}).unwrap();
+    assert_eq!(scanned.end_frame_no(), 6);
+    let copy = |name: &str| rig.io.open(&in_dir(name), OpenMode::Create).unwrap();
+    let good = copy("good");
+    copy_sealed(&*file, &scanned, &*good, 5).unwrap();
+    let copied = scan(&*good, |_| {}).unwrap();
+    assert!(copied.seal.is_some() && copied.index_problem.is_none());
+    assert_eq!((copied.marks, copied.last_crc), (scanned.marks.clone(), scanned.last_crc));
+    assert_eq!(load(&*good).unwrap().end_frame_no(), 6);
+    // The page cache drops what it could not write, and the disk has something else there.
+    let offset = SEGMENT_HEAD_SIZE + 3 * FRAME;
+    rig.io.flip(&segment_at(1), offset as u64 + 70, 1);
+    let error = copy_sealed(&*file, &scanned, &*copy("bad"), 5).unwrap_err();
+    assert!(matches!(error, Error::Corrupt { offset: Some(at), .. } if at == offset as u64), "{error}");
+    assert!(load(&*rig.io.file(&in_dir("bad"))).is_err(), "and it has no head");
+}
+
+#[test]
+fn a_segment_of_another_version_is_refused_and_left_alone() {
+    let rig = Rig::new();
+    let (db, history) = commits(&rig, 2, false);
+    drop(db);
+    let other_version = |bytes: &mut Vec<u8>| {
+        bytes[8..12].copy_from_slice(&1u32.to_be_bytes());
+        let crc = crc32(0, &[&bytes[..60]]);
+        bytes[60..64].copy_from_slice(&crc.to_be_bytes());
+    };
+    // Nothing was fsynced, so a head that is merely bad would be that of a file which was never written to.
+    for start in [1, 8] {
+        let image = rig.io.tamper(&segment_at(start), other_version);
+        let before = image.hash();
+        let rig = Rig::from(image);
+        let error = rig.open().err().expect("it is refused");
+        assert!(matches!(&error, Error::Corrupt { path, offset: Some(0), .. } if *path == segment_at(start)));
+        assert!(error.to_string().contains("segment version 1, this vwal reads version 2"), "{error}");
+        assert_eq!(rig.io.live().hash(), before);
+    }
+    // A spare file of the other version became the segment behind the last one, and then the power went.
+    let mut image = rig.io.live();
+    let mut spare = image.read(&segment_at(8)).unwrap().to_vec();
+    other_version(&mut spare);
+    image.put(&segment_at(14), spare);
+    assert_eq!(Rig::from(image).open_and_check(&history).unwrap().1, 13);
+}

@@ -1,0 +1,55 @@
+//! Reading a segment back for recovery: of a sealed one its head and its index, and of no other every frame.
+//!
+//! The frames of a sealed segment were fsynced before the seal was written, so nothing has to be found out about them.
+//! Each one is verified whenever it is read from the file ([`super::Segment::read_frame`]), and damage is an error then.
+
+use super::scan::{Scan, read_head, scan_frames};
+use crate::error::{Error, Result};
+use crate::format::frame::FRAME_HEADER_SIZE;
+use crate::format::segment_header::{SEGMENT_HEAD_SIZE, Seal, SegmentHeader};
+use crate::format::segment_index::{FrameMark, decode_index, index_offset, index_size};
+use crate::io::File;
+
+/// Read what recovery has to know of a segment. Where the index of a sealed segment is not whole, that is noted, and the
+/// frames are read and verified instead.
+///
+/// Errors: as of [`super::scan`], when the frames are read.
+pub fn load(file: &dyn File) -> Result<Scan> {
+    let (header, seal) = read_head(file)?;
+    let Some(seal) = seal else { return scan_frames(file, header, None, |_| {}) };
+    match read_index(file, &header, &seal) {
+        Ok(marks) => Ok(Scan {
+            header,
+            seal: Some(seal),
+            index_problem: None,
+            marks,
+            last_crc: seal.last_crc,
+            uncommitted: 0,
+            max_synced_frame_no: seal.end_frame_no,
+            end: None,
+        }),
+        Err(error) => {
+            let mut scan = scan_frames(file, header, Some(seal), |_| {})?;
+            scan.index_problem = Some(error);
+            Ok(scan)
+        }
+    }
+}
+
+/// The index of a sealed segment.
+pub(super) fn read_index(file: &dyn File, header: &SegmentHeader, seal: &Seal) -> Result<Vec<FrameMark>> {
+    let frames = seal.end_frame_no - header.start_frame_no + 1;
+    let frame_size = (FRAME_HEADER_SIZE + header.page_size.bytes()) as u64;
+    let size = file.size()?;
+    // Before anything is computed or allocated for a number of frames that the file cannot hold.
+    if frames > size / frame_size {
+        let what =
+            format!("the file has {size} bytes, too few for the {frames} frames that its seal tells of");
+        return Err(Error::corrupt(file.path(), None, what));
+    }
+    let offset = index_offset(SEGMENT_HEAD_SIZE as u64 + frames * frame_size);
+    let mut bytes = vec![0; index_size(frames) as usize];
+    file.read_exact_at(&mut bytes, offset)?;
+    decode_index(&bytes, frames, header.crc(), seal.index_crc)
+        .map_err(|problem| Error::corrupt(file.path(), offset, problem))
+}
