@@ -134,11 +134,29 @@ impl FrameCache {
 
     /// Keep a frame's page.
     pub fn insert(&self, id: CacheId, frame_no: u64, page: &[u8]) {
+        self.insert_instead_of(id, None, frame_no, page);
+    }
+
+    /// Keep a frame's page, and give up an `old` frame for it if that is here: another version of the same page. Who changes
+    /// a page has just read it, so the old version looks as if it was in use and its memory is close to the processor.
+    pub fn insert_instead_of(&self, id: CacheId, old: Option<u64>, frame_no: u64, page: &[u8]) {
         if page.len() > self.budget || page.is_empty() || id == CacheId::NONE {
             return;
         }
         let sets = self.sets();
-        let Some(buffer) = self.reserve(sets, page.len()) else { return };
+        let taken = old.and_then(|old| {
+            let mut set = Self::set(sets, id, old);
+            let way = set.find(id, old)?;
+            set.pages[way].take()
+        });
+        let buffer = match taken {
+            Some(buffer) if buffer.len() == page.len() => Some(buffer),
+            taken => {
+                self.used.fetch_sub(taken.map_or(0, |buffer| buffer.len()), Ordering::Relaxed);
+                let Some(reserved) = self.reserve(sets, page.len()) else { return };
+                reserved
+            }
+        };
         let buffer = match buffer {
             Some(mut buffer) => {
                 buffer.copy_from_slice(page);

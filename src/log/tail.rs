@@ -290,7 +290,9 @@ impl Tail {
         self.restamp(log)?;
         let crc = self.write_buffer(log)?;
         for (frame_no, frame) in (self.buffered_from..).zip(self.buffer.chunks_exact(self.frame_size)) {
-            log.cache.insert(log.cache_id, frame_no, &frame[FRAME_HEADER_SIZE..]);
+            let page_no = self.marks[(frame_no - self.first) as usize].page_no;
+            let old = log.index.get(page_no);
+            log.cache.insert_instead_of(log.cache_id, old, frame_no, &frame[FRAME_HEADER_SIZE..]);
         }
         self.commit = Some(crc);
         log.control.written.store(self.end(), Ordering::Release);
