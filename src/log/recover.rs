@@ -324,7 +324,7 @@ pub(super) fn build(
         });
     }
     let base_pages = if meta.has_intent() { base.whole_pages(meta.page_size) } else { meta.db_size_pages };
-    let cache_id = source.cache.new_id();
+    let cache_id = source.cache.new_id(meta.page_size);
     let frame_size = FRAME_HEADER_SIZE + meta.page_size.bytes();
     Ok(Log {
         control: Control {

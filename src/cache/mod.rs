@@ -1,0 +1,403 @@
+//! The frame cache: pages of recent frames, so that reads of the log need no system call.
+//!
+//! One cache serves all databases of a process. It holds at most a configured number of bytes, allocated as used. Keys
+//! are (log, frame number): a published frame never changes, so an entry is never stale. The entries of a tentative
+//! commit that is rolled back are removed ([`FrameCache::remove`]).
+//!
+//! Pages are kept in blocks of 4 KiB (`slabs.rs`): one for a page of that size or less, several for a larger one. Which
+//! block has what is in a table of small sets, as in a processor's cache: a key can be in one set only, and a set lies in two
+//! cache lines, since what a look-up costs is the memory that it touches. Consecutive frames go to consecutive sets, so the
+//! frames of a log fill them evenly. There are about twice as many entries as blocks, so a set is seldom full.
+//!
+//! Replacement is CLOCK with small counts: when the hand passes an entry it takes one off, and who has none goes. A new entry
+//! has one, since the hand may be just before its set; one that is read has two again.
+
+mod slabs;
+
+use std::ops::RangeInclusive;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::types::PageSize;
+use slabs::{BLOCK, Slabs};
+
+/// Entries in a set.
+const WAYS: usize = 7;
+/// How often the hand passes an entry that is new, or was just read.
+const ROUNDS_NEW: u8 = 1;
+const ROUNDS_READ: u8 = 2;
+/// No block.
+const NONE: u32 = u32::MAX;
+
+/// Names a log within the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheId {
+    /// 0: there were 2^32 logs already, and nothing of this one is kept.
+    log: u32,
+    /// Blocks of a page.
+    parts: u32,
+}
+
+/// Which of the parts of pages that could be here are.
+struct Set {
+    /// Frame number times parts of a page, plus the part.
+    parts: [u64; WAYS],
+    logs: [u32; WAYS],
+    /// [`NONE`]: the entry is free.
+    blocks: [u32; WAYS],
+    /// The next entry that the hand looks at.
+    hand: u8,
+    /// How often the hand passes each entry before that goes.
+    rounds: [u8; WAYS],
+}
+
+/// A set in two cache lines of its own.
+#[repr(align(128))]
+struct Locked(Mutex<Set>);
+
+const _: () = assert!(size_of::<Locked>() == 128);
+
+impl Set {
+    const EMPTY: Set =
+        Set { parts: [0; WAYS], logs: [0; WAYS], blocks: [NONE; WAYS], hand: 0, rounds: [0; WAYS] };
+
+    fn find(&self, log: u32, part: u64) -> Option<usize> {
+        (0..WAYS).find(|&way| self.parts[way] == part && self.logs[way] == log && self.blocks[way] != NONE)
+    }
+
+    fn take(&mut self, way: usize) -> u32 {
+        std::mem::replace(&mut self.blocks[way], NONE)
+    }
+
+    /// Move the hand to the next entry to give up, or to the end of the set, whichever comes first.
+    fn advance(&mut self) -> Option<usize> {
+        while usize::from(self.hand) < WAYS {
+            let way = usize::from(self.hand);
+            self.hand += 1;
+            if self.blocks[way] != NONE {
+                match self.rounds[way].checked_sub(1) {
+                    Some(left) => self.rounds[way] = left,
+                    None => return Some(way),
+                }
+            }
+        }
+        self.hand = 0;
+        None
+    }
+}
+
+/// Blocks that are in no set, and in no thread's hands.
+#[derive(Default)]
+struct FreeBlocks {
+    /// Blocks from here on were never used.
+    unused: u32,
+    /// Those before it that have been given back.
+    returned: Vec<u32>,
+}
+
+/// See the module.
+pub struct FrameCache {
+    /// Made when the first page is to be kept.
+    sets: OnceLock<Box<[Locked]>>,
+    slabs: Slabs,
+    /// How many blocks there may be.
+    capacity: u32,
+    free: Mutex<FreeBlocks>,
+    /// No block is free: those who need one need not look.
+    full: AtomicBool,
+    /// The set that the hand is in.
+    hand: AtomicUsize,
+    next_log: AtomicU64,
+}
+
+impl FrameCache {
+    /// A cache of at most `bytes` bytes of pages; 0 keeps nothing.
+    pub fn new(bytes: usize) -> FrameCache {
+        let capacity = u32::try_from(bytes / BLOCK).unwrap_or(NONE - 1);
+        FrameCache {
+            sets: OnceLock::new(),
+            slabs: Slabs::new(capacity as usize),
+            capacity,
+            free: Mutex::default(),
+            full: AtomicBool::new(false),
+            hand: AtomicUsize::new(0),
+            next_log: AtomicU64::new(1),
+        }
+    }
+
+    /// A name for a log that has just been opened; never given twice.
+    pub fn new_id(&self, page_size: PageSize) -> CacheId {
+        CacheId {
+            log: u32::try_from(self.next_log.fetch_add(1, Ordering::Relaxed)).unwrap_or(0),
+            parts: page_size.bytes().div_ceil(BLOCK) as u32,
+        }
+    }
+
+    /// Blocks held now, for tests.
+    #[cfg(test)]
+    fn used(&self) -> usize {
+        let free = self.free.lock();
+        free.unused as usize - free.returned.len()
+    }
+
+    fn set(sets: &[Locked], log: u32, part: u64) -> MutexGuard<'_, Set> {
+        // The logs of a process begin far from each other.
+        let at = part.wrapping_add(u64::from(log).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32);
+        sets[(at % sets.len() as u64) as usize].0.lock()
+    }
+
+    /// Copy bytes of a frame's page, from `offset` on, into `buf`. The bytes must lie in the page. False: not all of them are
+    /// here.
+    pub fn read(&self, id: CacheId, frame_no: u64, offset: usize, buf: &mut [u8]) -> bool {
+        let Some(sets) = self.sets.get() else { return false };
+        let mut done = 0;
+        while done < buf.len() {
+            let at = offset + done;
+            let len = (BLOCK - at % BLOCK).min(buf.len() - done);
+            let part = frame_no * u64::from(id.parts) + (at / BLOCK) as u64;
+            let mut set = Self::set(sets, id.log, part);
+            let Some(way) = set.find(id.log, part) else { return false };
+            if !self.slabs.read(set.blocks[way], at % BLOCK, &mut buf[done..done + len]) {
+                return false;
+            }
+            set.rounds[way] = ROUNDS_READ;
+            done += len;
+        }
+        true
+    }
+
+    /// Keep a frame's page.
+    pub fn insert(&self, id: CacheId, frame_no: u64, page: &[u8]) {
+        self.insert_instead_of(id, None, frame_no, page);
+    }
+
+    /// Keep a frame's page, and give up an `old` frame for it if that is here: another version of the same page. Who changes
+    /// a page has just read it, so the old version looks as if it was in use, and its memory is close to the processor.
+    pub fn insert_instead_of(&self, id: CacheId, old: Option<u64>, frame_no: u64, page: &[u8]) {
+        if self.capacity < id.parts || id.log == 0 {
+            return;
+        }
+        let sets = self.sets.get_or_init(|| {
+            let count = (2 * self.capacity as usize).div_ceil(WAYS);
+            (0..count).map(|_| Locked(Mutex::new(Set::EMPTY))).collect()
+        });
+        let first = |frame_no: u64| frame_no * u64::from(id.parts);
+        for (bytes, at) in page.chunks(BLOCK).zip(0..) {
+            let old = old.and_then(|old| Self::take(sets, id.log, first(old) + at));
+            let Some(block) = old.or_else(|| self.reserve(sets)) else { return };
+            if !self.slabs.write(block, bytes) {
+                return self.give_back(block);
+            }
+            self.put(sets, id.log, first(frame_no) + at, block);
+        }
+    }
+
+    /// Take the block of a part out of its set.
+    fn take(sets: &[Locked], log: u32, part: u64) -> Option<u32> {
+        let mut set = Self::set(sets, log, part);
+        let way = set.find(log, part)?;
+        Some(set.take(way))
+    }
+
+    fn put(&self, sets: &[Locked], log: u32, part: u64, block: u32) {
+        let mut set = Self::set(sets, log, part);
+        let free = || set.blocks.iter().position(|&block| block == NONE);
+        let way = set.find(log, part).or_else(free);
+        // In a full set somebody has to go.
+        let way = way.or_else(|| (0..=ROUNDS_READ).find_map(|_| set.advance())).unwrap_or(0);
+        set.logs[way] = log;
+        set.parts[way] = part;
+        set.rounds[way] = ROUNDS_NEW;
+        let before = std::mem::replace(&mut set.blocks[way], block);
+        drop(set);
+        if before != NONE {
+            self.give_back(before);
+        }
+    }
+
+    /// A block to be filled: a free one, or that of an entry which is given up for it.
+    fn reserve(&self, sets: &[Locked]) -> Option<u32> {
+        if !self.full.load(Ordering::Relaxed) {
+            let mut free = self.free.lock();
+            if let Some(block) = free.returned.pop() {
+                return Some(block);
+            }
+            if free.unused < self.capacity {
+                free.unused += 1;
+                return Some(free.unused - 1);
+            }
+            self.full.store(true, Ordering::Relaxed);
+        }
+        // In that many rounds it finds somebody, unless all are being read; and it may start in the middle of a set.
+        for _ in 0..=(usize::from(ROUNDS_READ) + 1) * sets.len() {
+            let hand = self.hand.load(Ordering::Relaxed);
+            let mut set = sets[hand % sets.len()].0.lock();
+            if let Some(way) = set.advance() {
+                return Some(set.take(way));
+            }
+            drop(set);
+            // If another thread was faster, it is one step all the same.
+            let next = hand.wrapping_add(1);
+            let _ = self.hand.compare_exchange(hand, next, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        None
+    }
+
+    fn give_back(&self, block: u32) {
+        let mut free = self.free.lock();
+        free.returned.push(block);
+        self.full.store(false, Ordering::Relaxed);
+    }
+
+    /// Forget frames whose numbers will be used again.
+    pub fn remove(&self, id: CacheId, frames: RangeInclusive<u64>) {
+        let Some(sets) = self.sets.get() else { return };
+        let parts = u64::from(id.parts);
+        for part in frames.start() * parts..(frames.end() + 1) * parts {
+            if let Some(block) = Self::take(sets, id.log, part) {
+                self.give_back(block);
+            }
+        }
+    }
+
+    /// Forget a log that is closed. When nothing else is kept, the memory goes back to the system.
+    pub fn remove_log(&self, id: CacheId) {
+        for set in self.sets.get().into_iter().flatten() {
+            let mut set = set.0.lock();
+            for way in 0..WAYS {
+                if set.logs[way] == id.log && set.blocks[way] != NONE {
+                    self.give_back(set.take(way));
+                }
+            }
+        }
+        let mut free = self.free.lock();
+        if free.returned.len() == free.unused as usize {
+            // Nobody is about to write to a block, since all of them are here.
+            self.slabs.clear();
+            *free = FreeBlocks::default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page_size(bytes: u32) -> PageSize {
+        PageSize::new(bytes).unwrap()
+    }
+
+    #[test]
+    fn holds_at_most_what_it_may_and_finds_what_it_holds() {
+        let cache = FrameCache::new(64 * BLOCK);
+        let id = cache.new_id(page_size(4096));
+        for frame_no in 0..1000u64 {
+            cache.insert(id, frame_no, &[frame_no as u8; 4096]);
+            assert!(cache.used() <= 64);
+            let mut byte = [0];
+            assert!(cache.read(id, frame_no, 4095, &mut byte));
+            assert_eq!(byte[0], frame_no as u8);
+        }
+        let held = (0..1000).filter(|&frame_no| cache.read(id, frame_no, 0, &mut [0])).count();
+        assert_eq!(held, 64);
+    }
+
+    #[test]
+    fn what_was_read_stays_longer_than_what_was_not() {
+        let cache = FrameCache::new(64 * BLOCK);
+        let id = cache.new_id(page_size(1024));
+        cache.insert(id, 0, &[1; 1024]);
+        for frame_no in 1..1000u64 {
+            assert!(cache.read(id, 0, 0, &mut [0]), "read each time, gone at {frame_no}");
+            cache.insert(id, frame_no, &[0; 1024]);
+        }
+    }
+
+    #[test]
+    fn a_version_takes_the_place_of_the_one_before() {
+        let cache = FrameCache::new(64 * BLOCK);
+        let id = cache.new_id(page_size(8192));
+        cache.insert(id, 1, &[1; 8192]);
+        cache.insert(id, 1, &[2; 8192]);
+        assert_eq!(cache.used(), 2, "inserted twice, held once");
+        cache.insert_instead_of(id, Some(1), 9, &[3; 8192]);
+        let mut bytes = [0; 2];
+        assert!(cache.read(id, 9, 4095, &mut bytes), "across two blocks");
+        assert_eq!((bytes, cache.used()), ([3; 2], 2));
+        assert!(!cache.read(id, 1, 0, &mut bytes));
+    }
+
+    #[test]
+    fn logs_do_not_see_each_other_and_removed_frames_are_gone() {
+        let cache = FrameCache::new(1 << 20);
+        let (a, b) = (cache.new_id(page_size(512)), cache.new_id(page_size(65536)));
+        cache.insert(a, 1, &[1; 512]);
+        cache.insert(b, 1, &[2; 65536]);
+        let mut byte = [0];
+        assert!(cache.read(a, 1, 0, &mut byte) && byte[0] == 1);
+        cache.remove(a, 1..=3);
+        assert!(!cache.read(a, 1, 0, &mut byte));
+        cache.insert(a, 1, &[3; 512]);
+        assert!(cache.read(a, 1, 511, &mut byte) && byte[0] == 3);
+        cache.remove_log(b);
+        assert!(!cache.read(b, 1, 0, &mut byte));
+        assert!(cache.read(a, 1, 0, &mut byte) && byte[0] == 3);
+        assert_eq!(cache.used(), 1);
+        cache.remove_log(a);
+        assert!(!cache.read(a, 1, 0, &mut byte));
+        assert_eq!(cache.free.lock().unused, 0, "the memory is given back");
+    }
+
+    #[test]
+    fn pages_of_different_sizes_share_the_budget() {
+        let cache = FrameCache::new(256 * BLOCK);
+        let (small, large) = (cache.new_id(page_size(512)), cache.new_id(page_size(65536)));
+        for frame_no in 0..4000 {
+            cache.insert(small, frame_no, &[1; 512]);
+            if frame_no % 7 == 0 {
+                cache.insert(large, frame_no, &[2; 65536]);
+                assert!(cache.read(large, frame_no, 0, &mut [0; 65536]));
+            }
+        }
+        assert!(cache.used() <= 256);
+        assert!(cache.read(small, 3999, 0, &mut [0; 512]));
+    }
+
+    #[test]
+    fn many_threads_find_the_right_pages_in_a_cache_that_is_too_small() {
+        let cache = FrameCache::new(32 * BLOCK);
+        let id = cache.new_id(page_size(8192));
+        std::thread::scope(|scope| {
+            for thread in 0..4u64 {
+                let cache = &cache;
+                scope.spawn(move || {
+                    for step in 0..20_000u64 {
+                        let frame_no = (step * 7 + thread) % 100;
+                        let content = &[frame_no as u8; 8192];
+                        let mut page = [0; 8192];
+                        if cache.read(id, frame_no, 0, &mut page) {
+                            assert!(page.iter().all(|&byte| u64::from(byte) == frame_no));
+                        } else if step % 13 == 0 {
+                            cache.remove(id, frame_no..=frame_no + 3);
+                        } else {
+                            cache.insert_instead_of(id, Some((frame_no + 1) % 100), frame_no, content);
+                        }
+                    }
+                });
+            }
+        });
+        assert!(cache.used() <= 32);
+        cache.remove_log(id);
+        assert_eq!(cache.used(), 0);
+    }
+
+    #[test]
+    fn zero_keeps_nothing() {
+        let cache = FrameCache::new(0);
+        let id = cache.new_id(page_size(512));
+        cache.insert(id, 1, &[0; 512]);
+        assert_eq!(cache.used(), 0);
+    }
+}
