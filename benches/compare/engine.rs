@@ -127,14 +127,19 @@ impl Lab {
         }
     }
 
-    /// How many fsyncs of the log vwal counts so far. `None`: nobody counts them.
-    pub fn log_fsyncs(&self, conn: &Connection) -> Option<u64> {
+    /// The commits that vwal counts, and the fsyncs that made them durable. `None`: nobody counts them.
+    pub fn commits_and_fsyncs(&self, conn: &Connection) -> Option<[u64; 2]> {
         if !self.contestant.is_vwal() {
             return None;
         }
         let metrics = Database::of(conn, "main").expect("a virtual database").metrics();
-        let line = metrics.lines().find(|line| line.starts_with("vwal_commit_fsyncs_total{"))?;
-        line.rsplit(' ').next().and_then(|number| number.parse().ok())
+        let count = |name: &str| {
+            let of_name = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{'));
+            let line = metrics.lines().find(of_name).unwrap_or_else(|| panic!("no metric {name}"));
+            let number = line.rsplit(' ').next().and_then(|number| number.parse().ok());
+            number.unwrap_or_else(|| panic!("no number: {line}"))
+        };
+        Some([count("vwal_commits_total"), count("vwal_commit_fsyncs_total")])
     }
 }
 

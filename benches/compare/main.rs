@@ -11,6 +11,7 @@
 mod args;
 mod bench;
 mod child;
+mod disk;
 mod engine;
 mod goal;
 mod measure;
@@ -104,6 +105,11 @@ fn asked_for(only: &[String], name: &str) -> bool {
 }
 
 fn measure(arguments: &Arguments) -> Result<Report, Failure> {
+    if !cfg!(target_os = "linux") {
+        return Err(Failure::Failed(
+            "the figures come from /proc, so this measures on Linux only".to_owned(),
+        ));
+    }
     let all = rows::all();
     let only = &arguments.only;
     let known = |only: &&String| {

@@ -4,6 +4,8 @@ use rusqlite::Connection;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
+use crate::child::Job;
+use crate::disk::Disk;
 use crate::engine::Lab;
 
 /// The cost between a [`Mark`] and the end of the measured part.
@@ -14,12 +16,15 @@ pub struct Usage {
     /// The most memory that the process had (VmHWM), and what it had at the mark (VmRSS), in bytes.
     pub peak_memory: u64,
     pub memory_before: u64,
-    /// Bytes that the kernel was left to bring to the disk. What is overwritten before it gets there counts once.
-    pub disk_bytes: u64,
     /// Bytes given to `write` and the like.
     pub write_bytes: u64,
-    /// Fsyncs of the log, where somebody counts them.
-    pub log_fsyncs: Option<u64>,
+    /// Bytes of the page cache that became dirty. A part of a large folio makes all of it dirty here, though only the part
+    /// goes to the disk.
+    pub dirty_bytes: u64,
+    /// Bytes that went to the disk until all of it was there, from anybody and with what the file system adds.
+    pub disk_bytes: Option<u64>,
+    /// Commits, and the fsyncs that made them durable, where somebody counts them.
+    pub grouped: Option<[u64; 2]>,
 }
 
 /// The beginning of the measured part.
@@ -27,17 +32,22 @@ pub struct Mark {
     cpu_seconds: f64,
     memory: u64,
     io: Io,
-    log_fsyncs: Option<u64>,
+    disk: Disk,
+    disk_bytes: Option<u64>,
+    grouped: Option<[u64; 2]>,
 }
 
 impl Mark {
     /// Bring to the disk what is not there yet, so that this run does not pay for what was before it, and begin. `log`: a
     /// database and a connection to it, to count fsyncs of its log.
-    pub fn set(log: Option<(&Lab, &Connection)>) -> Mark {
+    pub fn set(job: &Job, log: Option<(&Lab, &Connection)>) -> Mark {
         rustix::fs::sync();
         std::fs::write("/proc/self/clear_refs", "5").expect("the peak of memory can be reset");
+        let disk = Disk::of(&job.dir);
         Mark {
-            log_fsyncs: log.and_then(|(lab, conn)| lab.log_fsyncs(conn)),
+            grouped: log.and_then(|(lab, conn)| lab.commits_and_fsyncs(conn)),
+            disk_bytes: disk.written(),
+            disk,
             cpu_seconds: cpu_seconds(),
             memory: memory("VmRSS:"),
             io: Io::now(),
@@ -46,25 +56,29 @@ impl Mark {
 
     /// The end of the measured part of what writes: closing the database is a part of it.
     pub fn close(self, lab: &Lab, conns: Vec<Connection>) -> Usage {
-        let fsyncs = conns.first().and_then(|conn| lab.log_fsyncs(conn));
+        let after = conns.first().and_then(|conn| lab.commits_and_fsyncs(conn));
         for conn in conns {
             conn.close().expect("the database is closed");
         }
-        let log_fsyncs = fsyncs.zip(self.log_fsyncs).map(|(after, before)| after - before);
-        Usage { log_fsyncs, ..self.end() }
+        let grouped = after.zip(self.grouped).map(|(after, before)| [0, 1].map(|at| after[at] - before[at]));
+        Usage { grouped, ..self.end() }
     }
 
     /// The end of the measured part, where closing is no part of it.
     pub fn end(self) -> Usage {
         let io = Io::now();
-        Usage {
+        let mut usage = Usage {
             cpu_seconds: cpu_seconds() - self.cpu_seconds,
             peak_memory: memory("VmHWM:"),
             memory_before: self.memory,
-            disk_bytes: io.disk_bytes.saturating_sub(self.io.disk_bytes),
             write_bytes: io.write_bytes - self.io.write_bytes,
-            log_fsyncs: None,
-        }
+            dirty_bytes: io.dirty_bytes.saturating_sub(self.io.dirty_bytes),
+            disk_bytes: None,
+            grouped: None,
+        };
+        rustix::fs::sync();
+        usage.disk_bytes = self.disk.written().zip(self.disk_bytes).map(|(after, before)| after - before);
+        usage
     }
 }
 
@@ -79,16 +93,16 @@ pub fn memory(field: &str) -> u64 {
 }
 
 struct Io {
-    disk_bytes: u64,
     write_bytes: u64,
+    dirty_bytes: u64,
 }
 
 impl Io {
     fn now() -> Io {
         let of = |field| number("/proc/self/io", field);
         Io {
-            disk_bytes: of("write_bytes:").saturating_sub(of("cancelled_write_bytes:")),
             write_bytes: of("wchar:"),
+            dirty_bytes: of("write_bytes:").saturating_sub(of("cancelled_write_bytes:")),
         }
     }
 }

@@ -52,8 +52,10 @@ impl Scale {
                 runs(&what, &|contestant| with(bench, update, contestant, |settings| settings.rows = rows))?;
             let cost = |run: &Run| run.series.first().map(|series| 1e6 / series.per_second());
             scale.commit.extend(points(&done, bytes, cost));
-            let done = runs(&what, &|contestant| rows::memory::of_size(bench, memory, contestant, bytes))?;
-            let grown = |run: &Run| run.values.get("at the peak").map(|bytes| bytes / f64::from(1 << 20));
+            let done =
+                runs(&what, &|contestant| rows::memory::of_size(bench, memory, contestant, bytes, ""))?;
+            let grown =
+                |run: &Run| run.values.get(rows::memory::PEAK).map(|bytes| bytes / f64::from(1 << 20));
             scale.memory.extend(points(&done, bytes, grown));
         }
         for &bytes in &bench.settings.scale_logs {
@@ -72,7 +74,7 @@ impl Scale {
             ("µs per commit of 1-row random updates, by the size of the database", &self.commit),
             ("ms until the first read after a crash, by the size of the log", &self.reopen),
             (
-                "MiB of memory that changing every page takes at most, without a frame cache, by the size of the database",
+                "MiB of memory that changing every page takes at most (row memory), by the size of the database",
                 &self.memory,
             ),
         ] {

@@ -47,13 +47,10 @@ fn side(contestant: Contestant, label: &str, runs: &[Run]) -> Side {
     let rates: Vec<f64> = series.iter().map(|series| series.per_second()).collect();
     let of = |figure: &dyn Fn(&Run) -> f64| median(runs.iter().map(figure).collect());
     let per_operation = |figure: &dyn Fn(&Run) -> f64| of(&|run| figure(run) / run.operations as f64);
-    let grouped: Vec<f64> = runs
-        .iter()
-        .filter_map(|run| {
-            let fsyncs = run.usage.log_fsyncs.filter(|&fsyncs| fsyncs > 0)?;
-            Some(run.operations as f64 / fsyncs as f64)
-        })
-        .collect();
+    let some = |figure: &dyn Fn(&Run) -> Option<f64>| {
+        let figures: Vec<f64> = runs.iter().filter_map(figure).collect();
+        (!figures.is_empty()).then(|| median(figures))
+    };
     let mut values = BTreeMap::new();
     for name in runs.iter().flat_map(|run| run.values.keys()) {
         let all = runs.iter().filter_map(|run| run.values.get(name).copied()).collect();
@@ -67,9 +64,13 @@ fn side(contestant: Contestant, label: &str, runs: &[Run]) -> Side {
         cpu_us: per_operation(&|run| run.usage.cpu_seconds * 1e6),
         peak_memory: of(&|run| run.usage.peak_memory as f64),
         memory_before: of(&|run| run.usage.memory_before as f64),
-        disk_bytes: per_operation(&|run| run.usage.disk_bytes as f64),
         write_bytes: per_operation(&|run| run.usage.write_bytes as f64),
-        commits_per_fsync: (!grouped.is_empty()).then(|| median(grouped)),
+        dirty_bytes: per_operation(&|run| run.usage.dirty_bytes as f64),
+        disk_bytes: some(&|run| Some(run.usage.disk_bytes? as f64 / run.operations as f64)),
+        commits_per_fsync: some(&|run| {
+            let [commits, fsyncs] = run.usage.grouped?;
+            (fsyncs > 0).then(|| commits as f64 / fsyncs as f64)
+        }),
         values,
     }
 }

@@ -36,6 +36,10 @@ pub fn print(report: &Report) {
         }
     }
     println!();
+    if let Some(cpu) = super::table::cpu(&report.lines) {
+        println!("{cpu}");
+        println!();
+    }
     println!("{} pairs of runs; {}.", report.pairs, report.machine.in_short());
 }
 

@@ -65,9 +65,10 @@ pub struct Side {
     pub cpu_us: f64,
     pub peak_memory: f64,
     pub memory_before: f64,
-    /// Bytes per operation.
-    pub disk_bytes: f64,
+    /// Bytes per operation; what each of them is stands in `measure::Usage`.
     pub write_bytes: f64,
+    pub dirty_bytes: f64,
+    pub disk_bytes: Option<f64>,
     pub commits_per_fsync: Option<f64>,
     pub values: BTreeMap<String, f64>,
 }

@@ -30,7 +30,7 @@ pub fn draw(report: &Report, scale: &Scale) -> String {
         let left = 64.0 + 306.0 * at as f64;
         panel(&mut svg, [left, left + 258.0], title, points, logarithmic);
     }
-    let memory = "Memory: what changing every page takes at most beyond what the process had before, with no frame cache.";
+    let memory = "Memory: what changing every page takes at most, beyond what the process had before. vwal without its frame cache.";
     svg.text(20.0, HEIGHT - 30.0, "small", "start", memory);
     svg.text(20.0, HEIGHT - 14.0, "small", "start", &report.machine.in_short());
     svg.finish()
@@ -47,7 +47,7 @@ fn panel(svg: &mut Svg, [left, right]: [f64; 2], title: &str, points: &[Point], 
     let y = Axis { values: [low, high], places: [BOTTOM, TOP], logarithmic };
     for mark in y.marks() {
         svg.line("grid", [left, y.at(mark)], [right, y.at(mark)]);
-        svg.text(left - 6.0, y.at(mark) + 4.0, "small", "end", &short(mark).replace(".00", ""));
+        svg.text(left - 6.0, y.at(mark) + 4.0, "small", "end", &mark_text(mark));
     }
     let mut sizes: Vec<u64> = points.iter().map(|point| point.bytes).collect();
     sizes.dedup();
@@ -66,4 +66,9 @@ fn panel(svg: &mut Svg, [left, right]: [f64; 2], title: &str, points: &[Point], 
         }
         svg.path(&format!("{class} line"), &places);
     }
+}
+
+/// Marks are 1, 2 or 5 times a power of ten, or multiples of such.
+fn mark_text(mark: f64) -> String {
+    if (1.0..1e4).contains(&mark) || mark == 0.0 { format!("{mark:.0}") } else { short(mark) }
 }

@@ -28,7 +28,7 @@ pub fn work(job: &Job) -> Run {
         at += 1;
     };
     Series::measure("", job.warm_up(), &mut overwrite);
-    let mark = Mark::set(None);
+    let mark = Mark::set(job, None);
     let series = Series::measure("", job.length(), &mut overwrite);
     Run::new(vec![series], mark.end())
 }

@@ -32,7 +32,7 @@ fn beside(job: &Job, lab: &Lab) -> Run {
     Series::measure("", job.warm_up(), || insert(&writer));
     Series::measure("", job.warm_up(), || _ = read(&reader, random.row(job.settings.rows)));
     let start = Barrier::new(2);
-    let mark = Mark::set(Some((lab, &writer)));
+    let mark = Mark::set(job, Some((lab, &writer)));
     let (written, writer, seen, reader) = std::thread::scope(|scope| {
         let reading = scope.spawn(|| {
             let reader = reader;

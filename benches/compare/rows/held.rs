@@ -23,7 +23,7 @@ pub fn work(job: &Job) -> Run {
     rustix::fs::sync();
     let before = Series::measure("before", job.length(), &mut update);
     lab.drain(&writer);
-    let mark = Mark::set(Some((&lab, &writer)));
+    let mark = Mark::set(job, Some((&lab, &writer)));
     reader.execute_batch("BEGIN").expect("a read transaction");
     let rows = [1, job.settings.rows / 2, job.settings.rows];
     let seen = rows.map(|row| read(&reader, row));

@@ -93,10 +93,16 @@ pub fn all() -> Vec<Row> {
         row("update20", "20-row random updates, NORMAL", "commits", rate!(3.0), writes::update20),
         row("bulk", "bulk insert in one transaction", "rows", rate!(1.5), writes::bulk),
         row("reads-log", "point reads, in the log", "reads", rate!(3.0), reads::in_log),
-        row("reads-small", "the same, frame cache 1/8 of the data", "reads", rate!(1.3), reads::in_log_small),
+        row(
+            "reads-small",
+            "point reads, frame cache 1/8 of the data",
+            "reads",
+            rate!(1.3),
+            reads::in_log_small,
+        ),
         row(
             "reads-absorbed",
-            "the same, after a passive checkpoint",
+            "point reads, passively checkpointed",
             "reads",
             &[("", &[CPU])],
             reads::absorbed,
@@ -106,7 +112,7 @@ pub fn all() -> Vec<Row> {
         row("scan-base", "full scan, in the base file", "rows", rate!(1.0), reads::scan_base),
         row(
             "beside-base",
-            "writer and reader, rows in the base file",
+            "writer and reader, base file",
             "operations",
             &[
                 ("writer", &[Goal::Rate { to: Stock, least: 2.0 }, CPU]),
@@ -116,7 +122,7 @@ pub fn all() -> Vec<Row> {
         ),
         row(
             "beside-loaded",
-            "writer and reader, rows just loaded",
+            "writer and reader, just loaded",
             "operations",
             &[
                 ("writer", &[Goal::Rate { to: Stock, least: 2.0 }, CPU]),
@@ -158,23 +164,20 @@ pub fn all() -> Vec<Row> {
         ),
         row(
             "held",
-            "updates, a read transaction held open",
+            "updates beside a held read transaction",
             "commits",
             &[("", &[Goal::Rate { to: Stock, least: 1.0 }, BACK, CPU])],
             held::work,
         ),
         reopen::row(
             "reopen",
-            "reopening after a crash, log in memory",
-            &[
-                ("first read", &[Goal::Rate { to: Stock, least: 3.0 }, CPU]),
-                ("first read and a full scan", &[]),
-            ],
+            "reopening after a crash",
+            &[("first read", &[Goal::Rate { to: Stock, least: 3.0 }, CPU]), ("full scan", &[])],
         ),
         reopen::row(
             "reopen-cold",
-            "reopening after a crash, log on disk",
-            &[("first read", &[Goal::Rate { to: Stock, least: 3.0 }]), ("first read and a full scan", &[])],
+            "reopening, cold page cache",
+            &[("first read", &[Goal::Rate { to: Stock, least: 3.0 }]), ("full scan", &[])],
         ),
         row(
             "sustained",

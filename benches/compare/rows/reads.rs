@@ -75,7 +75,7 @@ fn scans(job: &Job, lab: &Lab) -> Run {
 fn measured(job: &Job, lab: &Lab, mut operation: impl FnMut(&Connection)) -> Run {
     let conn = lab.open("NORMAL");
     Series::measure("", job.warm_up(), || operation(&conn));
-    let mark = Mark::set(None);
+    let mark = Mark::set(job, None);
     let series = Series::measure("", job.length(), || operation(&conn));
     Run::new(vec![series], mark.end())
 }

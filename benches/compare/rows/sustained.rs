@@ -19,7 +19,7 @@ pub fn work(job: &Job) -> Run {
     let conn = lab.open("NORMAL");
     let mut random = Random(6);
     let log_size = lab.log_size(&conn);
-    let mark = Mark::set(Some((&lab, &conn)));
+    let mark = Mark::set(job, Some((&lab, &conn)));
     let done = AtomicBool::new(false);
     let (thirds, largest) = std::thread::scope(|scope| {
         let watch = scope.spawn(|| {

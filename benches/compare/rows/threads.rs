@@ -34,7 +34,7 @@ pub fn commits(job: &Job, synchronous: &str, count: usize) -> Run {
         turn.wait();
         turn.wait();
         lab.drain(&first);
-        let mark = Mark::set(Some((&lab, &first)));
+        let mark = Mark::set(job, Some((&lab, &first)));
         turn.wait();
         let done = threads.into_iter().map(|thread| thread.join().expect("a writer"));
         (mark, done.collect::<Vec<_>>())

@@ -32,7 +32,7 @@ fn over_and_over(job: &Job, lab: &Lab, mut transaction: impl FnMut(&Connection))
     let conn = lab.open("NORMAL");
     Series::measure("", job.warm_up(), || transaction(&conn));
     lab.drain(&conn);
-    let mark = Mark::set(Some((lab, &conn)));
+    let mark = Mark::set(job, Some((lab, &conn)));
     let series = Series::measure("", job.length(), || transaction(&conn));
     Run::new(vec![series], mark.close(lab, vec![conn]))
 }
@@ -42,7 +42,7 @@ pub fn bulk(job: &Job) -> Run {
     let lab = Lab::empty(job, Options::new());
     let conn = lab.open("NORMAL");
     let rows = job.settings.rows;
-    let mark = Mark::set(Some((&lab, &conn)));
+    let mark = Mark::set(job, Some((&lab, &conn)));
     let series = Series::once("", rows.unsigned_abs(), || fill(&conn, rows).expect("rows"));
     let last: i64 = conn.query_row("SELECT max(id) FROM t", [], |row| row.get(0)).expect("the last row");
     assert_eq!(last, rows);
