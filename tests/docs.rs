@@ -1,7 +1,9 @@
 //! The documents say what the code does, where that can be compared: the tables of `docs/format.md` with the bytes that
-//! `vwal::format` writes, the options and the Rust code of the README with the library and its example, and links with
-//! the files and headings that they point to.
+//! `vwal::format` writes, the options and the Rust code of the README with the library and its example, the rows and
+//! options of the benchmark with its source, and links with the files and headings that they point to.
 
+#[path = "docs/benchmark.rs"]
+mod benchmark;
 #[path = "docs/bundles.rs"]
 mod bundles;
 
@@ -16,8 +18,14 @@ use vwal::format::segment_header::{SEAL_OFFSET, SEAL_SIZE, SEGMENT_HEAD_SIZE, Se
 use vwal::format::segment_index::{FrameMark, INDEX_ALIGN, encode_index, index_offset, index_size};
 use vwal::{LogId, Options, PageSize, Parent};
 
-const DOCUMENTS: [&str; 5] =
-    ["README.md", "CHANGELOG.md", "docs/design.md", "docs/format.md", "docs/reliability.md"];
+const DOCUMENTS: [&str; 6] = [
+    "README.md",
+    "CHANGELOG.md",
+    "docs/design.md",
+    "docs/format.md",
+    "docs/reliability.md",
+    "docs/performance.md",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

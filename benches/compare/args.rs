@@ -12,7 +12,8 @@ Compares vwal with stock SQLite WAL: the same work on both, in turns.
     cargo bench -- [OPTIONS]
 
 What is measured
-  --short                 About a minute: 2 pairs, short runs, a small table. For a first look
+  --short                 About a minute: 2 pairs, short runs, a small table, without memory and
+                          scale. For a first look
   --only NAME,NAME        These rows only; `reads` means all that begin with `reads-`
   --list                  Shows the rows
   --pairs N               Runs of each engine, in alternating order (5)
@@ -104,9 +105,9 @@ fn settings(short: bool, nightly: bool) -> Settings {
         held_updates: 20_000,
         crash_log: 64 << 20,
         sustained_seconds: 1.5,
-        memory_sizes: [10 * MB, 100 * MB],
         scale_sizes: vec![10 * MB, 100 * MB],
         scale_logs: vec![16 << 20, 64 << 20],
+        ..full
     }
 }
 

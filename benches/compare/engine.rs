@@ -116,9 +116,24 @@ impl Lab {
         conn.query_row(sql, [], |_| Ok(())).expect("a checkpoint");
     }
 
+    /// The `-wal` file of stock SQLite, the log directory of vwal.
+    fn log(&self) -> PathBuf {
+        PathBuf::from(format!("{}-wal", self.path.display()))
+    }
+
+    /// Bytes of the files of the log, those of vwal that hold nothing included.
+    pub fn log_files(&self) -> u64 {
+        let log = self.log();
+        match std::fs::read_dir(&log) {
+            // A file that is renamed or removed meanwhile is not counted.
+            Ok(files) => files.flatten().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum(),
+            Err(_) => std::fs::metadata(&log).map_or(0, |wal| wal.len()),
+        }
+    }
+
     /// Bytes of the log: of stock SQLite the size of its `-wal` file, of vwal that of the segments which hold frames.
     pub fn log_size(&self, conn: &Connection) -> impl Fn() -> u64 + Send + 'static {
-        let wal = PathBuf::from(format!("{}-wal", self.path.display()));
+        let wal = self.log();
         let database =
             self.contestant.is_vwal().then(|| Database::of(conn, "main").expect("a virtual database"));
         move || match &database {

@@ -132,6 +132,12 @@ fn measure(arguments: &Arguments) -> Result<Report, Failure> {
     };
     let wanted: Vec<&Row> = all.iter().filter(|row| only.is_empty() || asked_for(only, row.name)).collect();
     for (at, row) in wanted.iter().enumerate() {
+        if row.name == "memory" && arguments.short && only.is_empty() {
+            report.left_out.push(
+                "memory: its databases are too large for --short; --only memory measures it".to_owned(),
+            );
+            continue;
+        }
         if row.name == "reopen-cold" && fs::File::options().write(true).open(DROP_CACHES).is_err() {
             let why = format!(
                 "{DROP_CACHES} cannot be written, so only opening with a warm page cache is measured"

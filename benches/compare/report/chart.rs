@@ -32,7 +32,7 @@ pub fn draw(report: &Report) -> String {
     let mut svg = Svg::new(WIDTH, height, about, about);
     let runs = if report.short { "a short run, for a first look; " } else { "" };
     let caption = format!(
-        "{runs}{} pairs of runs. Dot: ratio of the medians. Band: lowest and highest pair. Upright: the goal. Orange: below it.",
+        "{runs}{} pairs of runs. Dot: ratio of the medians. Band: lowest and highest pair. Upright: the goal. Orange: below it, or below 1 ×.",
         report.pairs
     );
     svg.text(20.0, 52.0, "small", "start", &caption);
@@ -55,7 +55,7 @@ pub fn draw(report: &Report) -> String {
 
 fn draw_bar(svg: &mut Svg, axis: &Axis, y: f64, bar: &Bar<'_>) {
     let Ratio { ratio, low, high, of, .. } = bar.ratio;
-    let class = if bar.goal.is_some_and(|goal| ratio < goal) { "b" } else { "a" };
+    let class = if ratio < bar.goal.unwrap_or(1.0) { "b" } else { "a" };
     let dot = if of == VwalOff { format!("{class} off") } else { class.to_owned() };
     let label = if of == VwalOff { "small" } else { "" };
     svg.text(LEFT - 14.0, y + 4.5, label, "end", bar.title);

@@ -1,7 +1,7 @@
 //! The goals as a table in Markdown, for docs/performance.md.
 
 use super::Report;
-use super::table::{short, verdict};
+use super::table::{exact, short};
 use crate::engine::Contestant::{Stock, Vwal, VwalOff};
 
 /// The table.
@@ -45,9 +45,10 @@ pub fn print(report: &Report) {
 
 /// The goals that a line has, and what became of them.
 fn goals(line: &super::Line) -> String {
-    if line.goals.is_empty() {
-        return "-".to_owned();
-    }
-    let wanted: Vec<&str> = line.goals.iter().map(|goal| goal.wanted.as_str()).collect();
-    format!("{}: {}", wanted.join(", "), verdict(&line.goals))
+    let goals = line.goals.iter().map(|goal| {
+        let met = if goal.met { "met" } else { "**not met**" };
+        format!("{}: {met} ({})", goal.wanted, exact(goal.got))
+    });
+    let goals: Vec<String> = goals.collect();
+    if goals.is_empty() { "-".to_owned() } else { goals.join("; ") }
 }

@@ -139,12 +139,12 @@ pub fn cpu(lines: &[Line]) -> Option<String> {
 }
 
 /// A ratio near its goal wants more digits than a table has room for.
-fn exact(number: f64) -> String {
+pub fn exact(number: f64) -> String {
     if number.abs() < 9.995 { format!("{number:.3}") } else { short(number) }
 }
 
 /// In short: "met", or what is not.
-pub fn verdict(goals: &[Outcome]) -> String {
+fn verdict(goals: &[Outcome]) -> String {
     let missed: Vec<String> = goals
         .iter()
         .filter(|goal| !goal.met)
