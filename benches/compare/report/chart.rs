@@ -1,7 +1,7 @@
 //! The ratios as a picture: a line per workload, on a logarithmic axis, with the goal.
 
 use super::svg::{Axis, Svg};
-use super::table::short;
+use super::table::{count, short};
 use super::{Ratio, Report};
 use crate::engine::Contestant::{Stock, Vwal, VwalOff};
 
@@ -32,8 +32,8 @@ pub fn draw(report: &Report) -> String {
     let mut svg = Svg::new(WIDTH, height, about, about);
     let runs = if report.short { "a short run, for a first look; " } else { "" };
     let caption = format!(
-        "{runs}{} pairs of runs. Dot: ratio of the medians. Band: lowest and highest pair. Upright: the goal. Orange: below it, or below 1 ×.",
-        report.pairs
+        "{runs}{} of runs. Dot: ratio of the medians. Band: lowest and highest pair. Upright: the goal. Orange: below it, or below 1 ×.",
+        count(report.pairs, "pair")
     );
     svg.text(20.0, 52.0, "small", "start", &caption);
     let axis = axis(&bars);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Latency, Line, Outcome, Ratio, Side};
+use super::{Latency, Line, Measured, Outcome, Ratio, Side};
 use crate::bench::Runs;
 use crate::child::Run;
 use crate::engine::Contestant::{self, Bare, Stock, Vwal, VwalOff};
@@ -72,6 +72,18 @@ fn side(contestant: Contestant, label: &str, runs: &[Run]) -> Side {
             (fsyncs > 0).then(|| commits as f64 / fsyncs as f64)
         }),
         values,
+        runs: runs.iter().map(|run| measured(run, label)).collect(),
+    }
+}
+
+fn measured(run: &Run, label: &str) -> Measured {
+    let series = run.series.iter().find(|series| series.label == label);
+    Measured {
+        seconds: series.map(|series| series.seconds),
+        count: series.map(|series| series.count),
+        usage: run.usage.clone(),
+        operations: run.operations,
+        values: run.values.clone(),
     }
 }
 

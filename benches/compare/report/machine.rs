@@ -45,16 +45,13 @@ impl Machine {
 
     /// In a line.
     pub fn in_short(&self) -> String {
+        let disk = match self.write_cache.as_str() {
+            UNKNOWN => String::new(),
+            cache => format!(" on a {} disk", cache.replace(' ', "-")),
+        };
         format!(
-            "vwal {}, SQLite {}, {} cores ({}), {} GiB, Linux {}, {} on a {} disk",
-            self.vwal,
-            self.sqlite,
-            self.cores,
-            self.cpu,
-            self.memory_gib,
-            self.kernel,
-            self.file_system,
-            self.write_cache.replace(' ', "-")
+            "vwal {}, SQLite {}, {} cores ({}), {} GiB, Linux {}, {}{disk}",
+            self.vwal, self.sqlite, self.cores, self.cpu, self.memory_gib, self.kernel, self.file_system
         )
     }
 }

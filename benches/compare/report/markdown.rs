@@ -1,7 +1,7 @@
 //! The goals as a table in Markdown, for docs/performance.md.
 
 use super::Report;
-use super::table::{exact, short};
+use super::table::{count, exact, short};
 use crate::engine::Contestant::{Stock, Vwal, VwalOff};
 
 /// The table.
@@ -40,7 +40,7 @@ pub fn print(report: &Report) {
         println!("{cpu}");
         println!();
     }
-    println!("{} pairs of runs; {}.", report.pairs, report.machine.in_short());
+    println!("{} of runs; {}.", count(report.pairs, "pair"), report.machine.in_short());
 }
 
 /// The goals that a line has, and what became of them.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::args::Settings;
 use crate::engine::Contestant;
+use crate::measure::Usage;
 use crate::scale::Scale;
 
 pub use lines::{lines, median};
@@ -70,6 +71,20 @@ pub struct Side {
     pub dirty_bytes: f64,
     pub disk_bytes: Option<f64>,
     pub commits_per_fsync: Option<f64>,
+    pub values: BTreeMap<String, f64>,
+    /// Of each run.
+    pub runs: Vec<Measured>,
+}
+
+/// What one run gave.
+#[derive(Serialize, Deserialize)]
+pub struct Measured {
+    /// Of what the line is about; none, when the row is about something else.
+    pub seconds: Option<f64>,
+    pub count: Option<u64>,
+    /// The cost of `operations` operations.
+    pub usage: Usage,
+    pub operations: u64,
     pub values: BTreeMap<String, f64>,
 }
 

@@ -2,7 +2,7 @@
 
 use super::Report;
 use super::svg::{Axis, Svg};
-use super::table::short;
+use super::table::{count, short};
 use crate::engine::Contestant::{Stock, Vwal};
 use crate::scale::{Point, Scale, size};
 
@@ -16,8 +16,10 @@ pub fn draw(report: &Report, scale: &Scale) -> String {
     let about = "Scale: what grows with the database and the log";
     let mut svg = Svg::new(WIDTH, HEIGHT, about, about);
     let runs = if report.short { "a short run, for a first look; " } else { "" };
-    let caption =
-        format!("{runs}medians of {} pairs of runs, with the lowest and the highest run.", report.pairs);
+    let caption = format!(
+        "{runs}medians of {} of runs, with the lowest and the highest run.",
+        count(report.pairs, "pair")
+    );
     svg.text(20.0, 52.0, "small", "start", &caption);
     svg.text(WIDTH - 20.0, 30.0, "a", "end", "● vwal");
     svg.text(WIDTH - 90.0, 30.0, "b", "end", "● stock SQLite WAL");

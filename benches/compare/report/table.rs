@@ -79,7 +79,8 @@ pub const NOTES: [&str; 8] = [
     "`bare` overwrites one frame in a file that was written before and calls fdatasync, one frame behind the other.",
 ];
 
-fn count(n: usize, what: &str) -> String {
+/// "1 pair", "2 pairs".
+pub fn count(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
