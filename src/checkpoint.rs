@@ -32,6 +32,12 @@ impl Log {
     /// Bring the base file to the last absorbed frame, and free what is not needed any more. Returns the checkpointed
     /// frame number. Passes exclude each other.
     pub fn checkpoint(&self) -> Result<u64> {
+        let result = self.run_pass();
+        self.pass_ended(result.is_err());
+        result
+    }
+
+    fn run_pass(&self) -> Result<u64> {
         let _pass = self.pass.lock();
         self.check_writable()?;
         let target = self.absorbed_frame_no().min(self.checkpoint_limit());

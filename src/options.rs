@@ -44,6 +44,8 @@ pub struct Options {
     pub(crate) checkpoint_size: u64,
     /// Zero: never by age.
     pub(crate) checkpoint_age: Duration,
+    /// Bytes. Zero: commits do not wait for the checkpointer.
+    pub(crate) log_size: u64,
     /// Zero: no queue.
     pub(crate) queue_wait: Duration,
     /// Bytes; process wide. Zero: no cache.
@@ -65,6 +67,7 @@ enum Key {
     Swap,
     CheckpointSize,
     CheckpointAge,
+    LogSize,
     QueueWait,
     Storage,
     ShipInterval,
@@ -82,12 +85,13 @@ enum Key {
 }
 
 /// Each option: its URI parameter (`None`: one value for the whole process) and its environment variable.
-const KEYS: [(Key, Option<&str>, &str); 19] = [
+const KEYS: [(Key, Option<&str>, &str); 20] = [
     (Key::GroupCommit, Some("vwal_group_commit"), "VWAL_GROUP_COMMIT"),
     (Key::SyncInterval, Some("vwal_sync_interval_ms"), "VWAL_SYNC_INTERVAL_MS"),
     (Key::Swap, Some("vwal_swap"), "VWAL_SWAP"),
     (Key::CheckpointSize, Some("vwal_checkpoint_size"), "VWAL_CHECKPOINT_SIZE"),
     (Key::CheckpointAge, Some("vwal_checkpoint_age_ms"), "VWAL_CHECKPOINT_AGE_MS"),
+    (Key::LogSize, Some("vwal_log_size"), "VWAL_LOG_SIZE"),
     (Key::QueueWait, Some("vwal_queue_ms"), "VWAL_QUEUE_MS"),
     (Key::Storage, Some("vwal_storage"), "VWAL_STORAGE"),
     (Key::ShipInterval, Some("vwal_ship_interval_ms"), "VWAL_SHIP_INTERVAL_MS"),
@@ -115,6 +119,7 @@ impl Default for Options {
             swap: SwapPolicy::Size(4 << 20),
             checkpoint_size: 64 << 20,
             checkpoint_age: Duration::from_millis(60_000),
+            log_size: 512 << 20,
             queue_wait: Duration::from_millis(20),
             cache_size: 64 << 20,
             default_vfs: false,
@@ -202,6 +207,14 @@ impl Options {
         self
     }
 
+    /// How far the database file may fall behind while nothing but the disk holds the checkpointer up: when half of this is
+    /// exceeded, commits wait a little, and the longer the nearer it comes. Zero: they do not wait. Default: 512 MiB.
+    #[must_use]
+    pub fn log_size(mut self, bytes: u64) -> Self {
+        self.log_size = bytes;
+        self
+    }
+
     /// How long a writer waits in the queue, at most, before `SQLITE_BUSY` goes to SQLite's busy handler. Zero: no
     /// queue. Default: 20 ms.
     #[must_use]
@@ -269,6 +282,7 @@ impl Options {
             Key::Swap => self.swap = value.parse().map_err(|error: Error| error.to_string())?,
             Key::CheckpointSize => self.checkpoint_size = bytes(value)?,
             Key::CheckpointAge => self.checkpoint_age = interval(value, "never by age")?,
+            Key::LogSize => self.log_size = bytes(value)?,
             Key::QueueWait => self.queue_wait = interval(value, "no queue")?,
             Key::Storage => self.shipping.storage = storage(value)?,
             Key::ShipInterval => self.shipping.interval = interval(value, "as often as there are commits")?,
@@ -298,6 +312,7 @@ impl Options {
             Key::Swap => self.swap.to_string(),
             Key::CheckpointSize => Bytes(self.checkpoint_size).to_string(),
             Key::CheckpointAge => self.checkpoint_age.as_millis().to_string(),
+            Key::LogSize => Bytes(self.log_size).to_string(),
             Key::QueueWait => self.queue_wait.as_millis().to_string(),
             Key::Storage => {
                 self.shipping.storage.as_ref().map_or_else(|| "off".to_owned(), StorageUrl::to_string)
@@ -394,7 +409,7 @@ mod tests {
     use super::*;
 
     /// For each option two right values, and wrong ones.
-    const VALUES: [(&str, [&str; 2], &[&str]); 19] = [
+    const VALUES: [(&str, [&str; 2], &[&str]); 20] = [
         ("VWAL_GROUP_COMMIT", ["on", "off"], &["", "maybe", "2", "on "]),
         (
             "VWAL_SYNC_INTERVAL_MS",
@@ -408,6 +423,7 @@ mod tests {
             &["", "-1", "64MB", "MiB", "1e3", "18446744073709551615KiB"],
         ),
         ("VWAL_CHECKPOINT_AGE_MS", ["0", "86400000"], &["", "1h", "-5"]),
+        ("VWAL_LOG_SIZE", ["0", "1GiB"], &["", "all"]),
         ("VWAL_QUEUE_MS", ["0", "100"], &["", "soon"]),
         ("VWAL_STORAGE", ["file:///backup/app", "s3://bucket/{name}"], &["", "backup", "ftp://host/x"]),
         ("VWAL_SHIP_INTERVAL_MS", ["0", "250"], &["", "1s", "-1"]),

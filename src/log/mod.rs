@@ -18,6 +18,7 @@ mod absorb;
 mod control;
 mod meta_file;
 mod open;
+mod pace;
 mod recover;
 mod remote;
 mod stats;
@@ -47,6 +48,8 @@ use crate::options::{Options, SwapPolicy};
 use crate::page_index::PageIndex;
 use crate::segment::{FrameMark, Segment, SpareFiles, segment_name};
 use crate::types::{LogId, PageSize, Parent};
+pub use pace::Debt;
+use pace::Pace;
 use remote::Remote;
 use tail::Tail;
 
@@ -117,6 +120,7 @@ pub struct Log {
     pub(crate) syncer_idle: AtomicBool,
     pub(crate) syncer: Signal,
     pub(crate) remote: Remote,
+    pace: Pace,
     pub(crate) checkpointer: Signal,
     pub(crate) pass: Mutex<()>,
     /// How many are reading the base file as it is: no pass may change it.

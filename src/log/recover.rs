@@ -357,6 +357,7 @@ pub(super) fn build(
         names_changed: AtomicBool::new(false),
         syncer_idle: AtomicBool::new(false),
         syncer: Signal::default(),
+        pace: Default::default(),
         remote: Default::default(),
         checkpointer: Signal::default(),
         pass: Mutex::new(()),

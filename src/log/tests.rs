@@ -15,13 +15,13 @@ use crate::options::{Options, SwapPolicy};
 
 const PAGE: usize = 512;
 
-struct Place {
+pub(super) struct Place {
     temporary: tempfile::TempDir,
 }
 
 impl Place {
     /// A database of two pages, in WAL mode.
-    fn new() -> Place {
+    pub(super) fn new() -> Place {
         let place = Place { temporary: tempfile::tempdir().unwrap() };
         let mut base = vec![0; 2 * PAGE];
         base[..16].copy_from_slice(b"SQLite format 3\0");
@@ -39,7 +39,7 @@ impl Place {
         self.temporary.path().join("a.db-wal")
     }
 
-    fn open_with(&self, options: Options) -> Result<Log> {
+    pub(super) fn open_with(&self, options: Options) -> Result<Log> {
         self.open_on(Arc::new(SystemIo::like(&self.database())), options)
     }
 
@@ -102,7 +102,7 @@ fn write(log: &Log, from: u64, bytes: &[u8]) -> u64 {
 }
 
 /// A transaction that is committed. Returns its last frame.
-fn commit(log: &Log, bytes: &[u8]) -> u64 {
+pub(super) fn commit(log: &Log, bytes: &[u8]) -> u64 {
     let last = write(log, log.published_frame_no() + 1, bytes);
     log.end_transaction(last);
     assert_eq!(log.published_frame_no(), last);

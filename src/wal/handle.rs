@@ -7,7 +7,7 @@ use super::locks::HeldLocks;
 use super::{LockKind, WAL_HEADER_SIZE, Wal};
 use crate::error::{Error, Result};
 use crate::format::frame::SQLITE_FRAME_HEADER_SIZE;
-use crate::log::Log;
+use crate::log::{Debt, Log};
 use crate::options::Ack;
 
 /// `WAL_WRITE_LOCK` of `wal.c`.
@@ -26,6 +26,9 @@ pub struct WalHandle {
     sync_to: AtomicU64,
     /// `vwal_ack=remote`: storage must have the commit that ends here before it is acknowledged; 0: none.
     store_to: AtomicU64,
+    /// Frames of its commits for which it has not been asked yet to wait for the checkpointer, and that wait.
+    unpaced: AtomicU64,
+    debt: Debt,
     /// It has mapped the wal-index. A connection in `locking_mode=EXCLUSIVE` may keep a private one instead, and then
     /// takes no locks here either.
     mapped: AtomicBool,
@@ -44,6 +47,8 @@ impl WalHandle {
             wrote_from: AtomicU64::new(0),
             sync_to: AtomicU64::new(0),
             store_to: AtomicU64::new(0),
+            unpaced: AtomicU64::new(0),
+            debt: Debt::default(),
             mapped: AtomicBool::new(false),
             exclusive: AtomicBool::new(false),
         }
@@ -211,6 +216,10 @@ impl WalHandle {
             // published must not be taken for durable.
             frame_no => self.log().sync_to(frame_no.min(self.log().published_frame_no()))?,
         }
+        let frames = self.unpaced.swap(0, Ordering::Relaxed);
+        if frames > 0 {
+            self.log().pace(frames, &self.debt);
+        }
         match self.store_to.swap(0, Ordering::Relaxed) {
             0 => Ok(()),
             frame_no => {
@@ -230,6 +239,10 @@ impl WalHandle {
             // This connection still has the write lock, so what was published since its first frame is its own commit.
             let committed = published >= self.wrote_from.load(Ordering::Relaxed);
             self.store_to.store(if waits && committed { published } else { 0 }, Ordering::Relaxed);
+            if committed {
+                self.unpaced
+                    .store(published + 1 - self.wrote_from.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
             if self.sync_to.load(Ordering::Relaxed) > self.log().published_frame_no() {
                 // The commit that was to be fsynced is rolled back, and the next one may have other frames of that number.
                 self.sync_to.store(0, Ordering::Relaxed);
