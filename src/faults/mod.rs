@@ -3,6 +3,7 @@
 //! The tests drive a log through the verbs that the shim calls, with made-up pages (`rig.rs`), over files in memory
 //! (`io/testing.rs`).
 
+mod group_commit;
 mod invariants;
 mod io_errors;
 mod power_loss;

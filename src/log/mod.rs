@@ -16,6 +16,7 @@
 
 mod absorb;
 mod control;
+mod group;
 mod meta_file;
 mod open;
 mod pace;

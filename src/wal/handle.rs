@@ -214,7 +214,7 @@ impl WalHandle {
             0 => {}
             // It can be the end of an earlier commit, longer than this one, that failed behind its sync; frames that are not
             // published must not be taken for durable.
-            frame_no => self.log().sync_to(frame_no.min(self.log().published_frame_no()))?,
+            frame_no => self.log().sync_commit(frame_no.min(self.log().published_frame_no()))?,
         }
         let frames = self.unpaced.swap(0, Ordering::Relaxed);
         if frames > 0 {
