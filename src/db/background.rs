@@ -1,7 +1,7 @@
 //! The background threads of an open database (those that ship it are in `ship`).
 //!
-//! - *syncer*: seals segments that are complete, fsyncs at an interval what `synchronous=NORMAL` did not, and prepares the
-//!   next segment file before it is needed.
+//! - *syncer*: swaps a segment that is due, seals those that are complete, fsyncs at an interval what `synchronous=NORMAL`
+//!   did not, and prepares the next segment file before it is needed.
 //! - *checkpointer*: runs a pass when enough has been absorbed; and when the oldest commit is old enough, absorbs what
 //!   open read transactions allow, and runs one then.
 //!
@@ -80,27 +80,31 @@ fn sync_loop(wal: &Wal, stop: &AtomicBool) {
     let mut spare_failed_at = None;
     let mut failed = false;
     while !stop.load(Ordering::Acquire) {
-        let mut result = log.seal_segments();
+        // Each of these on its own: a disk without room for a segment or an index must not keep commits from being fsynced.
+        let mut errors = Vec::new();
         let segment = log.current_segment().map(|segment| segment.start());
-        if result.is_ok() && log.wants_spare() && segment != spare_failed_at {
-            result = log.prepare_spare();
-            if result.is_err() {
-                // Most likely the disk is nearly full, and what is left of it is for commits. Segments do without.
-                spare_failed_at = segment;
-            }
+        if log.wants_spare() && segment != spare_failed_at && log.check_poison().is_ok() {
+            errors.extend(
+                log.prepare_spare()
+                    .inspect_err(|_| {
+                        // Most likely the disk is nearly full, and what is left of it is for commits. Segments do without.
+                        spare_failed_at = segment;
+                    })
+                    .err(),
+            );
         }
-        if result.is_ok()
-            && let Some((_, frame_no)) = waiting.take_if(|(since, _)| since.elapsed() >= interval)
+        errors.extend(log.look_after_current().err());
+        errors.extend(log.seal_segments().err());
+        if let Some((_, frame_no)) = waiting.take_if(|(since, _)| since.elapsed() >= interval)
             && log.synced_frame_no() < frame_no
         {
-            result = log.sync_to(log.published_frame_no());
+            errors.extend(log.sync_to(log.published_frame_no()).err());
         }
-        match &result {
-            Err(error) => log.note_error(error),
-            Ok(()) if failed => log.clear_error(),
-            Ok(()) => {}
+        errors.iter().for_each(|error| log.note_error(error));
+        if failed && errors.is_empty() {
+            log.clear_error();
         }
-        failed = result.is_err();
+        failed = !errors.is_empty();
         // From here on a commit wakes this thread, unless it is about to wake up anyway.
         log.syncer_idle.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
@@ -114,7 +118,7 @@ fn sync_loop(wal: &Wal, stop: &AtomicBool) {
             None
         };
         log.syncer.wait(if failed {
-            Some(timeout.map_or(RETRY, |timeout| timeout.max(RETRY)))
+            Some(timeout.map_or(RETRY, |timeout| timeout.min(RETRY)))
         } else {
             timeout
         });

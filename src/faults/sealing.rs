@@ -11,7 +11,7 @@ use crate::format::segment_header::{SEAL_OFFSET, SEAL_SIZE, SEGMENT_HEAD_SIZE, S
 use crate::format::segment_index::{index_offset, index_size};
 use crate::io::testing::{Fate, Image, Op};
 use crate::io::{Io, OpenMode};
-use crate::segment::{copy_sealed, load, scan, segment_name};
+use crate::segment::{copy_frames, load, scan, segment_name};
 
 const FRAME: usize = FRAME_HEADER_SIZE + PAGE;
 
@@ -197,6 +197,100 @@ fn a_frame_that_is_not_of_the_page_that_the_index_says_is_not_read() {
     );
 }
 
+/// What was done since `from`, but for writes into segments.
+fn done(rig: &Rig, from: usize) -> Vec<String> {
+    let name = |path: &PathBuf| path.extension().unwrap_or_default().to_string_lossy().into_owned();
+    let trace = rig.io.trace();
+    let ops = trace[from..].iter().filter_map(|record| match &record.op {
+        Op::Create { path, .. } => Some(format!("create {}", name(path))),
+        Op::Rename { from, to, .. } => Some(format!("rename {} to {}", name(from), name(to))),
+        Op::Remove { path } => Some(format!("remove {}", name(path))),
+        Op::Sync { .. } => Some("fsync".into()),
+        Op::SyncDir { .. } => Some("fsync names".into()),
+        _ => None,
+    });
+    ops.collect()
+}
+
+#[test]
+fn the_syncer_swaps_a_segment_between_transactions_and_no_commit_waits_for_it() {
+    let rig = Rig::new();
+    let (db, _) = commits(&rig, 1, true);
+    let log = db.log();
+    log.look_after_current().unwrap();
+    assert_eq!(log.current_segment().unwrap().start(), 1, "6 frames of 7: nothing is due");
+    db.commit(7, &[2], 2, true).unwrap();
+    db.begin().unwrap();
+    db.frame(1, 2, 900, 0).unwrap();
+    assert_eq!(log.current_segment().unwrap().start(), 8, "without slack, a writer does it at once");
+    db.roll_back();
+
+    // A policy with slack: the writer leaves it to the syncer.
+    let rig = Rig::new().with("vwal_swap", "frames>=64");
+    let db = rig.open().unwrap();
+    let mut history = History::from([(0, Content::first())]);
+    let mut commit = |k: u32| {
+        history.insert(k, history[&(k - 1)].after(k, &[2], 2));
+        db.commit(k, &[2], 2, true).unwrap();
+    };
+    (1..=66).for_each(&mut commit);
+    let log = db.log();
+    log.prepare_spare().unwrap();
+    assert_eq!(log.current_segment().unwrap().start(), 1);
+    db.begin().unwrap();
+    db.frame(1, 2, 900, 0).unwrap();
+    log.look_after_current().unwrap();
+    assert_eq!(log.current_segment().unwrap().start(), 1, "not in the middle of a transaction");
+    db.roll_back();
+    let before = rig.io.trace().len();
+    log.look_after_current().unwrap();
+    assert_eq!(log.current_segment().unwrap().start(), 67);
+    assert_eq!(done(&rig, before), ["rename free to seg", "fsync names"]);
+    log.seal_segments().unwrap();
+    assert!(log.find_segment(1).unwrap().is_sealed(), "sealed, and no transaction has come since");
+    // The first commit in the new segment has to fsync only that.
+    let before = rig.io.trace().len();
+    commit(67);
+    assert_eq!(done(&rig, before), ["fsync"]);
+    // When nobody comes, the writer swaps after an eighth more.
+    (68..=67 + 64 + 7).for_each(&mut commit);
+    assert_eq!(log.current_segment().unwrap().start(), 67);
+    commit(67 + 64 + 8);
+    assert_eq!(log.current_segment().unwrap().start(), 67 + 64 + 8);
+    drop(db);
+    assert_eq!(rig.crash_hard().open_and_check(&history).unwrap().1, 67 + 64 + 8);
+}
+
+#[test]
+fn a_segment_that_was_begun_ahead_of_need_leaves_nothing_behind() {
+    let rig = Rig::new().with("vwal_swap", "frames>=64");
+    let db = rig.open().unwrap();
+    let mut history = History::from([(0, Content::first())]);
+    for k in 1..=64 {
+        history.insert(k, history[&(k - 1)].after(k, &[2], 2));
+        db.commit(k, &[2], 2, true).unwrap();
+    }
+    db.log().look_after_current().unwrap();
+    // A crash finds an empty segment.
+    assert_eq!(nodes(&rig.io.live()).len(), 2);
+    for crashed in [rig.crash_hard(), Rig::from(rig.io.live())] {
+        let (again, k) = crashed.open_and_check(&history).unwrap();
+        assert_eq!(k, 64);
+        again.commit(65, &[2], 2, true).unwrap();
+        drop(again);
+        let mut more = history.clone();
+        more.insert(65, history[&64].after(65, &[2], 2));
+        assert_eq!(crashed.crash_hard().open_and_check(&more).unwrap().1, 65);
+    }
+    // A drain gives it up, and the log goes on.
+    db.truncate().unwrap();
+    assert_eq!(nodes(&rig.io.live()).len(), 0);
+    history.insert(65, history[&64].after(65, &[2], 2));
+    db.commit(65, &[2], 2, true).unwrap();
+    drop(db);
+    assert_eq!(rig.crash_hard().open_and_check(&history).unwrap().1, 65);
+}
+
 /// The files that are named as segments.
 fn nodes(image: &Image) -> BTreeSet<(PathBuf, String)> {
     let names = image.names.iter().filter(|(path, _)| path.extension().is_some_and(|name| name == "seg"));
@@ -215,11 +309,12 @@ fn what_is_known_to_have_been_fsynced_is_not_copied() {
     let changed: Vec<PathBuf> =
         nodes(&rig.io.live()).difference(&before).map(|(path, _)| path.clone()).collect();
     assert_eq!(changed, [segment_at(15)]);
-    // Those that were not sealed are sealed by the syncer.
+    // All of them are sealed by the syncer.
     let is_sealed = |start| load(&*rig.io.file(&segment_at(start))).unwrap().seal.is_some();
-    assert!(!is_sealed(1) && !is_sealed(8) && is_sealed(15));
+    assert!(![1, 8, 15].into_iter().any(is_sealed));
+    assert_eq!(rig.crash_hard().open_and_check(&history).unwrap().1, 20);
     db.log().seal_segments().unwrap();
-    assert!(is_sealed(1) && is_sealed(8));
+    assert!([1, 8, 15].into_iter().all(is_sealed));
     drop(db);
     assert_eq!(rig.crash_hard().open_and_check(&history).unwrap().1, 20);
 
@@ -245,17 +340,14 @@ fn a_copy_of_frames_that_are_not_those_that_were_scanned_is_not_made() {
     assert_eq!(scanned.end_frame_no(), 6);
     let copy = |name: &str| rig.io.open(&in_dir(name), OpenMode::Create).unwrap();
     let good = copy("good");
-    copy_sealed(&*file, &scanned, &*good, 5).unwrap();
+    copy_frames(&*file, &scanned, &*good).unwrap();
     let copied = scan(&*good, |_| {}).unwrap();
-    assert!(copied.seal.is_some() && copied.index_problem.is_none());
     assert_eq!((copied.marks, copied.last_crc), (scanned.marks.clone(), scanned.last_crc));
-    assert_eq!(load(&*good).unwrap().end_frame_no(), 6);
     // The page cache drops what it could not write, and the disk has something else there.
     let offset = SEGMENT_HEAD_SIZE + 3 * FRAME;
     rig.io.flip(&segment_at(1), offset as u64 + 70, 1);
-    let error = copy_sealed(&*file, &scanned, &*copy("bad"), 5).unwrap_err();
+    let error = copy_frames(&*file, &scanned, &*copy("bad")).unwrap_err();
     assert!(matches!(error, Error::Corrupt { offset: Some(at), .. } if at == offset as u64), "{error}");
-    assert!(load(&*rig.io.file(&in_dir("bad"))).is_err(), "and it has no head");
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod open;
 mod pace;
 mod recover;
 mod remote;
+mod segments;
 mod stats;
 mod sync;
 mod tail;
@@ -42,16 +43,15 @@ pub use open::{LOCK_NAME, LogSource, SHM_NAME};
 use crate::cache::{CacheId, FrameCache};
 use crate::error::{Error, Result};
 use crate::format::frame::FRAME_HEADER_SIZE;
-use crate::format::segment_header::{SEGMENT_HEAD_SIZE, SegmentHeader};
-use crate::format::segment_index::{index_offset, index_size};
-use crate::io::{File, Io, LockFile, OpenMode};
-use crate::options::{Options, SwapPolicy};
+use crate::io::{File, Io, LockFile};
+use crate::options::Options;
 use crate::page_index::PageIndex;
-use crate::segment::{FrameMark, Segment, SpareFiles, segment_name};
+use crate::segment::{FrameMark, Segment, SpareFiles};
 use crate::types::{LogId, PageSize, Parent};
 pub use pace::Debt;
 use pace::Pace;
 use remote::Remote;
+use segments::{Names, SegmentSizes};
 use tail::Tail;
 
 /// A flag that a background thread sleeps on.
@@ -113,12 +113,15 @@ pub struct Log {
     absorbing: Mutex<()>,
     /// The base file carries a footer of this log.
     pub(crate) has_footer: AtomicBool,
-    /// Names in the directory changed since it was last fsynced.
-    names_changed: AtomicBool,
+    segment_sizes: SegmentSizes,
+    names: Names,
     /// Time of the oldest commit that is not checkpointed, microseconds since 1970; 0: none.
     pub(crate) oldest_us: AtomicU64,
     /// The syncer sleeps without a timeout: the next commit wakes it.
     pub(crate) syncer_idle: AtomicBool,
+    /// A commit that reaches this frame wakes the syncer, who looks after the current segment then. Changed under the lock of
+    /// the tail.
+    syncer_wanted_at: AtomicU64,
     pub(crate) syncer: Signal,
     pub(crate) remote: Remote,
     pace: Pace,
@@ -358,129 +361,12 @@ impl Log {
         if self.syncer_idle.load(Ordering::Relaxed) && self.syncer_idle.swap(false, Ordering::AcqRel) {
             self.syncer.notify();
         }
-        self.wake_shipper();
-    }
-
-    /// A write transaction writes its first frame: swap the segment if that is due.
-    fn begin_transaction(&self, tail: &mut Tail) -> Result<()> {
-        let Some(segment) = &tail.segment else { return self.swap_segment(tail) };
-        let frames = segment.end() + 1 - segment.start();
-        if frames == 0 {
-            return Ok(());
-        }
-        let bytes = segment.used_bytes();
-        let age = self.io.now_us().saturating_sub(segment.header().created_us);
-        if self.options.swap.is_due(frames, bytes, std::time::Duration::from_micros(age)) {
-            return self.swap_segment(tail);
-        }
-        if bytes > self.spare_size() / 2 && self.spares.is_empty() {
-            // Have the next file ready before it is needed.
+        if self.published_frame_no() >= self.syncer_wanted_at.load(Ordering::Relaxed) {
+            self.syncer_wanted_at.store(u64::MAX, Ordering::Relaxed);
             self.syncer.notify();
         }
-        Ok(())
+        self.wake_shipper();
     }
-
-    /// Whether the next segment file should be prepared now.
-    pub(crate) fn wants_spare(&self) -> bool {
-        self.spares.is_empty()
-            && self.current_segment().is_some_and(|segment| segment.used_bytes() > self.spare_size() / 2)
-    }
-
-    /// Fsync and seal the segments that are complete, oldest first.
-    pub(crate) fn seal_segments(&self) -> Result<()> {
-        self.check_poison()?;
-        let complete: Vec<Arc<Segment>> = {
-            // A swap changes the list and the current segment under the lock of the tail. Seen without it, a segment that
-            // has just become the current one could be taken for a complete one.
-            let tail = self.tail.lock();
-            let segments = self.segments.read();
-            segments
-                .iter()
-                .filter(|segment| !segment.is_sealed() && !tail.appends_to(segment))
-                .map(Arc::clone)
-                .collect()
-        };
-        for segment in complete {
-            self.sync_just_to(segment.end())?;
-            if segment.write_seal(&*self.io)? {
-                segment.sync_seal().inspect_err(|error| self.poison(error))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Take the oldest segments out of the list: those that are complete and end at `limit` or before it.
-    pub(crate) fn take_segments(&self, limit: u64) -> Vec<Arc<Segment>> {
-        // The lock of the tail: as in `seal_segments`. A new current segment is empty, and so ends before any limit.
-        let tail = self.tail.lock();
-        let mut segments = self.segments.write();
-        let keep = segments.iter().position(|segment| segment.end() > limit || tail.appends_to(segment));
-        let count = keep.unwrap_or(segments.len());
-        segments.drain(..count).collect()
-    }
-
-    /// Bytes of a spare file: the size at which segments are swapped, if the policy has one.
-    pub(crate) fn spare_size(&self) -> u64 {
-        spare_size(&self.options, self.frame_size())
-    }
-
-    /// Append to a new segment from now on. There is no open frame.
-    fn swap_segment(&self, tail: &mut Tail) -> Result<()> {
-        let (start_frame_no, previous_crc) = tail.position();
-        let header = SegmentHeader {
-            log_id: self.log_id,
-            page_size: self.page_size,
-            start_frame_no,
-            created_us: self.io.now_us(),
-            salt: self.io.random_u64(),
-            previous_crc,
-        };
-        let path = self.dir.join(segment_name(start_frame_no));
-        let file = match self.spares.take(&*self.io, &path)? {
-            Some(file) => file,
-            None => self.io.open(&path, OpenMode::Create)?,
-        };
-        self.names_changed.store(true, Ordering::Release);
-        let segment = Arc::new(Segment::begin(file, path, header)?);
-        self.segments.write().push(Arc::clone(&segment));
-        tail.set_segment(segment);
-        self.syncer.notify();
-        Ok(())
-    }
-
-    /// The segment that frames are appended to.
-    pub(crate) fn current_segment(&self) -> Option<Arc<Segment>> {
-        self.tail.lock().segment.clone()
-    }
-
-    /// Close the current segment, if it has frames: the next transaction begins another one. The caller makes sure that
-    /// no transaction is being written.
-    pub(crate) fn retire_current(&self) {
-        let mut tail = self.tail.lock();
-        if tail.end() + 1 != tail.position().0 {
-            return;
-        }
-        if let Some(segment) = tail.segment.take()
-            && segment.end() < segment.start()
-        {
-            // It was begun by a transaction that rolled back. The chain goes on from the segment before it.
-            tail.set_crc(segment.header().previous_crc);
-            self.segments.write().retain(|other| !Arc::ptr_eq(other, &segment));
-        }
-    }
-}
-
-/// See [`Log::spare_size`].
-fn spare_size(options: &Options, frame_size: usize) -> u64 {
-    const DEFAULT: u64 = 4 << 20;
-    let size = match &options.swap {
-        SwapPolicy::Size(bytes) => *bytes,
-        SwapPolicy::Frames(frames) => frames.saturating_mul(frame_size as u64),
-        _ => DEFAULT,
-    };
-    let frame_size = frame_size as u64;
-    let frames_end = size.clamp(64 << 10, 64 << 20) + SEGMENT_HEAD_SIZE as u64 + 4 * frame_size;
-    index_offset(frames_end) + index_size(frames_end / frame_size)
 }
 
 impl Drop for Log {

@@ -6,9 +6,9 @@
 //!
 //! Of a sealed segment only the head and the index are read: its frames are durable, and each is verified when it is read.
 //!
-//! The frames of an unsealed segment are copied into a new file, fsynced and sealed before anything relies on them: the
-//! page cache may show bytes whose fsync failed in the process before, and a second fsync would not write them. A segment
-//! all of whose frames are known to have been fsynced needs no copy.
+//! The frames of an unsealed segment are copied into a new file and fsynced before anything relies on them: the page cache
+//! may show bytes whose fsync failed in the process before, and a second fsync would not write them. A segment all of
+//! whose frames are known to have been fsynced needs no copy. Either is sealed by the syncer.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use parking_lot::{Mutex, RwLock};
 
 use super::open::{BaseState, LogSource, open_meta};
+use super::segments::{Names, SegmentSizes};
 use super::tail::Tail;
 use super::{Control, Log, MetaFile, Signal};
 use crate::error::{Error, Result};
@@ -25,7 +26,7 @@ use crate::format::meta::Meta;
 use crate::format::segment_header::{SEGMENT_HEAD_SIZE, SegmentHeader};
 use crate::io::{File, Io, LockFile, OpenMode};
 use crate::page_index::PageIndex;
-use crate::segment::{Scan, Segment, SpareFiles, copy_sealed, headless_witness, load, parse_segment_name};
+use crate::segment::{Scan, Segment, SpareFiles, copy_frames, headless_witness, load, parse_segment_name};
 
 /// The name of a segment's copy until it takes the segment's place.
 const COPY_SUFFIX: &str = "copy";
@@ -245,7 +246,8 @@ pub(super) fn build(
     let io = Arc::clone(&source.io);
     let end = found.end().max(meta.checkpointed_frame_no);
     let fresh = found.names.is_empty();
-    let spare_size = super::spare_size(&source.options, FRAME_HEADER_SIZE + meta.page_size.bytes());
+    let segment_sizes = SegmentSizes::new(&source.options.swap, FRAME_HEADER_SIZE + meta.page_size.bytes());
+    let spare_size = segment_sizes.spare_bytes();
     // A log that is written to at full speed is a few times as large as it should be when a pass ends, and larger still when
     // passes wait for storage.
     let times = if source.options.shipping.storage.is_some() { 8 } else { 4 };
@@ -285,27 +287,21 @@ pub(super) fn build(
     let mut segments = Vec::new();
     let mut last_crc = 0;
     let mut last_error = None;
-    let mut copied = false;
     for (mut file, path, scan) in found.chain {
         if let Some(problem) = &scan.index_problem {
             (source.report)(problem);
             last_error = Some(problem.to_string());
         }
         let end = scan.end_frame_no();
-        let mut is_sealed = scan.seal.is_some_and(|seal| seal.end_frame_no == end);
-        // What is durable and not sealed is for the syncer.
+        let is_sealed = scan.seal.is_some_and(|seal| seal.end_frame_no == end);
         if !is_sealed && end > durable && !source.read_only {
-            if copied {
-                // The seal of the next copy says that the frames before it are durable, and so must be their file's name.
-                io.sync_dir(&source.dir)?;
-            }
             file = replace_by_copy(&*io, file, &path, &scan)?;
-            (is_sealed, copied) = (true, true);
         }
         last_crc = scan.last_crc;
         segments.push(Arc::new(Segment::existing(file, path, scan.header, scan.marks, is_sealed)));
     }
     if !source.read_only {
+        // The names of the copies too, before the syncer seals the first of them: a seal says that all before it is durable.
         io.sync_dir(&source.dir)?;
     }
     if !source.read_only && meta_file.is_none() {
@@ -354,7 +350,9 @@ pub(super) fn build(
         has_footer: AtomicBool::new(base.footer.is_some_and(|footer| {
             footer.log_id == meta.log_id && footer.frame_no == meta.checkpointed_frame_no
         })),
-        names_changed: AtomicBool::new(false),
+        segment_sizes,
+        names: Names::default(),
+        syncer_wanted_at: AtomicU64::new(u64::MAX),
         syncer_idle: AtomicBool::new(false),
         syncer: Signal::default(),
         pace: Default::default(),
@@ -376,11 +374,11 @@ pub(super) fn build(
     })
 }
 
-/// Copy the frames of a segment into a file that is fsynced and sealed, and takes its place.
+/// Copy the frames of a segment into a file that is fsynced and takes its place.
 fn replace_by_copy(io: &dyn Io, file: Arc<dyn File>, path: &Path, scan: &Scan) -> Result<Arc<dyn File>> {
     let copy_path = path.with_extension(COPY_SUFFIX);
     let copy = io.open(&copy_path, OpenMode::Create)?;
-    copy_sealed(&*file, scan, &*copy, io.now_us())?;
+    copy_frames(&*file, scan, &*copy)?;
     drop((file, copy));
     io.rename(&copy_path, path)?;
     io.open(path, OpenMode::ReadWrite)

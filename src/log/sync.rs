@@ -176,15 +176,12 @@ impl Log {
             segment.sync()?;
             self.stats.count_sync();
         }
-        if self.names_changed.swap(false, Ordering::AcqRel) {
-            self.io.sync_dir(&self.dir)?;
-        }
-        Ok(())
+        self.sync_new_names()
     }
 
     /// Fsync the directory. After a failure the names of segments that commits depend on may be lost as well.
     pub(crate) fn sync_names(&self) -> Result<()> {
-        self.io.sync_dir(&self.dir).inspect_err(|error| self.poison(error))
+        self.fsync_names().inspect_err(|error| self.poison(error))
     }
 
     /// Have a spare file ready for the next segment.

@@ -57,6 +57,30 @@ impl SwapPolicy {
         }
     }
 
+    /// The least number of frames that makes a segment due whatever its age is, with `head` bytes before the frames and
+    /// `frame_size` bytes for each. `None`: there is none.
+    pub(crate) fn due_frames(&self, head: u64, frame_size: u64) -> Option<u64> {
+        match self {
+            SwapPolicy::Frames(least) => Some(*least),
+            SwapPolicy::Size(least) => Some(least.saturating_sub(head).div_ceil(frame_size)),
+            SwapPolicy::Age(least) => least.is_zero().then_some(0),
+            SwapPolicy::And(all) if all.is_empty() => None,
+            SwapPolicy::And(all) => {
+                all.iter().try_fold(0, |most, one| Some(one.due_frames(head, frame_size)?.max(most)))
+            }
+            SwapPolicy::Or(any) => any.iter().filter_map(|one| one.due_frames(head, frame_size)).min(),
+        }
+    }
+
+    /// Whether the age of a segment plays a part.
+    pub(crate) fn looks_at_age(&self) -> bool {
+        match self {
+            SwapPolicy::Frames(_) | SwapPolicy::Size(_) => false,
+            SwapPolicy::Age(_) => true,
+            SwapPolicy::And(parts) | SwapPolicy::Or(parts) => parts.iter().any(SwapPolicy::looks_at_age),
+        }
+    }
+
     /// How tightly the outermost operator binds, for parentheses: 0 `or`, 1 `and`, 2 a condition.
     fn binding(&self) -> u8 {
         match self {
@@ -347,6 +371,23 @@ mod tests {
             }
             let age = Duration::from_millis(age_ms);
             prop_assert_eq!(policy.is_due(frames, bytes, age), truth(&policy, frames, bytes, age));
+        }
+
+        #[test]
+        fn due_frames_is_where_is_due_begins(policy in policies(), head in 0..3000u64, frame_size in 1..2000u64) {
+            let bytes = |frames: u64| frames.saturating_mul(frame_size).saturating_add(head);
+            let is_due = |frames, age| policy.is_due(frames, bytes(frames), age);
+            match policy.due_frames(head, frame_size) {
+                None => prop_assert!(!is_due(u64::MAX, Duration::ZERO)),
+                Some(due) => {
+                    prop_assert!(is_due(due, Duration::ZERO));
+                    prop_assert!(due == 0 || !is_due(due - 1, Duration::ZERO));
+                }
+            }
+            if !policy.looks_at_age() {
+                let long = Duration::from_secs(1 << 40);
+                prop_assert!((0..6).all(|frames| is_due(frames, Duration::ZERO) == is_due(frames, long)));
+            }
         }
     }
 

@@ -2,25 +2,22 @@
 
 use super::scan::{Frames, Scan, verify_next};
 use crate::error::{Error, Result};
-use crate::format::segment_header::{SEAL_OFFSET, SEAL_SIZE, Seal};
-use crate::format::segment_index::{encode_index, index_crc, index_offset};
 use crate::io::File;
 
 /// Bytes that are written at once.
 const CHUNK: usize = 1 << 20;
 
-/// Copy the frames of `scan`, which are those of `file`, into the new file `copy`, seal it, and fsync it. One fsync does for
-/// all of it, since nobody sees the copy under the name of a segment before that has succeeded.
+/// Copy the frames of `scan`, which are those of `file`, into the new file `copy`, and fsync it.
 ///
 /// The frames are verified once more: pages whose fsync failed may be dropped from memory at any time, and what is read in
 /// their place from the disk is not what was scanned.
-pub fn copy_sealed(file: &dyn File, scan: &Scan, copy: &dyn File, now_us: u64) -> Result<()> {
+pub fn copy_frames(file: &dyn File, scan: &Scan, copy: &dyn File) -> Result<()> {
     let header = &scan.header;
     let seed = header.crc();
     let mut frames = Frames::new(file, header);
     let mut chain = seed;
-    let mut buffer = Vec::with_capacity(CHUNK);
-    let mut written = frames.offset(0);
+    let mut written = 0;
+    let mut buffer = header.encode_head();
     for at in 0..scan.marks.len() as u64 {
         let (frame_no, offset) = (header.start_frame_no + at, frames.offset(at));
         let problem = match frames.get(at)? {
@@ -43,16 +40,5 @@ pub fn copy_sealed(file: &dyn File, scan: &Scan, copy: &dyn File, now_us: u64) -
         return Err(Error::corrupt(file.path(), offset, what));
     }
     copy.write_at(&buffer, written)?;
-    let index = encode_index(&scan.marks);
-    copy.write_at(&index, index_offset(frames.offset(scan.marks.len() as u64)))?;
-    let seal = Seal {
-        end_frame_no: scan.end_frame_no(),
-        sealed_us: now_us,
-        last_crc: chain,
-        index_crc: index_crc(&index, seed),
-    };
-    let mut head = header.encode_head();
-    head[SEAL_OFFSET..SEAL_OFFSET + SEAL_SIZE].copy_from_slice(&seal.encode(header));
-    copy.write_at(&head, 0)?;
     copy.sync()
 }

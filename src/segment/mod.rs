@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
-pub use copy::copy_sealed;
+pub use copy::copy_frames;
 pub use load::load;
 pub use scan::{Scan, headless_witness, scan};
 pub use spare::{SpareFiles, is_spare_name};

@@ -39,6 +39,7 @@ mod paths;
 mod persist;
 mod readonly;
 mod savepoints;
+mod sealing;
 mod second_process;
 mod shared_cache;
 mod size_limit;

@@ -165,7 +165,10 @@ pub(super) fn read(
                 segment.uncommitted
             ));
         }
-        inspection.segments.push(segment);
+        // One that was begun for a transaction that has not come is there, and holds nothing.
+        if segment.frames() > 0 || segment.uncommitted > 0 {
+            inspection.segments.push(segment);
+        }
         previous = Some(Previous { file, read });
     }
     Ok(())

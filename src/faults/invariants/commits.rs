@@ -69,7 +69,7 @@ fn invariant_01_a_published_frame_is_never_overwritten_and_its_number_never_give
             _ => {}
         });
         assert!(known.len() > 20 && writes > 10, "{} frames, {writes} writes", known.len());
-        assert!(indexes > 1, "{indexes} segments are sealed");
+        assert!(indexes > 0, "no segment is sealed");
     }
 
     // And should SQLite ask for it, it is refused.

@@ -36,6 +36,8 @@ fn invariant_10_after_a_failed_fsync_no_commit_is_acknowledged_and_recovery_copi
             assert_ne!(rig.io.live().names[&segment], node, "its segment is a new file now");
             let crashed = rig.crash_hard();
             assert_eq!(crashed.open_and_check(&history).unwrap().1, k, "what was recovered is durable");
+            db.log().seal_segments().unwrap();
+            let crashed = rig.crash_hard();
             let scan = crate::segment::scan(&*crashed.io.file(&segment), |_| {}).unwrap();
             assert!(scan.index_problem.is_none());
             assert_eq!(scan.seal.unwrap().end_frame_no, db.log().published_frame_no(), "and sealed");

@@ -1,0 +1,232 @@
+//! The current segment: when it has grown enough, what comes after it, and how what is complete is sealed.
+//!
+//! A segment is swapped between two transactions. Renaming and opening a file for the next one takes a while, so the
+//! *syncer* does it, as soon as the segment is due: mostly no transaction waits for it, and after a large one the log is
+//! soon sealed, so that recovery need not read it. A writer that finds the segment well over its size does it itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::Log;
+use super::tail::Tail;
+use crate::error::Result;
+use crate::format::segment_header::{SEGMENT_HEAD_SIZE, SegmentHeader};
+use crate::format::segment_index::{index_offset, index_size};
+use crate::io::OpenMode;
+use crate::options::SwapPolicy;
+use crate::segment::{Segment, segment_name};
+
+/// Sizes of segments, in frames, as the policy has them.
+pub(super) struct SegmentSizes {
+    /// The syncer swaps a segment of this size. `u64::MAX`: whatever its size is.
+    due: u64,
+    /// A writer does so itself: the syncer has not come to it. An eighth more for large segments, nothing for small ones.
+    late: u64,
+    /// The next segment is begun soon, so there should be a spare file for it.
+    half: u64,
+    /// The policy looks at the age, which may make a segment due at any size.
+    by_age: bool,
+    /// Bytes of a spare file: room for the frames of a segment, and its index.
+    spare_bytes: u64,
+}
+
+impl SegmentSizes {
+    pub(super) fn new(policy: &SwapPolicy, frame_size: usize) -> SegmentSizes {
+        const DEFAULT: u64 = 4 << 20;
+        let (head, frame_size) = (SEGMENT_HEAD_SIZE as u64, frame_size as u64);
+        let due = policy.due_frames(head, frame_size);
+        let slack = |frames: u64| frames / 64 * 8;
+        let bytes = due.map_or(DEFAULT, |frames| frames.saturating_mul(frame_size));
+        let frames = bytes.clamp(64 << 10, 64 << 20) / frame_size;
+        // The transaction that makes it due has some frames more.
+        let room = frames + slack(frames) + 4;
+        let spare_bytes = index_offset(head + room * frame_size) + index_size(room);
+        SegmentSizes {
+            due: due.unwrap_or(u64::MAX),
+            late: due.map_or(u64::MAX, |frames| frames.saturating_add(slack(frames))),
+            half: frames / 2,
+            by_age: policy.looks_at_age(),
+            spare_bytes,
+        }
+    }
+
+    /// Bytes of a spare file.
+    pub(super) fn spare_bytes(&self) -> u64 {
+        self.spare_bytes
+    }
+}
+
+/// Names in the log directory: how often they changed, and how much of that is durable.
+#[derive(Default)]
+pub(super) struct Names {
+    changed: AtomicU64,
+    durable: AtomicU64,
+}
+
+/// No transaction is being written.
+fn is_between_transactions(tail: &Tail) -> bool {
+    tail.end() + 1 == tail.position().0
+}
+
+/// Published frames in the current segment. Between transactions.
+fn frames_in(segment: &Segment, tail: &Tail) -> u64 {
+    tail.position().0 - segment.start()
+}
+
+impl Log {
+    /// A write transaction writes its first frame: swap the segment if the syncer should have done so long ago.
+    pub(super) fn begin_transaction(&self, tail: &mut Tail) -> Result<()> {
+        let Some(segment) = &tail.segment else { return self.swap_segment(tail) };
+        let frames = frames_in(segment, tail);
+        if frames == 0 {
+            return Ok(());
+        }
+        let by_age = self.segment_sizes.by_age && {
+            let age = self.io.now_us().saturating_sub(segment.header().created_us);
+            self.options.swap.is_due(frames, segment.used_bytes(), Duration::from_micros(age))
+        };
+        if by_age || frames >= self.segment_sizes.late { self.swap_segment(tail) } else { Ok(()) }
+    }
+
+    /// Swap the current segment if it is due, and make the names of new segments durable: the first commit in them need not.
+    pub(crate) fn look_after_current(&self) -> Result<()> {
+        self.swap_due_segment()?;
+        self.sync_new_names().inspect_err(|error| self.poison(error))
+    }
+
+    /// Swap the current segment if it is due and no transaction is being written, and settle at which frame the syncer
+    /// has to be woken for it next.
+    fn swap_due_segment(&self) -> Result<()> {
+        let mut tail = self.tail.lock();
+        let Some(segment) = &tail.segment else { return Ok(()) };
+        let frames = frames_in(segment, &tail);
+        if frames < self.segment_sizes.due.max(1) {
+            self.wake_syncer_at(segment, frames);
+        } else if !is_between_transactions(&tail) {
+            // With the next commit, then.
+            self.syncer_wanted_at.store(0, Ordering::Relaxed);
+        } else if self.check_writable().is_ok() {
+            return self.swap_segment(&mut tail);
+        }
+        Ok(())
+    }
+
+    /// The next commit that the syncer has to know of, whatever it sleeps for. Under the lock of the tail.
+    fn wake_syncer_at(&self, segment: &Segment, frames: u64) {
+        let sizes = &self.segment_sizes;
+        let next = if frames < sizes.half && self.spares.is_empty() { sizes.half } else { sizes.due };
+        self.syncer_wanted_at.store(segment.start().saturating_add(next) - 1, Ordering::Relaxed);
+    }
+
+    /// Whether the next segment file should be prepared now.
+    pub(crate) fn wants_spare(&self) -> bool {
+        let is_half = |segment: Arc<Segment>| segment.end() + 1 - segment.start() >= self.segment_sizes.half;
+        self.spares.is_empty() && self.current_segment().is_some_and(is_half)
+    }
+
+    /// Fsync and seal the segments that are complete, oldest first.
+    pub(crate) fn seal_segments(&self) -> Result<()> {
+        self.check_poison()?;
+        let complete: Vec<Arc<Segment>> = {
+            // A swap changes the list and the current segment under the lock of the tail. Seen without it, a segment that
+            // has just become the current one could be taken for a complete one.
+            let tail = self.tail.lock();
+            let segments = self.segments.read();
+            segments
+                .iter()
+                .filter(|segment| !segment.is_sealed() && !tail.appends_to(segment))
+                .map(Arc::clone)
+                .collect()
+        };
+        for segment in complete {
+            self.sync_just_to(segment.end())?;
+            if segment.write_seal(&*self.io)? {
+                segment.sync_seal().inspect_err(|error| self.poison(error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Take the oldest segments out of the list: those that are complete and end at `limit` or before it.
+    pub(crate) fn take_segments(&self, limit: u64) -> Vec<Arc<Segment>> {
+        // The lock of the tail: as in `seal_segments`. A new current segment is empty, and so ends before any limit.
+        let tail = self.tail.lock();
+        let mut segments = self.segments.write();
+        let keep = segments.iter().position(|segment| segment.end() > limit || tail.appends_to(segment));
+        let count = keep.unwrap_or(segments.len());
+        segments.drain(..count).collect()
+    }
+
+    /// Bytes of a spare file: what a segment takes when it is swapped, if the policy says so.
+    pub(crate) fn spare_size(&self) -> u64 {
+        self.segment_sizes.spare_bytes()
+    }
+
+    /// Append to a new segment from now on. There is no open frame.
+    fn swap_segment(&self, tail: &mut Tail) -> Result<()> {
+        let (start_frame_no, previous_crc) = tail.position();
+        let header = SegmentHeader {
+            log_id: self.log_id,
+            page_size: self.page_size,
+            start_frame_no,
+            created_us: self.io.now_us(),
+            salt: self.io.random_u64(),
+            previous_crc,
+        };
+        // Should this fail, the next try is the writer's, who is told.
+        self.syncer_wanted_at.store(u64::MAX, Ordering::Relaxed);
+        let path = self.dir.join(segment_name(start_frame_no));
+        let file = match self.spares.take(&*self.io, &path)? {
+            Some(file) => file,
+            None => self.io.open(&path, OpenMode::Create)?,
+        };
+        self.names.changed.fetch_add(1, Ordering::AcqRel);
+        let segment = Arc::new(Segment::begin(file, path, header)?);
+        self.segments.write().push(Arc::clone(&segment));
+        self.wake_syncer_at(&segment, 0);
+        tail.set_segment(segment);
+        self.syncer.notify();
+        Ok(())
+    }
+
+    /// Fsync the directory if a name of a segment in it is new. Whoever finds it done already may rely on it: it counts
+    /// from the end of the fsync, and two at once do no harm.
+    pub(super) fn sync_new_names(&self) -> Result<()> {
+        let changed = self.names.changed.load(Ordering::Acquire);
+        if self.names.durable.load(Ordering::Acquire) >= changed { Ok(()) } else { self.fsync_names() }
+    }
+
+    /// Fsync the directory.
+    pub(super) fn fsync_names(&self) -> Result<()> {
+        let changed = self.names.changed.load(Ordering::Acquire);
+        self.io.sync_dir(&self.dir)?;
+        self.names.durable.fetch_max(changed, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// The segment that frames are appended to.
+    pub(crate) fn current_segment(&self) -> Option<Arc<Segment>> {
+        self.tail.lock().segment.clone()
+    }
+
+    /// Close the current segment: the next transaction begins another one. The caller makes sure that no transaction is
+    /// being written.
+    pub(crate) fn retire_current(&self) {
+        let mut tail = self.tail.lock();
+        if !is_between_transactions(&tail) {
+            return;
+        }
+        if let Some(segment) = tail.segment.take()
+            && segment.end() < segment.start()
+        {
+            // It was begun for a transaction that rolled back, or never came. The chain goes on from the segment before it.
+            tail.set_crc(segment.header().previous_crc);
+            self.segments.write().retain(|other| !Arc::ptr_eq(other, &segment));
+            // Where it stays it is an empty segment, which recovery removes.
+            if let Err(error) = self.io.remove_file(segment.path()) {
+                self.note_error(&error);
+            }
+        }
+    }
+}
