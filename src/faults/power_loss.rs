@@ -150,6 +150,8 @@ impl Sweep<'_> {
         let (db, _) = rig.open_and_check(&history)?;
         let error = |error: crate::Error| format!("going on: {error}");
         rig.io.mark(Mark::Acknowledged(k));
+        // What the syncer does first.
+        db.log().seal_segments().map_err(error)?;
         rig.io.mark(Mark::Attempt(next));
         db.commit(next, &[2, 1], history[&k].pages.len() as u32, true).map_err(error)?;
         rig.io.mark(Mark::Acknowledged(next));

@@ -22,6 +22,8 @@ pub enum Step {
     Sync,
     /// The background sealing.
     Seal,
+    /// The background swap of a segment that is due.
+    Swap,
     /// The background preparation of a segment file.
     Spare,
     /// A passive checkpoint of everything, and a pass.
@@ -193,6 +195,7 @@ fn take(db: &Db, step: Step, k: u32, pages: &[u32]) -> Result<bool> {
         }
         Step::Sync => db.log().sync_to(db.log().published_frame_no()).map(|()| true),
         Step::Seal => db.log().seal_segments().map(|()| false),
+        Step::Swap => db.log().look_after_current().map(|()| false),
         Step::Spare => db.log().prepare_spare().map(|()| false),
         Step::Pass => db.pass().map(|_| true),
         Step::PassUpTo(frame) => {
@@ -219,6 +222,7 @@ pub const FULL: &[Step] = &[
     RollBack(&[2, 3, 1], 3),
     Full(&[2], 3),
     Rewrite(&[2, 4, 1], 4),
+    Swap,
     Full(&[5, 2], 5),
     Seal,
     Full(&[3, 2], 5),
@@ -236,6 +240,7 @@ pub const FULL: &[Step] = &[
     Truncate,
     Full(&[2, 3], 4),
     Reopen,
+    Seal,
     Full(&[2, 1], 3),
     Full(&[2, 4], 4),
     Leave,
@@ -251,6 +256,7 @@ pub const NORMAL: &[Step] = &[
     Normal(&[2, 5], 5),
     Normal(&[2], 5),
     Normal(&[2, 4, 6], 6),
+    Swap,
     Sync,
     Seal,
     Normal(&[2, 5], 6),
@@ -266,6 +272,7 @@ pub const NORMAL: &[Step] = &[
     Truncate,
     Normal(&[2], 4),
     Reopen,
+    Seal,
     Normal(&[2, 3], 4),
     Truncate,
     // The segment that it begins stays empty.
