@@ -19,6 +19,6 @@ CREATE TABLE t(a);
 INSERT INTO t VALUES(1);
 INSERT INTO t VALUES(2);
 SELECT sum(a) FROM t;
-SELECT sum(state='current'), sum(state='sealed')>1 FROM vwal_segments;
+SELECT count(*) FROM vwal_segments;
 SELECT vwal_checkpoint()=vwal_frame_no();
 SELECT count(*) FROM vwal_segments WHERE state='sealed';
