@@ -68,7 +68,12 @@ fn segments_go_oldest_first() {
         } else {
             query(&db, "PRAGMA wal_checkpoint(TRUNCATE)");
         }
-        gone.extend(departures.names().into_iter().filter(|name| name.ends_with(".seg")));
+        let last: u64 = query(&db, "SELECT vwal_frame_no()").parse().expect("a number");
+        // One that begins behind the last frame was begun ahead of need and is empty: it may go at any time.
+        let has_frames = |name: &String| {
+            name.strip_suffix(".seg").is_some_and(|start| start.parse::<u64>().expect("a number") <= last)
+        };
+        gone.extend(departures.names().into_iter().filter(has_frames));
     }
     assert!(gone.len() > 10, "many segments were freed: {gone:?}");
     assert!(gone.is_sorted(), "oldest first: {gone:?}");
