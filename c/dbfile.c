@@ -144,9 +144,12 @@ static int dbClose(sqlite3_file *pFile){
 static int dbRead(sqlite3_file *pFile, void *pBuf, int iAmt, sqlite3_int64 iOfst){
   DbFile *p = (DbFile*)pFile;
   if( p->pHandle ){
-    int bBase = 0;
-    int rc = pVwal->xDbRead(p->pHandle, pBuf, iAmt, iOfst, &bBase);
-    if( rc!=SQLITE_OK || !bBase ) return rc;
+    int eBase = 0;
+    int rc = pVwal->xDbRead(p->pHandle, pBuf, iAmt, iOfst, &eBase);
+    if( rc!=SQLITE_OK || !eBase ) return rc;
+    rc = REAL(p)->pMethods->xRead(REAL(p), pBuf, iAmt, iOfst);
+    if( rc==SQLITE_OK && eBase==VWAL_IN_BASE_KEEP ) pVwal->xDbKeep(p->pHandle, pBuf, iAmt, iOfst);
+    return rc;
   }
   return REAL(p)->pMethods->xRead(REAL(p), pBuf, iAmt, iOfst);
 }

@@ -25,6 +25,10 @@ typedef struct vwal_param {
   const char *zValue;
 } vwal_param;
 
+/* Where vwal_methods.xDbRead sends its caller */
+#define VWAL_IN_BASE         1
+#define VWAL_IN_BASE_KEEP    2     /* ... and wants to see the page */
+
 /* Flags of vwal_methods.xAttach */
 #define VWAL_ATTACH_CREATE   0x01  /* Make the log directory when there is none: the database is in WAL mode */
 
@@ -74,9 +78,11 @@ typedef struct vwal_methods {
   ** SQLITE_NOTFOUND: not a log of ours that is open. */
   int (*xDeleteWal)(const char *zWal);
 
-  /* The database file as SQLite sees it. xDbRead sets *pbBase=1 when the caller must read the range from the base file
-  ** (iAmt and iOfst unchanged); the whole range then lies in it. */
-  int (*xDbRead)(vwal_handle*, void *pBuf, int iAmt, int64_t iOfst, int *pbBase);
+  /* The database file as SQLite sees it. xDbRead sets *peBase to VWAL_IN_BASE or VWAL_IN_BASE_KEEP when the caller must read the
+  ** range from the base file (iAmt and iOfst unchanged); the whole range then lies in it. xDbKeep gets what was read, in the
+  ** second case. */
+  int (*xDbRead)(vwal_handle*, void *pBuf, int iAmt, int64_t iOfst, int *peBase);
+  void (*xDbKeep)(vwal_handle*, const void *pBuf, int iAmt, int64_t iOfst);
   int (*xDbSize)(vwal_handle*, int64_t *pnByte);
   /* SQLite is about to write to the database file outside a checkpoint: WAL mode ends. Drains the log and removes the
   ** directory. On success the handle is a dead one: only xDetach may follow. */

@@ -133,6 +133,7 @@ impl Log {
         }
 
         // Reads beyond the new end stop before the file is cut, and reads beyond the old end begin after it has grown.
+        self.cache.base_changes();
         let old_pages = self.control.base_pages.load(Ordering::Acquire);
         self.control.base_pages.store(old_pages.min(db_size_pages), Ordering::Release);
         // The old footer must not end up as the content of a page that no frame writes.
@@ -172,8 +173,10 @@ impl Log {
         }
         self.with_meta(|meta| meta.put(done, |error| self.poison(error)))?;
 
+        self.cache.base_changes();
         self.control.base_pages.store(db_size_pages, Ordering::Release);
         for &(page_no, frame_no) in &pages.list {
+            self.cache.moved(frame_no, page_no);
             self.index.clear(page_no, frame_no);
         }
         self.control.checkpointed.store(target, Ordering::Release);

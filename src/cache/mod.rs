@@ -1,8 +1,7 @@
-//! The frame cache: pages of recent frames, so that reads of the log need no system call.
+//! The frame cache: pages of recent frames, and of the base file, so that reads need no system call.
 //!
 //! One cache serves all databases of a process. It holds at most a configured number of bytes, allocated as used. Keys
-//! are (log, frame number): a published frame never changes, so an entry is never stale. The entries of a tentative
-//! commit that is rolled back are removed ([`FrameCache::remove`]).
+//! are (log, number); what they mean, and that no entry is stale, is the business of `log_cache.rs`.
 //!
 //! Pages are kept in blocks of 4 KiB (`slabs.rs`): one for a page of that size or less, several for a larger one. Which
 //! block has what is in a table of small sets, as in a processor's cache: a key can be in one set only, and a set lies in two
@@ -12,6 +11,7 @@
 //! Replacement is CLOCK with small counts: when the hand passes an entry it takes one off, and who has none goes. A new entry
 //! has one, since the hand may be just before its set; one that is read has two again.
 
+mod log_cache;
 mod slabs;
 
 use std::ops::RangeInclusive;
@@ -19,6 +19,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
+
+pub use log_cache::LogCache;
 
 use crate::types::PageSize;
 use slabs::{BLOCK, Slabs};
@@ -40,9 +42,16 @@ pub struct CacheId {
     parts: u32,
 }
 
+impl CacheId {
+    /// The name of a part of a page within its log.
+    fn part(self, number: u64, at: usize) -> u64 {
+        number * u64::from(self.parts) + at as u64
+    }
+}
+
 /// Which of the parts of pages that could be here are.
 struct Set {
-    /// Frame number times parts of a page, plus the part.
+    /// Number times parts of a page, plus the part.
     parts: [u64; WAYS],
     logs: [u32; WAYS],
     /// [`NONE`]: the entry is free.
@@ -156,7 +165,7 @@ impl FrameCache {
         while done < buf.len() {
             let at = offset + done;
             let len = (BLOCK - at % BLOCK).min(buf.len() - done);
-            let part = frame_no * u64::from(id.parts) + (at / BLOCK) as u64;
+            let part = id.part(frame_no, at / BLOCK);
             let mut set = Self::set(sets, id.log, part);
             let Some(way) = set.find(id.log, part) else { return false };
             if !self.slabs.read(set.blocks[way], at % BLOCK, &mut buf[done..done + len]) {
@@ -169,13 +178,31 @@ impl FrameCache {
     }
 
     /// Keep a frame's page.
-    pub fn insert(&self, id: CacheId, frame_no: u64, page: &[u8]) {
-        self.insert_instead_of(id, None, frame_no, page);
+    pub fn insert(&self, id: CacheId, number: u64, page: &[u8]) {
+        self.insert_if((id, number), page, || true);
     }
 
-    /// Keep a frame's page, and give up an `old` frame for it if that is here: another version of the same page. Who changes
-    /// a page has just read it, so the old version looks as if it was in use, and its memory is close to the processor.
-    pub fn insert_instead_of(&self, id: CacheId, old: Option<u64>, frame_no: u64, page: &[u8]) {
+    /// Keep a page, if `valid` says so in the moment when it becomes visible: [`FrameCache::rename`] is wholly before or after.
+    pub fn insert_if(&self, key: (CacheId, u64), page: &[u8], valid: impl Fn() -> bool) {
+        self.insert_with(key, page, |sets, _| self.reserve(sets), valid);
+    }
+
+    /// Keep a page, and give up an `old` version of it if that is here. Who changes a page has just read it, so the old version looks
+    /// as if it was in use, and its memory is close to the processor.
+    pub fn insert_instead_of(&self, old: (CacheId, u64), key: (CacheId, u64), page: &[u8]) {
+        let take = |sets: &[Locked], part| {
+            Self::take(sets, old.0.log, old.0.part(old.1, part)).or_else(|| self.reserve(sets))
+        };
+        self.insert_with(key, page, take, || true);
+    }
+
+    fn insert_with(
+        &self,
+        (id, number): (CacheId, u64),
+        page: &[u8],
+        block_for: impl Fn(&[Locked], usize) -> Option<u32>,
+        valid: impl Fn() -> bool,
+    ) {
         if self.capacity < id.parts || id.log == 0 {
             return;
         }
@@ -183,14 +210,28 @@ impl FrameCache {
             let count = (2 * self.capacity as usize).div_ceil(WAYS);
             (0..count).map(|_| Locked(Mutex::new(Set::EMPTY))).collect()
         });
-        let first = |frame_no: u64| frame_no * u64::from(id.parts);
-        for (bytes, at) in page.chunks(BLOCK).zip(0..) {
-            let old = old.and_then(|old| Self::take(sets, id.log, first(old) + at));
-            let Some(block) = old.or_else(|| self.reserve(sets)) else { return };
+        for (at, bytes) in page.chunks(BLOCK).enumerate() {
+            let Some(block) = block_for(sets, at) else { return };
             if !self.slabs.write(block, bytes) {
                 return self.give_back(block);
             }
-            self.put(sets, id.log, first(frame_no) + at, block);
+            self.put(sets, id.log, id.part(number, at), block, &valid);
+        }
+    }
+
+    /// The page with the key `from`, if it is here, gets the key `to`. If it is not, nothing has the key `to` afterwards.
+    pub fn rename(&self, from: (CacheId, u64), to: (CacheId, u64)) {
+        let Some(sets) = self.sets.get() else { return };
+        for at in 0..to.0.parts as usize {
+            let part = to.0.part(to.1, at);
+            match Self::take(sets, from.0.log, from.0.part(from.1, at)) {
+                Some(block) => self.put(sets, to.0.log, part, block, || true),
+                None => {
+                    if let Some(block) = Self::take(sets, to.0.log, part) {
+                        self.give_back(block);
+                    }
+                }
+            }
         }
     }
 
@@ -201,8 +242,12 @@ impl FrameCache {
         Some(set.take(way))
     }
 
-    fn put(&self, sets: &[Locked], log: u32, part: u64, block: u32) {
+    fn put(&self, sets: &[Locked], log: u32, part: u64, block: u32, valid: impl Fn() -> bool) {
         let mut set = Self::set(sets, log, part);
+        if !valid() {
+            drop(set);
+            return self.give_back(block);
+        }
         let free = || set.blocks.iter().position(|&block| block == NONE);
         let way = set.find(log, part).or_else(free);
         // In a full set somebody has to go.
@@ -254,8 +299,7 @@ impl FrameCache {
     /// Forget frames whose numbers will be used again.
     pub fn remove(&self, id: CacheId, frames: RangeInclusive<u64>) {
         let Some(sets) = self.sets.get() else { return };
-        let parts = u64::from(id.parts);
-        for part in frames.start() * parts..(frames.end() + 1) * parts {
+        for part in id.part(*frames.start(), 0)..id.part(frames.end() + 1, 0) {
             if let Some(block) = Self::take(sets, id.log, part) {
                 self.give_back(block);
             }
@@ -322,7 +366,7 @@ mod tests {
         cache.insert(id, 1, &[1; 8192]);
         cache.insert(id, 1, &[2; 8192]);
         assert_eq!(cache.used(), 2, "inserted twice, held once");
-        cache.insert_instead_of(id, Some(1), 9, &[3; 8192]);
+        cache.insert_instead_of((id, 1), (id, 9), &[3; 8192]);
         let mut bytes = [0; 2];
         assert!(cache.read(id, 9, 4095, &mut bytes), "across two blocks");
         assert_eq!((bytes, cache.used()), ([3; 2], 2));
@@ -382,7 +426,7 @@ mod tests {
                         } else if step % 13 == 0 {
                             cache.remove(id, frame_no..=frame_no + 3);
                         } else {
-                            cache.insert_instead_of(id, Some((frame_no + 1) % 100), frame_no, content);
+                            cache.insert_instead_of((id, (frame_no + 1) % 100), (id, frame_no), content);
                         }
                     }
                 });

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::io::{Io, PathKind, SystemIo};
 use crate::log::{Log, LogSource};
 use crate::options::Options;
-use crate::wal::{LockKind, SharedIndex, WalHandle};
+use crate::wal::{DbRead, LockKind, SharedIndex, WalHandle};
 
 pub(super) static REGISTRY: PerProcess<Registry> = PerProcess::new();
 
@@ -56,6 +56,7 @@ pub(super) static METHODS: VwalMethods = VwalMethods {
     wal_kind,
     delete_wal,
     db_read,
+    db_keep,
     db_size,
     db_leave,
     can_leave,
@@ -246,6 +247,10 @@ fn short_read(buf: &mut [u8], got: usize) -> c_int {
     sqlite::SQLITE_IOERR_SHORT_READ
 }
 
+/// `VWAL_IN_BASE` and `VWAL_IN_BASE_KEEP` of `c/vwal.h`.
+const IN_BASE: c_int = 1;
+const IN_BASE_KEEP: c_int = 2;
+
 unsafe extern "C" fn db_read(
     handle: *mut Handle,
     buf: *mut c_void,
@@ -257,15 +262,26 @@ unsafe extern "C" fn db_read(
     unsafe {
         with_handle(handle, |handle| {
             let buf = bytes_mut(buf, len);
-            match handle.log().read_view(buf, unsigned(offset)?)? {
-                Some(got) => Ok(short_read(buf, got)),
-                None => {
-                    *base = 1;
-                    Ok(sqlite::SQLITE_OK)
+            Ok(match handle.wal.read_db(buf, unsigned(offset)?)? {
+                DbRead::Here(got) => short_read(buf, got),
+                DbRead::InBase { keep } => {
+                    *base = if keep { IN_BASE_KEEP } else { IN_BASE };
+                    sqlite::SQLITE_OK
                 }
-            }
+            })
         })
     }
+}
+
+unsafe extern "C" fn db_keep(handle: *mut Handle, buf: *const c_void, len: c_int, offset: i64) {
+    // SAFETY: the shim passes an open handle, and `len` bytes of SQLite's that nobody changes meanwhile.
+    unsafe {
+        with_handle(handle, |handle| {
+            let page = std::slice::from_raw_parts(buf.cast::<u8>(), usize::try_from(len).unwrap_or(0));
+            handle.wal.keep_page(page, unsigned(offset)?);
+            Ok(sqlite::SQLITE_OK)
+        })
+    };
 }
 
 unsafe extern "C" fn db_size(handle: *mut Handle, size: *mut i64) -> c_int {

@@ -40,7 +40,7 @@ pub use meta_file::{META_NAME, read_meta};
 pub(crate) use open::new_log_id;
 pub use open::{LOCK_NAME, LogSource, SHM_NAME};
 
-use crate::cache::{CacheId, FrameCache};
+use crate::cache::LogCache;
 use crate::error::{Error, Result};
 use crate::format::frame::FRAME_HEADER_SIZE;
 use crate::io::{File, Io, LockFile};
@@ -105,8 +105,7 @@ pub struct Log {
     pub(crate) index: PageIndex,
     /// `None`: a log that is open read-only.
     pub(crate) meta: Mutex<Option<MetaFile>>,
-    cache: Arc<FrameCache>,
-    cache_id: CacheId,
+    pub(crate) cache: LogCache,
     tail: Mutex<Tail>,
     sync: sync::SyncState,
     stats: stats::Stats,
@@ -294,13 +293,13 @@ impl Log {
 
     /// Read bytes of the page in a frame that is written.
     pub fn read_page(&self, frame_no: u64, offset: usize, buf: &mut [u8]) -> Result<()> {
-        if self.cache.read(self.cache_id, frame_no, offset, buf) {
+        if self.cache.read_frame(frame_no, offset, buf) {
             return Ok(());
         }
         self.with_frame(frame_no, |frame| {
             let page = &frame[FRAME_HEADER_SIZE..];
             buf.copy_from_slice(&page[offset..offset + buf.len()]);
-            self.cache.insert(self.cache_id, frame_no, page);
+            self.cache.keep_frame(frame_no, page);
         })
     }
 
@@ -366,12 +365,6 @@ impl Log {
             self.syncer.notify();
         }
         self.wake_shipper();
-    }
-}
-
-impl Drop for Log {
-    fn drop(&mut self) {
-        self.cache.remove_log(self.cache_id);
     }
 }
 

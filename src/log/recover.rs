@@ -20,6 +20,7 @@ use super::open::{BaseState, LogSource, open_meta};
 use super::segments::{Names, SegmentSizes};
 use super::tail::Tail;
 use super::{Control, Log, MetaFile, Signal};
+use crate::cache::LogCache;
 use crate::error::{Error, Result};
 use crate::format::frame::FRAME_HEADER_SIZE;
 use crate::format::meta::Meta;
@@ -320,7 +321,6 @@ pub(super) fn build(
         });
     }
     let base_pages = if meta.has_intent() { base.whole_pages(meta.page_size) } else { meta.db_size_pages };
-    let cache_id = source.cache.new_id(meta.page_size);
     let frame_size = FRAME_HEADER_SIZE + meta.page_size.bytes();
     Ok(Log {
         control: Control {
@@ -342,8 +342,7 @@ pub(super) fn build(
         spares,
         index,
         meta: Mutex::new(meta_file),
-        cache: source.cache,
-        cache_id,
+        cache: LogCache::new(source.cache, meta.page_size),
         sync: Default::default(),
         stats: Default::default(),
         absorbing: Mutex::new(()),

@@ -291,8 +291,7 @@ impl Tail {
         let crc = self.write_buffer(log)?;
         for (frame_no, frame) in (self.buffered_from..).zip(self.buffer.chunks_exact(self.frame_size)) {
             let page_no = self.marks[(frame_no - self.first) as usize].page_no;
-            let old = log.index.get(page_no);
-            log.cache.insert_instead_of(log.cache_id, old, frame_no, &frame[FRAME_HEADER_SIZE..]);
+            log.cache.keep_commit(page_no, log.index.get(page_no), frame_no, &frame[FRAME_HEADER_SIZE..]);
         }
         self.commit = Some(crc);
         log.control.written.store(self.end(), Ordering::Release);
@@ -305,7 +304,7 @@ impl Tail {
         // Its own fsync, without group commit, does not count for what is written in its place.
         log.forget_sync_beyond(self.first - 1);
         log.control.written.store(self.first - 1, Ordering::Release);
-        log.cache.remove(log.cache_id, self.first..=self.end());
+        log.cache.remove_frames(self.first..=self.end());
     }
 
     /// `wal.c` has published the tentative commit, if there is one.

@@ -13,6 +13,18 @@ use crate::options::Ack;
 /// `WAL_WRITE_LOCK` of `wal.c`.
 const WRITE_LOCK: usize = 0;
 
+/// Where bytes of the database file are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DbRead {
+    /// So many of them are in the buffer; behind them is the end of the file.
+    Here(usize),
+    /// All of them are in the base file, and the caller reads them there. `keep`: [`WalHandle::keep_page`] wants them.
+    InBase {
+        /// See above.
+        keep: bool,
+    },
+}
+
 /// One open database file. SQLite calls it from one thread at a time; the fields are atomic so that nothing here depends
 /// on that.
 pub struct WalHandle {
@@ -26,6 +38,9 @@ pub struct WalHandle {
     sync_to: AtomicU64,
     /// `vwal_ack=remote`: storage must have the commit that ends here before it is acknowledged; 0: none.
     store_to: AtomicU64,
+    /// Pages that it has read from the base file, and the version of that at the last one that is to be kept.
+    base_reads: AtomicU64,
+    base_version: AtomicU64,
     /// Frames of its commits for which it has not been asked yet to wait for the checkpointer, and that wait.
     unpaced: AtomicU64,
     debt: Debt,
@@ -47,6 +62,8 @@ impl WalHandle {
             wrote_from: AtomicU64::new(0),
             sync_to: AtomicU64::new(0),
             store_to: AtomicU64::new(0),
+            base_reads: AtomicU64::new(0),
+            base_version: AtomicU64::new(0),
             unpaced: AtomicU64::new(0),
             debt: Debt::default(),
             mapped: AtomicBool::new(false),
@@ -108,6 +125,25 @@ impl WalHandle {
             return 0;
         }
         WAL_HEADER_SIZE + (self.last_frame_no() - self.log().generation_base()) * self.stride()
+    }
+
+    /// Read from the database file.
+    pub fn read_db(&self, buf: &mut [u8], offset: u64) -> Result<DbRead> {
+        if let Some(got) = self.log().read_view(buf, offset)? {
+            return Ok(DbRead::Here(got));
+        }
+        // A scan must not sweep the cache, and pays nearly nothing; what is read often is soon there.
+        let reads = self.base_reads.fetch_add(1, Ordering::Relaxed);
+        let keep = reads.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61 == 0;
+        if keep {
+            self.base_version.store(self.log().cache.base_version(), Ordering::Relaxed);
+        }
+        Ok(DbRead::InBase { keep })
+    }
+
+    /// The page that the last [`WalHandle::read_db`] wanted to keep.
+    pub fn keep_page(&self, page: &[u8], offset: u64) {
+        self.log().keep_base_page(page, offset, self.base_version.load(Ordering::Relaxed));
     }
 
     /// Read from the `-wal` file. Returns how many bytes there were; what is missing behind them is the end of the file.

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-pub use handle::WalHandle;
+pub use handle::{DbRead, WalHandle};
 pub use locks::{LockKind, Locks};
 
 use crate::error::Result;
