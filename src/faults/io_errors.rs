@@ -106,7 +106,8 @@ fn after_a_failed_fsync_of_a_segment_or_its_name_nothing_is_accepted_until_the_l
             drop(db);
             let (db, k) = rig.open_and_check(&history).unwrap();
             assert!(k <= 1);
-            // What recovery found is durable, though the fsync that failed took it for clean.
+            // What recovery found becomes durable, though the fsync that failed took it for clean.
+            db.log().sync_to(db.log().published_frame_no()).unwrap();
             assert_eq!(rig.crash_hard().open_and_check(&history).unwrap().1, k);
             db.commit(k + 1, history_pages(k + 1), 2, true).unwrap();
             drop(db);
@@ -244,11 +245,12 @@ fn fail_one(steps: &[Step], fault: Fault, place: &str) -> bool {
     check(k, "opened again");
     let after = |what: &str| {
         let crashed = rig.crash_hard().open_and_check(&history);
-        let (_, found) = crashed.unwrap_or_else(|wrong| panic!("{place}, {what} and a crash: {wrong}"));
-        assert_eq!(found, k, "{place}, {what} and a crash");
+        crashed.unwrap_or_else(|wrong| panic!("{place}, {what} and a crash: {wrong}")).1
     };
-    after("opened again");
+    check(after("opened again"), "opened again and a crash");
+    db.log().seal_segments().unwrap_or_else(|error| panic!("{place}, sealing: {error}"));
+    assert_eq!(after("opened again, sealed"), k, "{place}, sealed and a crash");
     db.pass().unwrap_or_else(|error| panic!("{place}, a pass: {error}"));
-    after("opened again, a pass");
+    assert_eq!(after("opened again, a pass"), k, "{place}, a pass and a crash");
     failed
 }

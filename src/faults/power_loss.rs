@@ -108,9 +108,10 @@ impl Sweep<'_> {
                     Some(&k) => k,
                     None => {
                         let dump = image.clone();
-                        let k = self.recover(image, run, hash, &place()).unwrap_or_else(|wrong| {
-                            panic!("{}: {wrong}\n{}", place(), describe(&dump, &run.trace[..=at]))
-                        });
+                        let k =
+                            self.recover(image, run, hash, acknowledged, &place()).unwrap_or_else(|wrong| {
+                                panic!("{}: {wrong}\n{}", place(), describe(&dump, &run.trace[..=at]))
+                            });
                         self.seen.insert(hash, k);
                         k
                     }
@@ -126,7 +127,14 @@ impl Sweep<'_> {
     }
 
     /// Which commit a disk holds. It must be whole, and the same when it is recovered again, and the log must go on.
-    fn recover(&mut self, image: Image, run: &Run, hash: u64, place: &str) -> Result<u32, String> {
+    fn recover(
+        &mut self,
+        image: Image,
+        run: &Run,
+        hash: u64,
+        acknowledged: u32,
+        place: &str,
+    ) -> Result<u32, String> {
         let rig = Rig { options: self.rig.options.clone(), ..Rig::from(image) };
         let (db, k) = rig.open_and_check(&run.history)?;
         let (log_id, end) = (db.log().log_id(), db.log().published_frame_no());
@@ -136,6 +144,8 @@ impl Sweep<'_> {
         if log_id != run.log_id && k > 0 {
             return Err(format!("log {} became {log_id}", run.log_id));
         }
+        // What the syncer does first.
+        db.log().seal_segments().map_err(|error| format!("sealing: {error}"))?;
         drop(db);
         let (db, again) =
             rig.crash_hard().open_and_check(&run.history).map_err(|wrong| format!("again: {wrong}"))?;
@@ -150,8 +160,6 @@ impl Sweep<'_> {
         let (db, _) = rig.open_and_check(&history)?;
         let error = |error: crate::Error| format!("going on: {error}");
         rig.io.mark(Mark::Acknowledged(k));
-        // What the syncer does first.
-        db.log().seal_segments().map_err(error)?;
         rig.io.mark(Mark::Attempt(next));
         db.commit(next, &[2, 1], history[&k].pages.len() as u32, true).map_err(error)?;
         rig.io.mark(Mark::Acknowledged(next));
@@ -169,7 +177,9 @@ impl Sweep<'_> {
         }
         if self.depth.again > 0 && hash.is_multiple_of(self.depth.again) {
             history.extend(run.history.clone());
-            let mut trace = vec![Record { op: Op::Mark(Mark::Attempt(k)), failed: false }];
+            // Until the syncer has been at it, a second crash may take what had not been acknowledged.
+            let marks = [Mark::Attempt(k), Mark::Acknowledged(acknowledged)];
+            let mut trace = marks.map(|mark| Record { op: Op::Mark(mark), failed: false }).to_vec();
             trace.extend(rig.io.trace());
             let second = Run { start: rig.io.start(), trace, history, ends: run.ends.clone(), log_id };
             let mut inner = Sweep {
@@ -277,11 +287,18 @@ fn killed_and_then_a_power_loss() {
                 let (_, found) = crashed.unwrap_or_else(|wrong| panic!("{place}, then a crash: {wrong}"));
                 assert_eq!(found, expected, "{place}, then a crash");
             };
-            crash(&run.history, k);
+            let at_once = rig.crash_hard().open_and_check(&run.history);
+            let (_, found) = at_once.unwrap_or_else(|wrong| panic!("{place}, then a crash at once: {wrong}"));
+            assert!(acknowledged <= found && found <= k, "{place}, then a crash at once: {found}");
             let next = AFTERWARDS + k;
             let size = run.history[&k].pages.len() as u32;
             let mut history = run.history.clone();
             history.insert(next, history[&k].after(next, &[2, 1], size));
+            if at % 2 == 0 {
+                // The syncer comes before the next commit, or after it.
+                db.log().seal_segments().unwrap();
+                crash(&run.history, k);
+            }
             db.commit(next, &[2, 1], size, true).unwrap();
             crash(&history, next);
             db.pass().unwrap();

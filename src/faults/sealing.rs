@@ -10,8 +10,7 @@ use crate::format::frame::FRAME_HEADER_SIZE;
 use crate::format::segment_header::{SEAL_OFFSET, SEAL_SIZE, SEGMENT_HEAD_SIZE, Seal, SegmentHeader};
 use crate::format::segment_index::{index_offset, index_size};
 use crate::io::testing::{Fate, Image, Op};
-use crate::io::{Io, OpenMode};
-use crate::segment::{copy_frames, load, scan, segment_name};
+use crate::segment::{load, segment_name};
 
 const FRAME: usize = FRAME_HEADER_SIZE + PAGE;
 
@@ -305,49 +304,75 @@ fn what_is_known_to_have_been_fsynced_is_not_copied() {
     drop(db);
     let before = nodes(&rig.io.live());
     let (db, k) = rig.open_and_check(&history).unwrap();
-    assert_eq!(k, 20);
+    assert_eq!((k, db.log().synced_frame_no()), (20, 19));
+    assert_eq!(nodes(&rig.io.live()), before, "opening copies nothing");
+    let is_sealed = |start| load(&*rig.io.file(&segment_at(start))).unwrap().seal.is_some();
+    assert!(![1, 8, 15].into_iter().any(is_sealed));
+    // The syncer seals all of them, but copies only one.
+    db.log().seal_segments().unwrap();
     let changed: Vec<PathBuf> =
         nodes(&rig.io.live()).difference(&before).map(|(path, _)| path.clone()).collect();
     assert_eq!(changed, [segment_at(15)]);
-    // All of them are sealed by the syncer.
-    let is_sealed = |start| load(&*rig.io.file(&segment_at(start))).unwrap().seal.is_some();
-    assert!(![1, 8, 15].into_iter().any(is_sealed));
-    assert_eq!(rig.crash_hard().open_and_check(&history).unwrap().1, 20);
-    db.log().seal_segments().unwrap();
     assert!([1, 8, 15].into_iter().all(is_sealed));
-    drop(db);
-    assert_eq!(rig.crash_hard().open_and_check(&history).unwrap().1, 20);
-
-    // Nothing is: all of it is copied, and durable when the log is open.
-    let rig = Rig::new();
-    let (db, history) = commits(&rig, 3, false);
-    drop(db);
-    let before = nodes(&rig.io.live());
-    let (db, k) = rig.open_and_check(&history).unwrap();
-    assert_eq!(k, 20);
-    assert!(nodes(&rig.io.live()).is_disjoint(&before), "a segment was not copied");
     drop(db);
     assert_eq!(rig.crash_hard().open_and_check(&history).unwrap().1, 20);
 }
 
 #[test]
-fn a_copy_of_frames_that_are_not_those_that_were_scanned_is_not_made() {
+fn what_recovery_found_is_durable_by_a_copy_before_a_commit_behind_it_is_acknowledged() {
+    // Nothing is known to have been fsynced. With an fsync of what was found, the first one would have failed.
+    for group_commit in ["on", "off"] {
+        let rig = Rig::new().with("vwal_group_commit", group_commit);
+        let (db, mut history) = commits(&rig, 3, false);
+        drop(db);
+        let before = nodes(&rig.io.live());
+        let (db, k) = rig.open_and_check(&history).unwrap();
+        assert_eq!(k, 20);
+        if group_commit == "on" {
+            assert_eq!((db.log().synced_frame_no(), nodes(&rig.io.live())), (0, before.clone()));
+            assert_eq!(rig.crash_hard().open_and_check(&history).unwrap().1, 0, "it was never durable");
+        } else {
+            // Then nothing is visible before it is durable.
+            assert_eq!(rig.crash_hard().open_and_check(&history).unwrap().1, 20);
+        }
+        history.insert(21, history[&20].after(21, &[2], 2));
+        db.commit(21, &[2], 2, true).unwrap();
+        assert!(nodes(&rig.io.live()).is_disjoint(&before), "a segment was not copied");
+        assert_eq!(rig.crash_hard().open_and_check(&history).unwrap().1, 21);
+        // Readers find the frames in the copies.
+        assert_eq!(db.check(&history), Ok(20), "the last one is in the WAL");
+        for frame_no in 1..=21 {
+            let mut page = [0; PAGE];
+            db.log().read_page(frame_no, 0, &mut page).unwrap();
+            assert_eq!(page[..], super::rig::page(2, frame_no as u32)[..]);
+        }
+        // And it can be sealed, brought to the base file and freed.
+        db.log().seal_segments().unwrap();
+        db.truncate().unwrap();
+        assert_eq!(db.check(&history), Ok(21));
+    }
+}
+
+#[test]
+fn frames_that_are_not_there_any_more_when_they_are_copied_are_never_called_durable() {
     let rig = Rig::new();
-    let (db, _) = commits(&rig, 1, false);
+    let (db, history) = commits(&rig, 2, false);
     drop(db);
-    let file = rig.io.file(&segment_at(1));
-    let scanned = scan(&*file, |_| {}).unwrap();
-    assert_eq!(scanned.end_frame_no(), 6);
-    let copy = |name: &str| rig.io.open(&in_dir(name), OpenMode::Create).unwrap();
-    let good = copy("good");
-    copy_frames(&*file, &scanned, &*good).unwrap();
-    let copied = scan(&*good, |_| {}).unwrap();
-    assert_eq!((copied.marks, copied.last_crc), (scanned.marks.clone(), scanned.last_crc));
+    let (db, k) = rig.open_and_check(&history).unwrap();
+    assert_eq!(k, 13);
     // The page cache drops what it could not write, and the disk has something else there.
-    let offset = SEGMENT_HEAD_SIZE + 3 * FRAME;
-    rig.io.flip(&segment_at(1), offset as u64 + 70, 1);
-    let error = copy_frames(&*file, &scanned, &*copy("bad")).unwrap_err();
-    assert!(matches!(error, Error::Corrupt { offset: Some(at), .. } if at == offset as u64), "{error}");
+    let offset = (SEGMENT_HEAD_SIZE + 3 * FRAME) as u64;
+    rig.io.flip(&segment_at(8), offset + 70, 1);
+    let error = db.log().sync_to(13).unwrap_err();
+    assert!(
+        matches!(&error, Error::Corrupt { path, offset: Some(at), .. } if (path, *at) == (&segment_at(8), offset)),
+        "{error}"
+    );
+    assert!(db.log().synced_frame_no() < 8);
+    assert!(db.commit(900, &[2], 2, true).is_err(), "no commit behind them is acknowledged");
+    drop(db);
+    // The log ends there for whoever opens it next.
+    assert_eq!(rig.open_and_check(&history).unwrap().1, 10);
 }
 
 #[test]

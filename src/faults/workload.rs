@@ -117,8 +117,11 @@ impl Workload {
             assert_eq!(self.log_id, Some(db.log().log_id()), "the log is another one");
         }
         self.log_id = Some(db.log().log_id());
+        let durable = db.log().synced_frame_no() == db.log().published_frame_no();
         self.db = Some(db);
-        self.acknowledge();
+        if durable {
+            self.acknowledge();
+        }
         Ok(())
     }
 
@@ -208,7 +211,7 @@ fn take(db: &Db, step: Step, k: u32, pages: &[u32]) -> Result<bool> {
             restarted.map(|()| false)
         }
         Step::Truncate => db.truncate().map(|()| true),
-        Step::Reopen => Ok(true),
+        Step::Reopen => Ok(false),
         Step::Leave => db.leave().map(|()| true),
     }
 }

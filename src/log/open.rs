@@ -216,7 +216,12 @@ impl Log {
                 (fresh_meta(&source, &base, page_size, goes_on, parent, meta), Found::nothing(found))
             }
         };
-        recover::build(source, lock, meta, &base, found).map(Some)
+        let log = recover::build(source, lock, meta, &base, found)?;
+        if !log.options.group_commit && !log.read_only {
+            // Nothing is visible before it is durable.
+            log.sync_to(log.published_frame_no())?;
+        }
+        Ok(Some(log))
     }
 }
 

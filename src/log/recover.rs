@@ -6,9 +6,9 @@
 //!
 //! Of a sealed segment only the head and the index are read: its frames are durable, and each is verified when it is read.
 //!
-//! The frames of an unsealed segment are copied into a new file and fsynced before anything relies on them: the page cache
-//! may show bytes whose fsync failed in the process before, and a second fsync would not write them. A segment all of
-//! whose frames are known to have been fsynced needs no copy. Either is sealed by the syncer.
+//! The frames of an unsealed segment may be there in the page cache alone, and their fsync may have failed in the process
+//! before; a second one would not write them. Unless something shows that they are durable, they count as not durable
+//! when the log is open, and what makes them so is a copy (`Log::renew`), which the syncer has made in a moment.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,10 +27,7 @@ use crate::format::meta::Meta;
 use crate::format::segment_header::{SEGMENT_HEAD_SIZE, SegmentHeader};
 use crate::io::{File, Io, LockFile, OpenMode};
 use crate::page_index::PageIndex;
-use crate::segment::{Scan, Segment, SpareFiles, copy_frames, headless_witness, load, parse_segment_name};
-
-/// The name of a segment's copy until it takes the segment's place.
-const COPY_SUFFIX: &str = "copy";
+use crate::segment::{Scan, Segment, SpareFiles, headless_witness, load, parse_segment_name};
 
 /// What is in the log directory.
 pub(super) struct Found {
@@ -278,31 +275,31 @@ pub(super) fn build(
             }
         } else {
             spares.adopt(&*io, &found.names)?;
-            let leftovers = found.names.iter().filter(|name| name.ends_with(COPY_SUFFIX));
+            let leftovers = found.names.iter().filter(|name| name.ends_with(super::segments::COPY_SUFFIX));
             for path in found.stale.iter().cloned().chain(leftovers.map(|name| source.dir.join(name))) {
                 io.remove_file(&path)?;
             }
         }
     }
-    let durable = found.durable(&meta);
+    // Whoever cannot write can do nothing about it.
+    let durable = if source.read_only { end } else { found.durable(&meta).min(end) };
     let mut segments = Vec::new();
     let mut last_crc = 0;
     let mut last_error = None;
-    for (mut file, path, scan) in found.chain {
+    for (file, path, scan) in found.chain {
         if let Some(problem) = &scan.index_problem {
             (source.report)(problem);
             last_error = Some(problem.to_string());
         }
-        let end = scan.end_frame_no();
-        let is_sealed = scan.seal.is_some_and(|seal| seal.end_frame_no == end);
-        if !is_sealed && end > durable && !source.read_only {
-            file = replace_by_copy(&*io, file, &path, &scan)?;
-        }
+        let segment_end = scan.end_frame_no();
+        let is_sealed = scan.seal.is_some_and(|seal| seal.end_frame_no == segment_end);
         last_crc = scan.last_crc;
-        segments.push(Arc::new(Segment::existing(file, path, scan.header, scan.marks, is_sealed)));
+        let segment = Segment::existing(file, path, scan.header, scan.marks, is_sealed);
+        segments.push(Arc::new(if segment_end > durable { segment.doubted() } else { segment }));
     }
     if !source.read_only {
-        // The names of the copies too, before the syncer seals the first of them: a seal says that all before it is durable.
+        // The process before may have been killed ahead of it. What is durable needs its name, and a spare may not come back
+        // under another one.
         io.sync_dir(&source.dir)?;
     }
     if !source.read_only && meta_file.is_none() {
@@ -326,7 +323,7 @@ pub(super) fn build(
         control: Control {
             written: AtomicU64::new(end),
             published: AtomicU64::new(end),
-            synced: AtomicU64::new(end),
+            synced: AtomicU64::new(durable),
             absorbed: AtomicU64::new(end),
             checkpointed: AtomicU64::new(meta.checkpointed_frame_no),
             published_pages: AtomicU32::new(view_pages),
@@ -371,14 +368,4 @@ pub(super) fn build(
         lock: Mutex::new(Some(lock)),
         closed: AtomicBool::new(false),
     })
-}
-
-/// Copy the frames of a segment into a file that is fsynced and takes its place.
-fn replace_by_copy(io: &dyn Io, file: Arc<dyn File>, path: &Path, scan: &Scan) -> Result<Arc<dyn File>> {
-    let copy_path = path.with_extension(COPY_SUFFIX);
-    let copy = io.open(&copy_path, OpenMode::Create)?;
-    copy_frames(&*file, scan, &*copy)?;
-    drop((file, copy));
-    io.rename(&copy_path, path)?;
-    io.open(path, OpenMode::ReadWrite)
 }

@@ -17,6 +17,9 @@ use crate::io::OpenMode;
 use crate::options::SwapPolicy;
 use crate::segment::{Segment, segment_name};
 
+/// The name of a segment's copy until it takes the segment's place.
+pub(super) const COPY_SUFFIX: &str = "copy";
+
 /// Sizes of segments, in frames, as the policy has them.
 pub(super) struct SegmentSizes {
     /// The syncer swaps a segment of this size. `u64::MAX`: whatever its size is.
@@ -141,9 +144,30 @@ impl Log {
         };
         for segment in complete {
             self.sync_just_to(segment.end())?;
+            // It may be in another file now.
+            let Some(segment) = self.find_segment(segment.start()) else { continue };
             if segment.write_seal(&*self.io)? {
                 segment.sync_seal().inspect_err(|error| self.poison(error))?;
             }
+        }
+        Ok(())
+    }
+
+    /// Make the frames of a segment durable of which an fsync proves nothing: they are copied into a file that is fsynced and
+    /// takes the place of theirs. Whoever still reads from that may go on.
+    ///
+    /// Nothing frees the segment meanwhile, since it is not durable. The caller fsyncs the directory.
+    pub(super) fn renew(&self, segment: &Arc<Segment>) -> Result<()> {
+        let copy_path = segment.path().with_extension(COPY_SUFFIX);
+        let copy = self.io.open(&copy_path, OpenMode::Create)?;
+        segment.copy_to(&*copy)?;
+        drop(copy);
+        self.io.rename(&copy_path, segment.path())?;
+        self.names.changed.fetch_add(1, Ordering::AcqRel);
+        let renewed = Arc::new(segment.in_copy(self.io.open(segment.path(), OpenMode::ReadWrite)?));
+        let mut segments = self.segments.write();
+        if let Some(place) = segments.iter_mut().find(|other| Arc::ptr_eq(other, segment)) {
+            *place = renewed;
         }
         Ok(())
     }

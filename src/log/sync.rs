@@ -6,8 +6,8 @@
 //! told of an error that concerns the other.
 //!
 //! After a failed fsync the log is poisoned: the kernel may have dropped the pages and forgotten that they were dirty, so
-//! a second fsync that returns success proves nothing. Every commit is refused until the log is opened again; recovery
-//! then copies what it reads into a new file before it trusts it.
+//! a second fsync that returns success proves nothing. Every commit is refused until the log is opened again; what
+//! recovery then finds becomes durable by being copied into a new file.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 // Not those of `parking_lot`: its `notify_all` wakes one, which wakes the next one, and so on. Here all are woken by one
@@ -173,7 +173,11 @@ impl Log {
                 .collect()
         };
         for segment in segments {
-            segment.sync()?;
+            if segment.is_doubtful() {
+                self.renew(&segment)?
+            } else {
+                segment.sync()?
+            }
             self.stats.count_sync();
         }
         self.sync_new_names()

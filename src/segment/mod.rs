@@ -15,7 +15,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
-pub use copy::copy_frames;
 pub use load::load;
 pub use scan::{Scan, headless_witness, scan};
 pub use spare::{SpareFiles, is_spare_name};
@@ -37,6 +36,8 @@ pub struct Segment {
     /// Published frames, from the start.
     marks: RwLock<Vec<FrameMark>>,
     sealed: AtomicBool,
+    /// Recovery found the frames in the page cache, and nothing shows that they were fsynced.
+    doubtful: bool,
 }
 
 /// The name of the segment file that starts at `frame_no`.
@@ -72,7 +73,23 @@ impl Segment {
             file,
             marks: RwLock::new(marks),
             sealed: AtomicBool::new(sealed),
+            doubtful: false,
         }
+    }
+
+    /// The same, found by recovery in a file whose fsync may have failed: another fsync of it proves nothing.
+    pub fn doubted(self) -> Segment {
+        Segment { doubtful: true, ..self }
+    }
+
+    /// The same frames in another file, which takes the place of this one: a copy by [`Segment::copy_to`].
+    pub fn in_copy(&self, file: Arc<dyn File>) -> Segment {
+        Self::existing(file, self.path.clone(), self.header, self.marks.read().clone(), false)
+    }
+
+    /// Whether an fsync of the file proves nothing, so that the frames have to be copied.
+    pub fn is_doubtful(&self) -> bool {
+        self.doubtful
     }
 
     /// Its header.
