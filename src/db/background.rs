@@ -19,6 +19,8 @@ use crate::wal::Wal;
 
 /// A task that failed is tried again after this long.
 const RETRY: Duration = Duration::from_secs(1);
+/// Writers pause when nothing was committed for this long.
+const PAUSE: Duration = Duration::from_micros(200);
 
 pub(super) struct Background {
     wal: Arc<Wal>,
@@ -78,6 +80,8 @@ fn sync_loop(wal: &Wal, stop: &AtomicBool) {
     let mut waiting: Option<(Instant, u64)> = None;
     // The segment during which a spare file could not be made.
     let mut spare_failed_at = None;
+    // The last frame when the current segment was due.
+    let mut seen = None;
     let mut failed = false;
     while !stop.load(Ordering::Acquire) {
         // Each of these on its own: a disk without room for a segment or an index must not keep commits from being fsynced.
@@ -93,7 +97,10 @@ fn sync_loop(wal: &Wal, stop: &AtomicBool) {
                     .err(),
             );
         }
-        errors.extend(log.look_after_current().err());
+        let look_again = log.look_after_current(&mut seen).unwrap_or_else(|error| {
+            errors.push(error);
+            false
+        });
         errors.extend(log.seal_segments().err());
         if let Some((_, frame_no)) = waiting.take_if(|(since, _)| since.elapsed() >= interval)
             && log.synced_frame_no() < frame_no
@@ -117,11 +124,8 @@ fn sync_loop(wal: &Wal, stop: &AtomicBool) {
             waiting = None;
             None
         };
-        log.syncer.wait(if failed {
-            Some(timeout.map_or(RETRY, |timeout| timeout.min(RETRY)))
-        } else {
-            timeout
-        });
+        let most = if look_again { Some(PAUSE) } else { failed.then_some(RETRY) };
+        log.syncer.wait(timeout.into_iter().chain(most).min());
     }
 }
 

@@ -198,7 +198,7 @@ fn take(db: &Db, step: Step, k: u32, pages: &[u32]) -> Result<bool> {
         }
         Step::Sync => db.log().sync_to(db.log().published_frame_no()).map(|()| true),
         Step::Seal => db.log().seal_segments().map(|()| false),
-        Step::Swap => db.log().look_after_current().map(|()| false),
+        Step::Swap => db.log().look_after_current(&mut Some(db.log().published_frame_no())).map(|_| false),
         Step::Spare => db.log().prepare_spare().map(|()| false),
         Step::Pass => db.pass().map(|_| true),
         Step::PassUpTo(frame) => {

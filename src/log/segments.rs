@@ -1,8 +1,9 @@
 //! The current segment: when it has grown enough, what comes after it, and how what is complete is sealed.
 //!
 //! A segment is swapped between two transactions. Renaming and opening a file for the next one takes a while, so the
-//! *syncer* does it, as soon as the segment is due: mostly no transaction waits for it, and after a large one the log is
-//! soon sealed, so that recovery need not read it. A writer that finds the segment well over its size does it itself.
+//! *syncer* does it when the segment is due and the writers pause: no transaction waits for it, and after a large one the
+//! log is soon sealed, so that recovery need not read it. A writer that finds the segment well over its size does it itself:
+//! where one commit follows the other, it would only have to wait for the syncer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -92,27 +93,36 @@ impl Log {
         if by_age || frames >= self.segment_sizes.late { self.swap_segment(tail) } else { Ok(()) }
     }
 
-    /// Swap the current segment if it is due, and make the names of new segments durable: the first commit in them need not.
-    pub(crate) fn look_after_current(&self) -> Result<()> {
-        self.swap_due_segment()?;
-        self.sync_new_names().inspect_err(|error| self.poison(error))
+    /// Swap the current segment if it is due and nothing was committed since the last look (`seen`: the last frame then), and
+    /// make the names of new segments durable: the first commit in them need not. True: look again in a moment.
+    pub(crate) fn look_after_current(&self, seen: &mut Option<u64>) -> Result<bool> {
+        let soon = self.swap_due_segment(seen)?;
+        self.sync_new_names().inspect_err(|error| self.poison(error))?;
+        Ok(soon)
     }
 
-    /// Swap the current segment if it is due and no transaction is being written, and settle at which frame the syncer
-    /// has to be woken for it next.
-    fn swap_due_segment(&self) -> Result<()> {
+    /// See [`Log::look_after_current`]. Settles at which frame the syncer has to be woken next.
+    fn swap_due_segment(&self, seen: &mut Option<u64>) -> Result<bool> {
+        let before = seen.take();
         let mut tail = self.tail.lock();
-        let Some(segment) = &tail.segment else { return Ok(()) };
-        let frames = frames_in(segment, &tail);
-        if frames < self.segment_sizes.due.max(1) {
+        let Some(segment) = &tail.segment else { return Ok(false) };
+        let (frames, published) = (frames_in(segment, &tail), tail.position().0 - 1);
+        let sizes = &self.segment_sizes;
+        if frames < sizes.due.max(1) {
             self.wake_syncer_at(segment, frames);
         } else if !is_between_transactions(&tail) {
-            // With the next commit, then.
-            self.syncer_wanted_at.store(0, Ordering::Relaxed);
+            // With a commit that follows: not with the very next one, if many do.
+            let next = published + 1 + (sizes.late - sizes.due) / 4;
+            self.syncer_wanted_at.store(next, Ordering::Relaxed);
         } else if self.check_writable().is_ok() {
-            return self.swap_segment(&mut tail);
+            if before == Some(published) {
+                self.swap_segment(&mut tail)?;
+            } else {
+                *seen = Some(published);
+                return Ok(true);
+            }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// The next commit that the syncer has to know of, whatever it sleeps for. Under the lock of the tail.
