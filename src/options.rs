@@ -250,6 +250,14 @@ impl Options {
         Ok(())
     }
 
+    /// A pass is due when this many bytes are absorbed: before commits begin to wait for it, whatever the two options say.
+    pub(crate) fn pass_size(&self) -> u64 {
+        match self.log_size {
+            0 => self.checkpoint_size,
+            size => self.checkpoint_size.min((size / 2).max(1)),
+        }
+    }
+
     /// A copy to which the parameters of one database are then set: nothing counts as explicitly given yet.
     pub(crate) fn for_database(&self) -> Self {
         Options { given: 0, ..self.clone() }
@@ -496,6 +504,14 @@ mod tests {
                 assert!(!message.contains("canary"), "{message}");
             }
         }
+    }
+
+    #[test]
+    fn a_pass_is_due_before_commits_wait_for_it() {
+        let options = Options::new().checkpoint_size(1000);
+        assert_eq!(options.clone().log_size(10_000).pass_size(), 1000);
+        assert_eq!(options.clone().log_size(1000).pass_size(), 500);
+        assert_eq!(options.log_size(0).pass_size(), 1000, "without a size nobody waits");
     }
 
     #[test]
