@@ -32,6 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
+use crossbeam_utils::CachePadded;
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use control::Control;
@@ -106,7 +107,8 @@ pub struct Log {
     /// `None`: a log that is open read-only.
     pub(crate) meta: Mutex<Option<MetaFile>>,
     pub(crate) cache: LogCache,
-    tail: Mutex<Tail>,
+    /// Apart from what readers use, like everything that each commit changes.
+    tail: CachePadded<Mutex<Tail>>,
     sync: sync::SyncState,
     stats: stats::Stats,
     absorbing: Mutex<()>,
@@ -275,7 +277,7 @@ impl Log {
     /// Read bytes of a frame, `at` counted from the start of SQLite's frame header. The bytes lie in that one frame.
     pub fn read_wal(&self, frame_no: u64, at: usize, buf: &mut [u8]) -> Result<()> {
         const HEADER: usize = crate::format::frame::SQLITE_FRAME_HEADER_SIZE;
-        if at >= HEADER && frame_no <= self.control.written.load(Ordering::Acquire) {
+        if at >= HEADER && frame_no <= self.control.recent.written.load(Ordering::Acquire) {
             return self.read_page(frame_no, at - HEADER, buf);
         }
         let mut tail = self.tail.lock();

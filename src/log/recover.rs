@@ -14,8 +14,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
+use crossbeam_utils::CachePadded;
 use parking_lot::{Mutex, RwLock};
 
+use super::control::Recent;
 use super::open::{BaseState, LogSource, open_meta};
 use super::segments::{Names, SegmentSizes};
 use super::tail::Tail;
@@ -321,18 +323,20 @@ pub(super) fn build(
     let frame_size = FRAME_HEADER_SIZE + meta.page_size.bytes();
     Ok(Log {
         control: Control {
-            written: AtomicU64::new(end),
-            published: AtomicU64::new(end),
+            recent: CachePadded::new(Recent {
+                written: AtomicU64::new(end),
+                published: AtomicU64::new(end),
+                published_pages: AtomicU32::new(view_pages),
+            }),
             synced: AtomicU64::new(durable),
             absorbed: AtomicU64::new(end),
             checkpointed: AtomicU64::new(meta.checkpointed_frame_no),
-            published_pages: AtomicU32::new(view_pages),
             view_pages: AtomicU32::new(view_pages),
             base_pages: AtomicU32::new(base_pages),
             generation_base: AtomicU64::new(end),
         },
         oldest_us: AtomicU64::new(if end > meta.checkpointed_frame_no { io.now_us() } else { 0 }),
-        tail: Mutex::new(Tail::new(end, last_crc, frame_size)),
+        tail: CachePadded::new(Mutex::new(Tail::new(end, last_crc, frame_size))),
         log_id: meta.log_id,
         page_size: meta.page_size,
         segments: RwLock::new(segments),

@@ -294,7 +294,7 @@ impl Tail {
             log.cache.keep_commit(page_no, log.index.get(page_no), frame_no, &frame[FRAME_HEADER_SIZE..]);
         }
         self.commit = Some(crc);
-        log.control.written.store(self.end(), Ordering::Release);
+        log.control.recent.written.store(self.end(), Ordering::Release);
         Ok(())
     }
 
@@ -303,7 +303,7 @@ impl Tail {
         self.commit = None;
         // Its own fsync, without group commit, does not count for what is written in its place.
         log.forget_sync_beyond(self.first - 1);
-        log.control.written.store(self.first - 1, Ordering::Release);
+        log.control.recent.written.store(self.first - 1, Ordering::Release);
         log.cache.remove_frames(self.first..=self.end());
     }
 
@@ -315,9 +315,9 @@ impl Tail {
             segment.publish(&self.marks);
         }
         if let Some(mark) = self.marks.last() {
-            log.control.published_pages.store(mark.db_size_pages, Ordering::Release);
+            log.control.recent.published_pages.store(mark.db_size_pages, Ordering::Release);
         }
-        log.control.published.store(end, Ordering::Release);
+        log.control.recent.published.store(end, Ordering::Release);
         self.reset(end, crc);
         log.committed();
     }

@@ -6,6 +6,8 @@
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 use std::time::Duration;
 
+use crossbeam_utils::CachePadded;
+
 use super::queue::{Place, WriterQueue};
 
 /// How many locks there are: `SQLITE_SHM_NLOCK`.
@@ -51,13 +53,17 @@ impl HeldLocks {
 /// The locks of one database.
 pub struct Locks {
     /// Positive: how many share it. -1: one has it exclusively.
-    slots: [AtomicI32; LOCK_COUNT],
+    /// Each in cache lines of its own: readers and the writer are on different processors.
+    slots: [CachePadded<AtomicI32>; LOCK_COUNT],
     queue: WriterQueue,
 }
 
 impl Locks {
     pub(super) fn new(queue_wait: Duration) -> Locks {
-        Locks { slots: [const { AtomicI32::new(0) }; LOCK_COUNT], queue: WriterQueue::new(queue_wait) }
+        Locks {
+            slots: [const { CachePadded::new(AtomicI32::new(0)) }; LOCK_COUNT],
+            queue: WriterQueue::new(queue_wait),
+        }
     }
 
     /// Take `count` locks from `first` on, all or none. False: somebody else has one of them.
