@@ -32,8 +32,10 @@ impl Log {
     /// Bring the base file to the last absorbed frame, and free what is not needed any more. Returns the checkpointed
     /// frame number. Passes exclude each other.
     pub fn checkpoint(&self) -> Result<u64> {
+        let before = self.checkpointed_frame_no();
         let result = self.run_pass();
-        self.pass_ended(result.is_err());
+        let advanced = self.checkpointed_frame_no() > before || !self.can_checkpoint();
+        self.pass_ended(result.is_ok() && advanced);
         result
     }
 

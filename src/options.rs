@@ -208,7 +208,8 @@ impl Options {
     }
 
     /// How far the database file may fall behind while nothing but the disk holds the checkpointer up: when half of this is
-    /// exceeded, commits wait a little, and the longer the nearer it comes. Zero: they do not wait. Default: 512 MiB.
+    /// exceeded, commits wait a little, and the longer the nearer it comes. Less than twice
+    /// [`Options::checkpoint_size`] counts as that. Zero: they do not wait. Default: 512 MiB.
     #[must_use]
     pub fn log_size(mut self, bytes: u64) -> Self {
         self.log_size = bytes;
@@ -248,14 +249,6 @@ impl Options {
         self.set(KEYS[i].0, value).map_err(|right| refused(key, KEYS[i].0, value, &right))?;
         self.given |= 1 << i;
         Ok(())
-    }
-
-    /// A pass is due when this many bytes are absorbed: before commits begin to wait for it, whatever the two options say.
-    pub(crate) fn pass_size(&self) -> u64 {
-        match self.log_size {
-            0 => self.checkpoint_size,
-            size => self.checkpoint_size.min((size / 2).max(1)),
-        }
     }
 
     /// A copy to which the parameters of one database are then set: nothing counts as explicitly given yet.
@@ -504,14 +497,6 @@ mod tests {
                 assert!(!message.contains("canary"), "{message}");
             }
         }
-    }
-
-    #[test]
-    fn a_pass_is_due_before_commits_wait_for_it() {
-        let options = Options::new().checkpoint_size(1000);
-        assert_eq!(options.clone().log_size(10_000).pass_size(), 1000);
-        assert_eq!(options.clone().log_size(1000).pass_size(), 500);
-        assert_eq!(options.log_size(0).pass_size(), 1000, "without a size nobody waits");
     }
 
     #[test]

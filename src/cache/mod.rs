@@ -45,7 +45,8 @@ pub struct CacheId {
 impl CacheId {
     /// The name of a part of a page within its log.
     fn part(self, number: u64, at: usize) -> u64 {
-        number * u64::from(self.parts) + at as u64
+        // A number from a forged file may be of any size.
+        number.wrapping_mul(u64::from(self.parts)).wrapping_add(at as u64)
     }
 }
 
@@ -299,7 +300,7 @@ impl FrameCache {
     /// Forget frames whose numbers will be used again.
     pub fn remove(&self, id: CacheId, frames: RangeInclusive<u64>) {
         let Some(sets) = self.sets.get() else { return };
-        for part in id.part(*frames.start(), 0)..id.part(frames.end() + 1, 0) {
+        for part in frames.flat_map(|number| (0..id.parts as usize).map(move |at| id.part(number, at))) {
             if let Some(block) = Self::take(sets, id.log, part) {
                 self.give_back(block);
             }

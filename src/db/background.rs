@@ -175,7 +175,7 @@ fn due_in(log: &Log) -> Option<Duration> {
 }
 
 fn size_is_due(log: &Log) -> bool {
-    log.can_checkpoint() && log.backlog_bytes() >= log.options.pass_size()
+    log.can_checkpoint() && log.backlog_bytes() >= log.options.checkpoint_size
 }
 
 /// When the oldest commit that is not in the base file is old enough.

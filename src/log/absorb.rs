@@ -35,7 +35,7 @@ impl Log {
         self.for_each_mark(from, last, |frame_no, _, page_no| self.index.set(page_no, frame_no));
         self.control.view_pages.store(db_size_pages, Ordering::Release);
         self.control.absorbed.store(last, Ordering::Release);
-        if self.backlog_bytes() >= self.options.pass_size() {
+        if self.backlog_bytes() >= self.options.checkpoint_size {
             self.checkpointer.notify();
         }
     }

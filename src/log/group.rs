@@ -110,7 +110,8 @@ impl GroupCommit {
             }
             Some(_) => {
                 let keeps_time = self.gather(ticket);
-                let until = keeps_time.then(|| now + self.duration + self.patience());
+                // The fsync may be about to end.
+                let until = keeps_time.then(|| (self.began + self.duration).max(now) + self.patience());
                 Step::Wait { number: self.number + 1, until }
             }
             None => {

@@ -2,8 +2,9 @@
 //!
 //! Stock SQLite's committer does the checkpoint itself, so its WAL cannot outgrow its disk. Here another thread does it, and on
 //! a disk that takes random writes more slowly than the log's it would never catch up. So when the checkpointer has more to
-//! do than half of `vwal_log_size`, each commit waits a little, in proportion to what it wrote, and the longer the nearer the log is to its
-//! size: the pace settles where the checkpointer keeps up. Beyond that size a commit waits for the end of a pass.
+//! do than half of `vwal_log_size`, each commit waits a little, in proportion to what it wrote, and the longer the nearer the backlog is to
+//! that size: the pace settles where the checkpointer keeps up. Beyond it a commit waits for the end of a pass. The
+//! size counts as twice `vwal_checkpoint_size` at least, so a pass is due before anybody waits for one.
 //!
 //! Only what a pass could bring to the base file counts. What an open read transaction or storage holds back would not go away by
 //! waiting.
@@ -25,7 +26,7 @@ const WAIT_FULL: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 pub(super) struct Pace {
-    /// The last pass failed: waiting for the next one is of no use.
+    /// The last pass failed, or did not get on: waiting for the next one is of no use.
     stuck: AtomicBool,
     lock: Mutex<()>,
     advanced: Condvar,
@@ -36,11 +37,15 @@ pub(super) struct Pace {
 pub struct Debt(AtomicU64);
 
 impl Log {
-    /// A commit has added `frames` frames; nobody's locks are held. Waits for as long as that costs now.
+    /// Commits have added `frames` frames. Waits for as long as that costs now. The connection must not hold a lock of the
+    /// wal-index: a read mark that sleeps would keep the generation from ending, and segments from being freed.
     pub fn pace(&self, frames: u64, debt: &Debt) {
-        let size = self.options.log_size;
+        if self.options.log_size == 0 {
+            return;
+        }
+        let size = self.options.log_size.max(self.options.checkpoint_size.saturating_mul(2));
         let behind = self.behind_bytes();
-        if size == 0 || behind <= size / 2 {
+        if behind <= size / 2 {
             return;
         }
         if behind >= size {
@@ -78,9 +83,9 @@ impl Log {
             && self.check_poison().is_ok()
     }
 
-    /// A pass is over.
-    pub(crate) fn pass_ended(&self, failed: bool) {
-        self.pace.stuck.store(failed, Ordering::Release);
+    /// A pass is over. `advanced`: the base file is farther than before, or there was nothing to do.
+    pub(crate) fn pass_ended(&self, advanced: bool) {
+        self.pace.stuck.store(!advanced, Ordering::Release);
         // Whoever looked at the numbers before they changed is waiting by now.
         drop(self.pace.lock.lock());
         self.pace.advanced.notify_all();
@@ -104,7 +109,7 @@ mod tests {
     #[test]
     fn a_commit_beyond_the_size_waits_for_the_end_of_a_pass() {
         let place = Place::new();
-        let log = place.open_with(Options::new().log_size(3000)).unwrap();
+        let log = place.open_with(Options::new().checkpoint_size(1500).log_size(1)).unwrap();
         let waited = AtomicBool::new(false);
         let pace = || {
             log.pace(1, &Debt::default());
@@ -128,7 +133,7 @@ mod tests {
     #[test]
     fn what_nobody_reads_yet_is_nothing_to_wait_for() {
         let place = Place::new();
-        let log = place.open_with(Options::new().log_size(1)).unwrap();
+        let log = place.open_with(Options::new().checkpoint_size(1).log_size(1)).unwrap();
         commit(&log, &[1; 40]);
         assert_eq!(log.behind_bytes(), 0, "a reader may keep it from being absorbed for as long as it likes");
     }

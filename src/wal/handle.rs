@@ -132,7 +132,7 @@ impl WalHandle {
         if let Some(got) = self.log().read_view(buf, offset)? {
             return Ok(DbRead::Here(got));
         }
-        // A scan must not sweep the cache, and pays nearly nothing; what is read often is soon there.
+        // A scan sweeps the cache slowly, and pays little for that; what is read often is soon there.
         let reads = self.base_reads.fetch_add(1, Ordering::Relaxed);
         let keep = reads.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61 == 0;
         if keep {
@@ -252,9 +252,9 @@ impl WalHandle {
             // published must not be taken for durable.
             frame_no => self.log().sync_commit(frame_no.min(self.log().published_frame_no()))?,
         }
-        let frames = self.unpaced.swap(0, Ordering::Relaxed);
-        if frames > 0 {
-            self.log().pace(frames, &self.debt);
+        if self.exclusive.load(Ordering::Relaxed) {
+            // In locking_mode=EXCLUSIVE there are no locks that would be released.
+            self.pace();
         }
         match self.store_to.swap(0, Ordering::Relaxed) {
             0 => Ok(()),
@@ -276,13 +276,21 @@ impl WalHandle {
             let committed = published >= self.wrote_from.load(Ordering::Relaxed);
             self.store_to.store(if waits && committed { published } else { 0 }, Ordering::Relaxed);
             if committed {
-                self.unpaced
-                    .store(published + 1 - self.wrote_from.load(Ordering::Relaxed), Ordering::Relaxed);
+                let frames = published + 1 - self.wrote_from.load(Ordering::Relaxed);
+                self.unpaced.fetch_add(frames, Ordering::Relaxed);
             }
             if self.sync_to.load(Ordering::Relaxed) > self.log().published_frame_no() {
                 // The commit that was to be fsynced is rolled back, and the next one may have other frames of that number.
                 self.sync_to.store(0, Ordering::Relaxed);
             }
+        }
+    }
+
+    /// The connection holds nothing: it waits for the checkpointer, if that is behind.
+    fn pace(&self) {
+        let frames = self.unpaced.swap(0, Ordering::Relaxed);
+        if frames > 0 {
+            self.log().pace(frames, &self.debt);
         }
     }
 
@@ -350,6 +358,10 @@ impl WalHandle {
             return;
         }
         self.wal.locks.unlock(&self.held, first, count, kind);
+        if kind == LockKind::Shared {
+            // The read lock: the transaction is over.
+            self.pace();
+        }
     }
 
     /// SQLite writes to the database file itself: WAL mode ends. It holds the database file's EXCLUSIVE lock.
