@@ -10,4 +10,5 @@ mod power_loss;
 mod rig;
 mod sealing;
 mod shipped;
+mod swapping;
 mod workload;

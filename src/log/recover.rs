@@ -19,6 +19,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::control::Recent;
 use super::open::{BaseState, LogSource, open_meta};
+use super::segments::replace_by_copy;
 use super::segments::{Names, SegmentSizes};
 use super::tail::Tail;
 use super::{Control, Log, MetaFile, Signal};
@@ -175,19 +176,23 @@ fn link(found: &mut Found, dir: &Path, meta: &Meta) -> Result<()> {
         let start = next.header.start_frame_no;
         let (file, path, previous) = &found.chain[at - 1];
         let end = previous.end_frame_no();
-        if start <= end + 1 && crc_before(&**file, previous, start)? == next.header.previous_crc {
+        // Frames that had been fsynced when a later one was written were published, and are never rolled back.
+        let is_durable = previous.seal.is_some() || previous.max_synced_frame_no >= start;
+        let goes_on = start == end + 1 || (start <= end && !is_durable);
+        if goes_on && crc_before(&**file, previous, start)? == next.header.previous_crc {
             // A tentative commit that was rolled back may stand behind the last published one. The segment ends before
             // it, and should the next one turn out to be empty, the log goes on from there.
             let keep = (start - previous.header.start_frame_no) as usize;
             let last_crc = next.header.previous_crc;
             let scan = &mut found.chain[at - 1].2;
+            scan.cut = scan.marks.len() > keep;
             scan.marks.truncate(keep);
             scan.last_crc = last_crc;
             at += 1;
             continue;
         }
         // A seal says where its segment ends, but nothing about whether another one followed durably.
-        let branches = previous.seal.is_some() && start <= end + 1;
+        let branches = is_durable && start <= end + 1;
         if branches || shows_durable(&found.chain[at..], end) {
             let (offset, problem) = previous.end.clone().unwrap_or((0, format!("it ends at frame {end}")));
             return Err(Error::corrupt(
@@ -241,7 +246,7 @@ pub(super) fn build(
     lock: LockFile,
     meta: Meta,
     base: &BaseState,
-    found: Found,
+    mut found: Found,
 ) -> Result<Log> {
     let io = Arc::clone(&source.io);
     let end = found.end().max(meta.checkpointed_frame_no);
@@ -262,6 +267,17 @@ pub(super) fn build(
             let mut file = MetaFile::open(&*io, &source.dir, meta, OpenMode::ReadWrite)?;
             file.put(meta, |_| {})?;
             meta_file = Some(file);
+        }
+        // The frames behind a cut must not come back when the segment that shows the cut is gone: it may be empty, and go below.
+        let mut is_cut = false;
+        for (file, path, scan) in found.chain.iter_mut().filter(|(_, _, scan)| scan.cut) {
+            let (marks, path) = (scan.marks.clone(), path.clone());
+            let segment = Segment::existing(Arc::clone(file), path, scan.header, marks, false);
+            *file = replace_by_copy(&*io, &segment)?;
+            is_cut = true;
+        }
+        if is_cut {
+            io.sync_dir(&source.dir)?;
         }
         // Newest first, and durably, before anything in front of them is sealed: a seal with a segment behind it that does
         // not continue it is damage.

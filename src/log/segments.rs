@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use super::Log;
 use super::tail::Tail;
 use crate::error::Result;
 use crate::format::segment_header::{SEGMENT_HEAD_SIZE, SegmentHeader};
 use crate::format::segment_index::{index_offset, index_size};
-use crate::io::OpenMode;
+use crate::io::{File, Io, OpenMode};
 use crate::options::SwapPolicy;
 use crate::segment::{Segment, segment_name};
 
@@ -64,6 +66,7 @@ impl SegmentSizes {
 /// Names in the log directory: how often they changed, and how much of that is durable.
 #[derive(Default)]
 pub(super) struct Names {
+    fsync: Mutex<()>,
     changed: AtomicU64,
     durable: AtomicU64,
 }
@@ -97,7 +100,7 @@ impl Log {
     /// make the names of new segments durable: the first commit in them need not. True: look again in a moment.
     pub(crate) fn look_after_current(&self, seen: &mut Option<u64>) -> Result<bool> {
         let soon = self.swap_due_segment(seen)?;
-        self.sync_new_names().inspect_err(|error| self.poison(error))?;
+        self.sync_new_names()?;
         Ok(soon)
     }
 
@@ -168,13 +171,9 @@ impl Log {
     ///
     /// Nothing frees the segment meanwhile, since it is not durable. The caller fsyncs the directory.
     pub(super) fn renew(&self, segment: &Arc<Segment>) -> Result<()> {
-        let copy_path = segment.path().with_extension(COPY_SUFFIX);
-        let copy = self.io.open(&copy_path, OpenMode::Create)?;
-        segment.copy_to(&*copy)?;
-        drop(copy);
-        self.io.rename(&copy_path, segment.path())?;
+        let file = replace_by_copy(&*self.io, segment)?;
         self.names.changed.fetch_add(1, Ordering::AcqRel);
-        let renewed = Arc::new(segment.in_copy(self.io.open(segment.path(), OpenMode::ReadWrite)?));
+        let renewed = Arc::new(segment.in_copy(file));
         let mut segments = self.segments.write();
         if let Some(place) = segments.iter_mut().find(|other| Arc::ptr_eq(other, segment)) {
             *place = renewed;
@@ -198,6 +197,10 @@ impl Log {
     }
 
     /// Append to a new segment from now on. There is no open frame.
+    ///
+    /// Errors: the new file may have its name and its head already. Frames behind its start in the segment before it would look
+    /// to recovery like a transaction that was rolled back, so there is no current segment then: the next transaction begins one at the
+    /// same frame, or is told why not.
     fn swap_segment(&self, tail: &mut Tail) -> Result<()> {
         let (start_frame_no, previous_crc) = tail.position();
         let header = SegmentHeader {
@@ -208,8 +211,8 @@ impl Log {
             salt: self.io.random_u64(),
             previous_crc,
         };
-        // Should this fail, the next try is the writer's, who is told.
         self.syncer_wanted_at.store(u64::MAX, Ordering::Relaxed);
+        tail.segment = None;
         let path = self.dir.join(segment_name(start_frame_no));
         let file = match self.spares.take(&*self.io, &path)? {
             Some(file) => file,
@@ -225,7 +228,7 @@ impl Log {
     }
 
     /// Fsync the directory if a name of a segment in it is new. Whoever finds it done already may rely on it: it counts
-    /// from the end of the fsync, and two at once do no harm.
+    /// from the end of the fsync.
     pub(super) fn sync_new_names(&self) -> Result<()> {
         let changed = self.names.changed.load(Ordering::Acquire);
         if self.names.durable.load(Ordering::Acquire) >= changed { Ok(()) } else { self.fsync_names() }
@@ -233,8 +236,11 @@ impl Log {
 
     /// Fsync the directory.
     pub(super) fn fsync_names(&self) -> Result<()> {
+        // The system tells an error once: nobody may try again before the log is poisoned.
+        let _alone = self.names.fsync.lock();
+        self.check_poison()?;
         let changed = self.names.changed.load(Ordering::Acquire);
-        self.io.sync_dir(&self.dir)?;
+        self.io.sync_dir(&self.dir).inspect_err(|error| self.poison(error))?;
         self.names.durable.fetch_max(changed, Ordering::AcqRel);
         Ok(())
     }
@@ -263,4 +269,14 @@ impl Log {
             }
         }
     }
+}
+
+/// Put a copy of its published frames, and nothing else, in the place of a segment's file. The name is not durable yet.
+pub(super) fn replace_by_copy(io: &dyn Io, segment: &Segment) -> Result<Arc<dyn File>> {
+    let copy_path = segment.path().with_extension(COPY_SUFFIX);
+    let copy = io.open(&copy_path, OpenMode::Create)?;
+    segment.copy_to(&*copy)?;
+    drop(copy);
+    io.rename(&copy_path, segment.path())?;
+    io.open(segment.path(), OpenMode::ReadWrite)
 }

@@ -185,7 +185,7 @@ impl Log {
 
     /// Fsync the directory. After a failure the names of segments that commits depend on may be lost as well.
     pub(crate) fn sync_names(&self) -> Result<()> {
-        self.fsync_names().inspect_err(|error| self.poison(error))
+        self.fsync_names()
     }
 
     /// Have a spare file ready for the next segment.

@@ -22,6 +22,7 @@ pub fn load(file: &dyn File) -> Result<Scan> {
             header,
             seal: Some(seal),
             index_problem: None,
+            cut: false,
             marks,
             last_crc: seal.last_crc,
             uncommitted: 0,

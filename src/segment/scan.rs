@@ -27,6 +27,8 @@ pub struct Scan {
     pub marks: Vec<FrameMark>,
     /// Checksum of the last of them; of the header when there is none.
     pub last_crc: u32,
+    /// A later segment begins before the end of this one: commits behind `marks` were rolled back.
+    pub cut: bool,
     /// Whole frames behind the last commit: a transaction that was not committed.
     pub uncommitted: u64,
     /// The highest frame that is known to have been fsynced: any whole frame says how far the log was when it was written,
@@ -86,6 +88,7 @@ pub(super) fn scan_frames(
         header,
         seal,
         index_problem: None,
+        cut: false,
         marks: Vec::new(),
         last_crc: seed,
         uncommitted: 0,

@@ -1,0 +1,67 @@
+//! The swap of a segment: what it leaves when it fails, and when the process ends right behind it.
+
+use super::rig::{Content, Db, History, Rig};
+use crate::io::testing::{Fault, Kind};
+
+/// A log whose current segment is due, and what its commits make.
+fn due(rig: &Rig) -> (Db, History) {
+    let db = rig.open().unwrap();
+    let mut history = History::from([(0, Content::first())]);
+    for k in 1..=64 {
+        history.insert(k, history[&(k - 1)].after(k, &[2], 2));
+        db.commit(k, &[2], 2, true).unwrap();
+    }
+    (db, history)
+}
+
+/// What the syncer does in a pause of the writers.
+fn swap(db: &Db) -> crate::error::Result<()> {
+    let mut seen = None;
+    while db.log().look_after_current(&mut seen)? {}
+    Ok(())
+}
+
+fn commit(db: &Db, history: &mut History, k: u32) {
+    history.insert(k, history[&(k - 1)].after(k, &[2], 2));
+    db.commit(k, &[2], 2, true).unwrap();
+}
+
+#[test]
+fn a_swap_that_fails_behind_the_name_of_the_new_segment_cuts_nothing_off() {
+    for part in [0, 64, 512, 4000] {
+        let rig = Rig::new().with("vwal_swap", "frames>=64");
+        let (db, mut history) = due(&rig);
+        let fault = Fault { part, ..Fault::on(Kind::Write, libc::ENOSPC).at(".seg").once() };
+        rig.io.fail(fault);
+        assert!(swap(&db).is_err());
+        rig.io.heal();
+        commit(&db, &mut history, 65);
+        commit(&db, &mut history, 66);
+        drop(db);
+        for crashed in [rig.crash_hard(), Rig::from(rig.io.live())] {
+            assert_eq!(
+                crashed.open_and_check(&history).unwrap().1,
+                66,
+                "{part} bytes of the head were written"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_rolled_back_commit_that_a_new_segment_cut_off_does_not_come_back() {
+    let rig = Rig::new().with("vwal_swap", "frames>=64");
+    let (db, history) = due(&rig);
+    // Whole in the segment, and never published.
+    db.begin().unwrap();
+    db.frames(900, &[2], 2).unwrap();
+    db.roll_back();
+    swap(&db).unwrap();
+    drop(db);
+    let (db, k) = rig.open_and_check(&history).unwrap();
+    assert_eq!(k, 64);
+    drop(db);
+    for crashed in [rig.crash_hard(), Rig::from(rig.io.live())] {
+        assert_eq!(crashed.open_and_check(&history).unwrap().1, 64, "found a second time");
+    }
+}
