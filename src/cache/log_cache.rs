@@ -46,6 +46,11 @@ impl LogCache {
         self.cache.insert_instead_of(old, (self.frames, frame_no), page);
     }
 
+    /// Have memory at hand for the next pages.
+    pub fn prepare(&self) {
+        self.cache.prepare();
+    }
+
     /// Forget frames whose numbers will be used again.
     pub fn remove_frames(&self, frames: RangeInclusive<u64>) {
         self.cache.remove(self.frames, frames);

@@ -23,13 +23,15 @@ use parking_lot::{Mutex, MutexGuard};
 pub use log_cache::LogCache;
 
 use crate::types::PageSize;
-use slabs::{BLOCK, Slabs};
+use slabs::{BLOCK, SLAB_BLOCKS, Slabs};
 
 /// Entries in a set.
 const WAYS: usize = 7;
 /// How often the hand passes an entry that is new, or was just read.
 const ROUNDS_NEW: u8 = 1;
 const ROUNDS_READ: u8 = 2;
+/// How many pieces of memory are made ready before they are needed.
+const SLABS_AHEAD: usize = 2;
 /// No block.
 const NONE: u32 = u32::MAX;
 
@@ -291,6 +293,18 @@ impl FrameCache {
         None
     }
 
+    /// Have memory at hand for the next pages, so that no commit waits for it. For a background thread.
+    pub fn prepare(&self) {
+        let unused = self.free.lock().unused;
+        if unused == 0 {
+            // Nobody uses the cache yet.
+            return;
+        }
+        for block in (unused..self.capacity).step_by(SLAB_BLOCKS).skip(1).take(SLABS_AHEAD) {
+            self.slabs.prepare(block);
+        }
+    }
+
     fn give_back(&self, block: u32) {
         let mut free = self.free.lock();
         free.returned.push(block);
@@ -436,6 +450,23 @@ mod tests {
         assert!(cache.used() <= 32);
         cache.remove_log(id);
         assert_eq!(cache.used(), 0);
+    }
+
+    #[test]
+    fn memory_is_made_ready_ahead_of_the_blocks_in_use_and_no_further() {
+        let cache = FrameCache::new(10 * SLAB_BLOCKS * BLOCK);
+        let id = cache.new_id(page_size(4096));
+        let mapped =
+            || (0..10).filter(|slab| cache.slabs.is_mapped(slab * SLAB_BLOCKS as u32)).collect::<Vec<u32>>();
+        cache.prepare();
+        assert_eq!(mapped(), [], "nobody has used it");
+        cache.insert(id, 1, &[0; 4096]);
+        assert_eq!(mapped(), [0]);
+        cache.prepare();
+        assert_eq!(mapped(), [0, 1, 2]);
+        (2..=9 * SLAB_BLOCKS as u64).for_each(|frame_no| cache.insert(id, frame_no, &[0; 4096]));
+        cache.prepare();
+        assert_eq!(mapped().len(), 10);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 /// Bytes of a block: most databases have pages of this size.
 pub const BLOCK: usize = 4096;
 /// Blocks in a piece of memory: 2 MiB, a huge page.
-const SLAB_BLOCKS: usize = 512;
+pub const SLAB_BLOCKS: usize = 512;
 
 /// See the module.
 pub struct Slabs {
@@ -52,6 +52,23 @@ impl Slabs {
         };
         memory[start..start + bytes.len()].copy_from_slice(bytes);
         true
+    }
+
+    /// Have the memory of a block at hand before it is written: it takes a while to get a huge page, and longer in a virtual
+    /// machine that gives back what it does not use.
+    pub fn prepare(&self, block: u32) {
+        let slab = &self.slabs[block as usize / SLAB_BLOCKS];
+        if slab.read().is_some() {
+            return;
+        }
+        let Some(mut memory) = map() else { return };
+        memory.chunks_mut(BLOCK).for_each(|block| block[0] = 0);
+        slab.write().get_or_insert(memory);
+    }
+
+    #[cfg(test)]
+    pub fn is_mapped(&self, block: u32) -> bool {
+        self.slabs[block as usize / SLAB_BLOCKS].read().is_some()
     }
 
     /// Give all memory back.

@@ -1,7 +1,7 @@
 //! The background threads of an open database (those that ship it are in `ship`).
 //!
 //! - *syncer*: swaps a segment that is due, seals those that are complete, fsyncs at an interval what `synchronous=NORMAL`
-//!   did not, and prepares the next segment file before it is needed.
+//!   did not, and prepares the next segment file, and memory of the frame cache, before they are needed.
 //! - *checkpointer*: runs a pass when enough has been absorbed; and when the oldest commit is old enough, absorbs what
 //!   open read transactions allow, and runs one then.
 //!
@@ -86,6 +86,7 @@ fn sync_loop(wal: &Wal, stop: &AtomicBool) {
     while !stop.load(Ordering::Acquire) {
         // Each of these on its own: a disk without room for a segment or an index must not keep commits from being fsynced.
         let mut errors = Vec::new();
+        log.cache.prepare();
         let segment = log.current_segment().map(|segment| segment.start());
         if log.wants_spare() && segment != spare_failed_at && log.check_poison().is_ok() {
             errors.extend(
