@@ -300,7 +300,7 @@ impl FrameCache {
             // Nobody uses the cache yet.
             return;
         }
-        for block in (unused..self.capacity).step_by(SLAB_BLOCKS).skip(1).take(SLABS_AHEAD) {
+        for block in (unused..self.capacity).step_by(SLAB_BLOCKS).take(1 + SLABS_AHEAD) {
             self.slabs.prepare(block);
         }
     }
