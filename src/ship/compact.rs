@@ -59,6 +59,8 @@ struct Entry {
 struct Pending {
     /// By first frame.
     entries: BTreeMap<u64, Entry>,
+    /// The first frame that the level above does not cover.
+    from: u64,
 }
 
 /// What to do with the bundles of a level.
@@ -119,7 +121,11 @@ impl Compactor {
     pub fn note(&mut self, head: Head, trailer: &Trailer) {
         if let Some(levels) = &mut self.levels {
             let known = Some((trailer.end_frame_no, is_mergeable(trailer)));
-            levels.entry(head.level).or_default().entries.insert(head.frame_no, Entry { head, known });
+            let pending = levels.entry(head.level).or_default();
+            // What is told of late may have been listed, and merged, before.
+            if head.frame_no >= pending.from {
+                pending.entries.insert(head.frame_no, Entry { head, known });
+            }
         }
     }
 
@@ -210,7 +216,8 @@ impl Compactor {
         let Some(levels) = &mut self.levels else { return };
         for (level, pending) in levels.iter_mut() {
             if level.above() == Some(job.level) {
-                pending.entries = pending.entries.split_off(&(job.end_frame_no.saturating_add(1)));
+                pending.from = job.end_frame_no.saturating_add(1);
+                pending.entries = pending.entries.split_off(&pending.from);
             }
         }
         let head = Head {
@@ -230,7 +237,7 @@ impl Compactor {
         let mut from = 0;
         for level in Level::merged().rev() {
             let listed = bundles::list(&*self.storage, self.log_id, level, from, usize::MAX).await?;
-            let mut pending = Pending::default();
+            let mut pending = Pending { entries: BTreeMap::new(), from };
             for head in listed.iter().filter(|head| head.frame_no >= from) {
                 pending.entries.insert(head.frame_no, Entry { head: *head, known: None });
             }

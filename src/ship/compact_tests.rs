@@ -213,3 +213,25 @@ fn few_bundles_cost_few_requests() {
         assert_eq!(test.requests(), Requests { lists: 4, gets: 1, ..Requests::default() });
     });
 }
+
+#[test]
+fn what_is_told_of_after_it_was_merged_is_not_merged_again() {
+    block_on(async {
+        let storage: Arc<dyn Storage> = Arc::new(TestStorage::default());
+        let mut heads = Vec::new();
+        for n in 0..32u64 {
+            heads.push(write(&storage, Content::EveryFrame, 3 * n + 1, 3 * n + 3).await);
+        }
+        let mut compactor = Compactor::new(&storage, log_id());
+        // Listed, and merged; then the shipper says that it has written the last one, and goes on.
+        assert_eq!(compact_all(&mut compactor).await, [(1, 1, 96, 32)]);
+        for n in 32..63u64 {
+            heads.push(write(&storage, Content::EveryFrame, 3 * n + 1, 3 * n + 3).await);
+        }
+        for head in &heads[31..] {
+            let bundle = Bundle::open(&storage, head).await.unwrap();
+            compactor.note(*head, bundle.trailer());
+        }
+        assert_eq!(compact_all(&mut compactor).await, [], "31 bundles are behind the merge");
+    });
+}
