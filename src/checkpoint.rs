@@ -42,7 +42,7 @@ impl Log {
     fn run_pass(&self) -> Result<u64> {
         let _pass = self.pass.lock();
         self.check_writable()?;
-        let target = self.absorbed_frame_no().min(self.checkpoint_limit());
+        let target = self.pass_target();
         // A pass that a crash interrupted has left pages of two states. One that ends before it would call that mixture a
         // state of the database. So it waits until storage has all of it.
         if self.interrupted_pass()?.is_none_or(|intent| intent <= target) {
@@ -77,7 +77,12 @@ impl Log {
 
     /// Whether a pass would bring the base file forward: storage, if there is one, has more than the base file has.
     pub(crate) fn can_checkpoint(&self) -> bool {
-        self.absorbed_frame_no().min(self.checkpoint_limit()) > self.checkpointed_frame_no()
+        self.pass_target() > self.checkpointed_frame_no()
+    }
+
+    /// The frame to which a pass would bring the base file: what is absorbed, and in storage if there is one.
+    pub(crate) fn pass_target(&self) -> u64 {
+        self.absorbed_frame_no().min(self.checkpoint_limit())
     }
 
     /// Note in the metadata how far storage is, for the next open. The last pass may have been a while ago.

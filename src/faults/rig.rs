@@ -170,6 +170,14 @@ impl Rig {
         Ok(Db { io: self.io.clone(), wal, index, writer })
     }
 
+    /// Open a new log and make `count` commits, each a change of page 2; and what they make.
+    pub fn open_with_commits(&self, count: u32, full: bool) -> (Db, History) {
+        let db = self.open().unwrap();
+        let mut history = History::from([(0, Content::first())]);
+        (1..=count).for_each(|k| db.commit_next(&mut history, k, full));
+        (db, history)
+    }
+
     /// Open the database and say which commit it holds, all of it.
     pub fn open_and_check(&self, history: &History) -> Result<(Db, u32), String> {
         let db = self.open().map_err(|error| format!("it does not open: {error}"))?;
@@ -256,6 +264,12 @@ impl Db {
             return Err(error);
         }
         self.publish(pages.len())
+    }
+
+    /// Commit `k`, a change of page 2, and add what it makes to the history.
+    pub fn commit_next(&self, history: &mut History, k: u32, full: bool) {
+        history.insert(k, history[&(k - 1)].after(k, &[2], 2));
+        self.commit(k, &[2], 2, full).unwrap();
     }
 
     /// A checkpoint by SQLite that copies frames up to `frame` of this generation.

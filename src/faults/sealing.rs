@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::rig::{Content, Db, History, PAGE, Rig, in_dir};
+use super::rig::{Db, History, PAGE, Rig, in_dir};
 use crate::error::Error;
 use crate::format::crc32;
 use crate::format::frame::FRAME_HEADER_SIZE;
@@ -16,13 +16,7 @@ const FRAME: usize = FRAME_HEADER_SIZE + PAGE;
 
 /// `segments` segments of 7 frames, each of them a commit, the last one still written to; with and without fsyncs.
 fn commits(rig: &Rig, segments: u32, full: bool) -> (Db, History) {
-    let db = rig.open().unwrap();
-    let mut history = History::from([(0, Content::first())]);
-    for k in 1..=7 * segments - 1 {
-        history.insert(k, history[&(k - 1)].after(k, &[2], 2));
-        db.commit(k, &[2], 2, full).unwrap();
-    }
-    (db, history)
+    rig.open_with_commits(7 * segments - 1, full)
 }
 
 fn segment_at(start: u64) -> PathBuf {
@@ -226,13 +220,8 @@ fn the_syncer_swaps_a_segment_between_transactions_and_no_commit_waits_for_it() 
 
     // A policy with slack: the writer leaves it to the syncer.
     let rig = Rig::new().with("vwal_swap", "frames>=64");
-    let db = rig.open().unwrap();
-    let mut history = History::from([(0, Content::first())]);
-    let mut commit = |k: u32| {
-        history.insert(k, history[&(k - 1)].after(k, &[2], 2));
-        db.commit(k, &[2], 2, true).unwrap();
-    };
-    (1..=66).for_each(&mut commit);
+    let (db, mut history) = rig.open_with_commits(66, true);
+    let mut commit = |k: u32| db.commit_next(&mut history, k, true);
     let log = db.log();
     log.prepare_spare().unwrap();
     assert_eq!(log.current_segment().unwrap().start(), 1);
@@ -267,29 +256,22 @@ fn the_syncer_swaps_a_segment_between_transactions_and_no_commit_waits_for_it() 
 #[test]
 fn a_segment_that_was_begun_ahead_of_need_leaves_nothing_behind() {
     let rig = Rig::new().with("vwal_swap", "frames>=64");
-    let db = rig.open().unwrap();
-    let mut history = History::from([(0, Content::first())]);
-    for k in 1..=64 {
-        history.insert(k, history[&(k - 1)].after(k, &[2], 2));
-        db.commit(k, &[2], 2, true).unwrap();
-    }
+    let (db, mut history) = rig.open_with_commits(64, true);
     db.log().look_after_current(&mut Some(64)).unwrap();
     // A crash finds an empty segment.
     assert_eq!(nodes(&rig.io.live()).len(), 2);
     for crashed in [rig.crash_hard(), Rig::from(rig.io.live())] {
         let (again, k) = crashed.open_and_check(&history).unwrap();
         assert_eq!(k, 64);
-        again.commit(65, &[2], 2, true).unwrap();
-        drop(again);
         let mut more = history.clone();
-        more.insert(65, history[&64].after(65, &[2], 2));
+        again.commit_next(&mut more, 65, true);
+        drop(again);
         assert_eq!(crashed.crash_hard().open_and_check(&more).unwrap().1, 65);
     }
     // A drain gives it up, and the log goes on.
     db.truncate().unwrap();
     assert_eq!(nodes(&rig.io.live()).len(), 0);
-    history.insert(65, history[&64].after(65, &[2], 2));
-    db.commit(65, &[2], 2, true).unwrap();
+    db.commit_next(&mut history, 65, true);
     drop(db);
     assert_eq!(rig.crash_hard().open_and_check(&history).unwrap().1, 65);
 }

@@ -1,17 +1,11 @@
 //! The swap of a segment: what it leaves when it fails, and when the process ends right behind it.
 
-use super::rig::{Content, Db, History, Rig};
+use super::rig::{Db, History, Rig};
 use crate::io::testing::{Fault, Kind};
 
 /// A log whose current segment is due, and what its commits make.
 fn due(rig: &Rig) -> (Db, History) {
-    let db = rig.open().unwrap();
-    let mut history = History::from([(0, Content::first())]);
-    for k in 1..=64 {
-        history.insert(k, history[&(k - 1)].after(k, &[2], 2));
-        db.commit(k, &[2], 2, true).unwrap();
-    }
-    (db, history)
+    rig.open_with_commits(64, true)
 }
 
 /// What the syncer does in a pause of the writers.
@@ -19,11 +13,6 @@ fn swap(db: &Db) -> crate::error::Result<()> {
     let mut seen = None;
     while db.log().look_after_current(&mut seen)? {}
     Ok(())
-}
-
-fn commit(db: &Db, history: &mut History, k: u32) {
-    history.insert(k, history[&(k - 1)].after(k, &[2], 2));
-    db.commit(k, &[2], 2, true).unwrap();
 }
 
 #[test]
@@ -35,8 +24,8 @@ fn a_swap_that_fails_behind_the_name_of_the_new_segment_cuts_nothing_off() {
         rig.io.fail(fault);
         assert!(swap(&db).is_err());
         rig.io.heal();
-        commit(&db, &mut history, 65);
-        commit(&db, &mut history, 66);
+        db.commit_next(&mut history, 65, true);
+        db.commit_next(&mut history, 66, true);
         drop(db);
         for crashed in [rig.crash_hard(), Rig::from(rig.io.live())] {
             assert_eq!(

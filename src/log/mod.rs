@@ -344,9 +344,12 @@ impl Log {
 
     /// Bytes of frames that are absorbed and not checkpointed.
     pub(crate) fn backlog_bytes(&self) -> u64 {
-        self.absorbed_frame_no()
-            .saturating_sub(self.checkpointed_frame_no())
-            .saturating_mul(self.frame_size() as u64)
+        self.bytes_behind(self.absorbed_frame_no())
+    }
+
+    /// Bytes of the frames up to `frame_no` that are not checkpointed.
+    fn bytes_behind(&self, frame_no: u64) -> u64 {
+        frame_no.saturating_sub(self.checkpointed_frame_no()).saturating_mul(self.frame_size() as u64)
     }
 
     /// After a publish: the syncer has something to do.

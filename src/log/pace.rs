@@ -73,8 +73,7 @@ impl Log {
 
     /// Bytes of frames that a pass would bring to the base file now.
     fn behind_bytes(&self) -> u64 {
-        let target = self.absorbed_frame_no().min(self.checkpoint_limit());
-        target.saturating_sub(self.checkpointed_frame_no()).saturating_mul(self.frame_size() as u64)
+        self.bytes_behind(self.pass_target())
     }
 
     fn can_advance(&self) -> bool {

@@ -19,8 +19,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::control::Recent;
 use super::open::{BaseState, LogSource, open_meta};
-use super::segments::replace_by_copy;
-use super::segments::{Names, SegmentSizes};
+use super::segments::{COPY_SUFFIX, Names, SegmentSizes, replace_by_copy};
 use super::tail::Tail;
 use super::{Control, Log, MetaFile, Signal};
 use crate::cache::LogCache;
@@ -293,7 +292,7 @@ pub(super) fn build(
             }
         } else {
             spares.adopt(&*io, &found.names)?;
-            let leftovers = found.names.iter().filter(|name| name.ends_with(super::segments::COPY_SUFFIX));
+            let leftovers = found.names.iter().filter(|name| name.ends_with(COPY_SUFFIX));
             for path in found.stale.iter().cloned().chain(leftovers.map(|name| source.dir.join(name))) {
                 io.remove_file(&path)?;
             }

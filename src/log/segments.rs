@@ -231,11 +231,11 @@ impl Log {
     /// from the end of the fsync.
     pub(super) fn sync_new_names(&self) -> Result<()> {
         let changed = self.names.changed.load(Ordering::Acquire);
-        if self.names.durable.load(Ordering::Acquire) >= changed { Ok(()) } else { self.fsync_names() }
+        if self.names.durable.load(Ordering::Acquire) >= changed { Ok(()) } else { self.sync_names() }
     }
 
-    /// Fsync the directory.
-    pub(super) fn fsync_names(&self) -> Result<()> {
+    /// Fsync the directory. After a failure the names of segments that commits depend on may be lost as well.
+    pub(crate) fn sync_names(&self) -> Result<()> {
         // The system tells an error once: nobody may try again before the log is poisoned.
         let _alone = self.names.fsync.lock();
         self.check_poison()?;

@@ -183,11 +183,6 @@ impl Log {
         self.sync_new_names()
     }
 
-    /// Fsync the directory. After a failure the names of segments that commits depend on may be lost as well.
-    pub(crate) fn sync_names(&self) -> Result<()> {
-        self.fsync_names()
-    }
-
     /// Have a spare file ready for the next segment.
     pub(crate) fn prepare_spare(&self) -> Result<()> {
         let path = self.spares.prepare(&*self.io, self.spare_size())?;

@@ -288,9 +288,9 @@ impl WalHandle {
 
     /// The connection holds nothing: it waits for the checkpointer, if that is behind.
     fn pace(&self) {
-        let frames = self.unpaced.swap(0, Ordering::Relaxed);
-        if frames > 0 {
-            self.log().pace(frames, &self.debt);
+        // Readers come here at the end of each transaction.
+        if self.unpaced.load(Ordering::Relaxed) > 0 {
+            self.log().pace(self.unpaced.swap(0, Ordering::Relaxed), &self.debt);
         }
     }
 

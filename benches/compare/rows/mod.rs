@@ -49,6 +49,12 @@ const TWO: &[Contestant] = &[Stock, Vwal];
 const THREE: &[Contestant] = &[Stock, Vwal, VwalOff];
 const FOUR: &[Contestant] = &[Stock, Vwal, VwalOff, Bare];
 
+/// The goals of a writer and a reader at once.
+const BESIDE: &[(&str, &[Goal])] = &[
+    ("writer", &[Goal::Rate { to: Stock, least: 2.0 }, CPU]),
+    ("reader", &[Goal::Rate { to: Stock, least: 2.0 }]),
+];
+
 const fn row(
     name: &'static str,
     title: &'static str,
@@ -110,26 +116,8 @@ pub fn all() -> Vec<Row> {
         row("reads-base", "point reads, in the base file", "reads", rate!(1.3), reads::in_base),
         row("scan-log", "full scan, in the log", "rows", rate!(1.0), reads::scan_log),
         row("scan-base", "full scan, in the base file", "rows", rate!(1.0), reads::scan_base),
-        row(
-            "beside-base",
-            "writer and reader, base file",
-            "operations",
-            &[
-                ("writer", &[Goal::Rate { to: Stock, least: 2.0 }, CPU]),
-                ("reader", &[Goal::Rate { to: Stock, least: 2.0 }]),
-            ],
-            beside::base,
-        ),
-        row(
-            "beside-loaded",
-            "writer and reader, just loaded",
-            "operations",
-            &[
-                ("writer", &[Goal::Rate { to: Stock, least: 2.0 }, CPU]),
-                ("reader", &[Goal::Rate { to: Stock, least: 2.0 }]),
-            ],
-            beside::loaded,
-        ),
+        row("beside-base", "writer and reader, base file", "operations", BESIDE, beside::base),
+        row("beside-loaded", "writer and reader, just loaded", "operations", BESIDE, beside::loaded),
         of(
             FOUR,
             row(
