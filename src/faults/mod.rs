@@ -3,6 +3,8 @@
 //! The tests drive a log through the verbs that the shim calls, with made-up pages (`rig.rs`), over files in memory
 //! (`io/testing.rs`).
 
+#[path = "../../tests/common/campaign.rs"]
+mod campaign;
 mod group_commit;
 mod invariants;
 mod io_errors;

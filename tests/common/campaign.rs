@@ -1,0 +1,193 @@
+//! How much of a class of faults is tried, and what came of it.
+//!
+//! `cargo test` tries a small part of each class, so that it stays quick. `VWAL_FAULTS=ci` tries as much as has to hold
+//! before a change lands (`.ci/run`), `VWAL_FAULTS=nightly` goes on with new seeds for `VWAL_FAULTS_SECONDS` (`.ci/nightly`).
+//! With `VWAL_FAULTS_DIR` set, each campaign keeps a file there with its figures, from which `.ci/table` makes one table and
+//! from which the next night goes on.
+//!
+//! The unit tests of the library take this file in as well, so it stands on `std` alone.
+
+#![allow(dead_code, reason = "each test uses its own part of this")]
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Figures are written at least this often, so that a run that is killed keeps them.
+const KEEP: Duration = Duration::from_secs(2);
+
+/// What is asked of every campaign.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Quick,
+    Ci,
+    Nightly(Duration),
+}
+
+fn mode() -> Mode {
+    match std::env::var("VWAL_FAULTS").as_deref() {
+        Err(_) => Mode::Quick,
+        Ok("ci") => Mode::Ci,
+        Ok("nightly") => {
+            let seconds = std::env::var("VWAL_FAULTS_SECONDS").unwrap_or_else(|_| "60".into());
+            let seconds = seconds
+                .parse()
+                .unwrap_or_else(|_| panic!("VWAL_FAULTS_SECONDS is a number of seconds, not {seconds:?}"));
+            Mode::Nightly(Duration::from_secs(seconds))
+        }
+        Ok(other) => panic!("VWAL_FAULTS is ci or nightly, not {other:?}"),
+    }
+}
+
+/// A part of a class of faults that one test tries.
+///
+/// Dropped while its test panics, it counts a failure, and keeps the seed that failed.
+pub struct Campaign {
+    class: &'static str,
+    part: &'static str,
+    mode: Mode,
+    started: Instant,
+    /// The seed that is next.
+    next: u64,
+    /// The seeds of this run end before this one.
+    end: u64,
+    /// Of this run, and of the nights before.
+    cases: u64,
+    failures: u64,
+    /// Seeds that failed, of this run and of the nights before.
+    failed: Vec<u64>,
+    /// The cases that this run had at its start.
+    before: u64,
+    kept: Instant,
+    current: Option<u64>,
+}
+
+impl Campaign {
+    /// `class` is a row of the table; `part` tells this test from others of its class. `quick` seeds are tried by
+    /// `cargo test`, `ci` by CI. The first seed is 0, but in a night, which goes on where the night before ended;
+    /// `VWAL_FAULTS_SEED` is the only one to try, if it is set.
+    pub fn new(class: &'static str, part: &'static str, quick: u64, ci: u64) -> Campaign {
+        let mode = mode();
+        let now = Instant::now();
+        let mut campaign = Campaign {
+            class,
+            part,
+            mode,
+            started: now,
+            next: 0,
+            end: match mode {
+                Mode::Quick => quick,
+                Mode::Ci => ci,
+                Mode::Nightly(_) => u64::MAX,
+            },
+            cases: 0,
+            failures: 0,
+            failed: Vec::new(),
+            before: 0,
+            kept: now,
+            current: None,
+        };
+        if let (Mode::Nightly(_), Some(text)) =
+            (mode, campaign.file().and_then(|file| std::fs::read_to_string(file).ok()))
+        {
+            campaign.resume(&text);
+        }
+        if let Ok(seed) = std::env::var("VWAL_FAULTS_SEED") {
+            campaign.next =
+                seed.parse().unwrap_or_else(|_| panic!("VWAL_FAULTS_SEED is a number, not {seed:?}"));
+            campaign.end = campaign.next + 1;
+        }
+        campaign
+    }
+
+    /// A class, or a part of it, that is finite: all of it is tried, always. What a night before counted does not count
+    /// again.
+    pub fn all(class: &'static str, part: &'static str) -> Campaign {
+        let mut campaign = Campaign::new(class, part, 1, 1);
+        (campaign.cases, campaign.before, campaign.failures) = (0, 0, 0);
+        campaign
+    }
+
+    /// `quick`, `ci` or `nightly`, whichever of the three is asked for.
+    pub fn scale<T>(&self, quick: T, ci: T, nightly: T) -> T {
+        match self.mode {
+            Mode::Quick => quick,
+            Mode::Ci => ci,
+            Mode::Nightly(_) => nightly,
+        }
+    }
+
+    /// The next seed, until enough are tried or the time is up.
+    pub fn seed(&mut self) -> Option<u64> {
+        let time_is_up = matches!(self.mode, Mode::Nightly(budget) if self.started.elapsed() >= budget);
+        if self.next >= self.end || time_is_up {
+            self.current = None;
+            return None;
+        }
+        let seed = self.next;
+        self.next += 1;
+        self.current = Some(seed);
+        if self.kept.elapsed() >= KEEP {
+            self.keep();
+        }
+        Some(seed)
+    }
+
+    /// So many cases more were tried, and held.
+    pub fn count(&mut self, cases: u64) {
+        self.cases += cases;
+    }
+
+    /// Cases of this run.
+    pub fn cases(&self) -> u64 {
+        self.cases - self.before
+    }
+
+    fn file(&self) -> Option<PathBuf> {
+        let dir = std::env::var_os("VWAL_FAULTS_DIR").filter(|dir| !dir.is_empty())?;
+        Some(Path::new(&dir).join(format!("{}.{}", self.class, self.part).replace([' ', '/'], "-")))
+    }
+
+    /// One line: class, part, cases, failures, next seed, failed seeds; with tabs between them.
+    fn line(&self) -> String {
+        let failed: Vec<String> = self.failed.iter().map(u64::to_string).collect();
+        let (class, part, failed) = (self.class, self.part, failed.join(" "));
+        format!("{class}\t{part}\t{}\t{}\t{}\t{failed}\n", self.cases, self.failures, self.next)
+    }
+
+    fn resume(&mut self, line: &str) {
+        let mut fields = line.trim_end_matches('\n').split('\t').skip(2);
+        let mut number = || fields.next().and_then(|field| field.parse().ok());
+        if let (Some(cases), Some(failures), Some(next)) = (number(), number(), number()) {
+            (self.cases, self.before, self.failures, self.next) = (cases, cases, failures, next);
+            self.failed =
+                fields.next().unwrap_or("").split(' ').filter_map(|seed| seed.parse().ok()).collect();
+        }
+    }
+
+    fn keep(&mut self) {
+        self.kept = Instant::now();
+        if let Some(file) = self.file() {
+            // Written beside and renamed: a run may be killed here.
+            let mut beside = file.clone().into_os_string();
+            beside.push(".new");
+            let kept = std::fs::create_dir_all(file.parent().unwrap_or(Path::new(".")))
+                .and_then(|()| std::fs::write(&beside, self.line()))
+                .and_then(|()| std::fs::rename(&beside, &file));
+            kept.unwrap_or_else(|error| eprintln!("{}: {error}", file.display()));
+        }
+    }
+}
+
+impl Drop for Campaign {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.failures += 1;
+            if let Some(seed) = self.current {
+                self.failed.push(seed);
+                eprintln!("{}, {}: VWAL_FAULTS_SEED={seed} tries this one again", self.class, self.part);
+            }
+        }
+        self.keep();
+        println!("{}, {}: {} cases, {} failures", self.class, self.part, self.cases(), self.failures);
+    }
+}
