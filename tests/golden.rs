@@ -12,6 +12,8 @@
 //! `VWAL_BLESS=1 cargo test --test golden` writes the `.expected` files anew (from stock SQLite, and from vwal for
 //! `vwal_*`): read the difference before you commit it. `VWAL_GOLDEN=part` runs the scripts whose name contains it.
 
+#[path = "common/campaign.rs"]
+mod campaign;
 #[path = "golden/diff.rs"]
 mod diff;
 #[path = "common/extension.rs"]
@@ -25,6 +27,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
+
+use campaign::Campaign;
 
 /// A session that takes longer hangs. None takes a tenth of this.
 const TIME_LIMIT: Duration = Duration::from_secs(120);
@@ -51,6 +55,16 @@ impl Host {
 
     fn is_stock(self) -> bool {
         matches!(self, Host::StockShell | Host::StockLinked)
+    }
+
+    /// What its run is called as a part of the class of differential tests.
+    fn part(self) -> Option<&'static str> {
+        match self {
+            Host::StockShell | Host::StockLinked => None,
+            Host::ShellByUri => Some("sessions in the shell by URI"),
+            Host::ShellByDefault => Some("sessions in the shell by default"),
+            Host::Linked => Some("sessions linked"),
+        }
     }
 
     /// Whether the plain names in a script have to become URIs.
@@ -123,6 +137,8 @@ fn check(host: Host) {
     scripts.sort();
     assert!(!scripts.is_empty(), "no script is named like {filter:?}");
     let count = scripts.len();
+    // Part of a class only where vwal runs them: on stock SQLite they show that the expected output is right.
+    let mut campaign = host.part().map(|part| Campaign::all("differential", part));
 
     let queue = Mutex::new(scripts);
     let failures = Mutex::new(Vec::new());
@@ -141,6 +157,9 @@ fn check(host: Host) {
     let mut failures = failures.into_inner().expect("no panic while failing");
     failures.sort();
     assert!(failures.is_empty(), "{} of {count} sessions differ:\n\n{}", failures.len(), failures.join("\n"));
+    if let Some(campaign) = &mut campaign {
+        campaign.count(count as u64);
+    }
 }
 
 /// Whether a script's subject is vwal, so that stock SQLite cannot run it.

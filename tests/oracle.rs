@@ -2,8 +2,10 @@
 //!
 //! One seed is one run: a page size, a cache that spills, a few connections with transactions that overlap, an attached
 //! database, and some hundred statements. A failure prints the seed and what was run. To run that one again:
-//! `VWAL_ORACLE_FIRST=<seed> VWAL_ORACLE_SEEDS=1 cargo test --test oracle`.
+//! `VWAL_FAULTS_SEED=<seed> cargo test --test oracle`.
 
+#[path = "common/campaign.rs"]
+mod campaign;
 #[path = "common/lab.rs"]
 mod lab;
 #[path = "oracle/program.rs"]
@@ -15,38 +17,22 @@ mod text;
 #[path = "oracle/world.rs"]
 mod world;
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
+use campaign::Campaign;
 use lab::Engine;
 use program::{Program, Step};
 use world::World;
 
-fn number(variable: &str, default: u64) -> u64 {
-    match std::env::var(variable) {
-        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is a number, not {text:?}")),
-        Err(_) => default,
-    }
-}
+/// Statements of one seed.
+const STEPS: u64 = 250;
+/// How many of them a failure shows.
+const SHOWN: usize = 60;
 
 #[test]
 fn stock_and_vwal_agree() {
-    let first = number("VWAL_ORACLE_FIRST", 1);
-    let count = number("VWAL_ORACLE_SEEDS", 150);
-    let steps = number("VWAL_ORACLE_STEPS", 250);
-    let next = AtomicU64::new(first);
     let threads = std::thread::available_parallelism().map_or(2, |n| n.get().min(4));
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= first + count {
-                        break;
-                    }
-                    run(seed, steps);
-                }
-            });
-        }
+    Campaign::new("differential", "random SQL", 150, 600).run(threads, |seed| {
+        run(seed);
+        1
     });
 }
 
@@ -59,7 +45,7 @@ struct Story {
 impl Drop for Story {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let shown = self.lines.len().saturating_sub(number("VWAL_ORACLE_SHOW", 60) as usize);
+            let shown = self.lines.len().saturating_sub(SHOWN);
             eprintln!("seed {} after {} steps, the last of them:", self.seed, self.lines.len());
             for line in &self.lines[shown..] {
                 eprintln!("  {line}");
@@ -68,12 +54,12 @@ impl Drop for Story {
     }
 }
 
-fn run(seed: u64, steps: u64) {
+fn run(seed: u64) {
     let mut program = Program::new(seed);
     let mut story = Story { seed, lines: vec![program.settings.to_string()] };
     let mut stock = World::new(Engine::Stock, &program.settings);
     let mut vwal = World::new(Engine::Vwal, &program.settings);
-    for _ in 0..steps {
+    for _ in 0..STEPS {
         let step = program.next_step();
         story.lines.push(step.to_string());
         let expected = stock.run(&step);

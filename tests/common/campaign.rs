@@ -9,7 +9,9 @@
 
 #![allow(dead_code, reason = "each test uses its own part of this")]
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Figures are written at least this often, so that a run that is killed keeps them.
@@ -59,6 +61,8 @@ pub struct Campaign {
     before: u64,
     kept: Instant,
     current: Option<u64>,
+    /// The failure for which the test panics has been counted.
+    is_told: bool,
 }
 
 impl Campaign {
@@ -85,6 +89,7 @@ impl Campaign {
             before: 0,
             kept: now,
             current: None,
+            is_told: false,
         };
         if let (Mode::Nightly(_), Some(text)) =
             (mode, campaign.file().and_then(|file| std::fs::read_to_string(file).ok()))
@@ -130,6 +135,41 @@ impl Campaign {
             self.keep();
         }
         Some(seed)
+    }
+
+    /// Tries seeds on several threads; `one` returns how many cases it tried. The first failure ends it, when the seeds that
+    /// are under way have come to their end.
+    pub fn run(self, threads: usize, one: impl Fn(u64) -> u64 + Sync) {
+        let campaign = Mutex::new(self);
+        let failure = Mutex::new(None);
+        // Nothing panics with one of these locks held.
+        fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+            mutex.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+        let work = || {
+            while lock(&failure).is_none() {
+                let Some(seed) = lock(&campaign).seed() else { break };
+                match catch_unwind(AssertUnwindSafe(|| one(seed))) {
+                    Ok(cases) => lock(&campaign).count(cases),
+                    Err(panic) => {
+                        lock(&campaign).fail(seed);
+                        lock(&failure).get_or_insert(panic);
+                    }
+                }
+            }
+        };
+        std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+        let mut campaign = campaign.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(panic) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            campaign.is_told = true;
+            resume_unwind(panic);
+        }
+    }
+
+    fn fail(&mut self, seed: u64) {
+        self.failures += 1;
+        self.failed.push(seed);
+        eprintln!("{}, {}: VWAL_FAULTS_SEED={seed} tries this one again", self.class, self.part);
     }
 
     /// So many cases more were tried, and held.
@@ -180,11 +220,10 @@ impl Campaign {
 
 impl Drop for Campaign {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.failures += 1;
-            if let Some(seed) = self.current {
-                self.failed.push(seed);
-                eprintln!("{}, {}: VWAL_FAULTS_SEED={seed} tries this one again", self.class, self.part);
+        if std::thread::panicking() && !self.is_told {
+            match self.current {
+                Some(seed) => self.fail(seed),
+                None => self.failures += 1,
             }
         }
         self.keep();

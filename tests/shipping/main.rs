@@ -7,10 +7,11 @@ mod fencing;
 mod gaps;
 mod keeping;
 mod lab;
-mod numbers;
 mod primaries;
 mod storm;
 
+#[path = "../common/campaign.rs"]
+mod campaign;
 #[path = "../common/lab.rs"]
 mod common_lab;
 #[path = "../common/faulty.rs"]

@@ -1,7 +1,5 @@
 //! Two primaries of one log: copies of a database that are both written to. Whoever ships first goes on; the other one is
 //! told, and storage holds the history of the first one alone.
-//!
-//! `VWAL_PRIMARIES` sets how many interleavings are tried, `VWAL_PRIMARIES_SEED` where they begin.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,8 +11,8 @@ use vwal::restore::{Restore, Target};
 use vwal::storage::{RetryPolicy, StorageUrl};
 use vwal::{Database, Options};
 
+use crate::campaign::Campaign;
 use crate::common_lab::copy_database;
-use crate::numbers::{in_parallel, number};
 use crate::random::Random;
 
 /// What a commit leaves: who wrote each row.
@@ -68,10 +66,12 @@ fn state(db: &Connection) -> String {
 
 #[test]
 fn of_two_primaries_the_first_to_ship_goes_on() {
-    let seeds = number("VWAL_PRIMARIES", 60);
-    let first = number("VWAL_PRIMARIES_SEED", 1);
     vwal::register(Options::new()).expect("vwal can be registered");
-    in_parallel(first..first + seeds, 6, one);
+    // Most of the time they wait.
+    Campaign::new("storage", "two primaries", 60, 200).run(6, |seed| {
+        one(seed);
+        1
+    });
 }
 
 fn one(seed: u64) {

@@ -1,7 +1,5 @@
 //! Faults of storage at any moment, by seed: while commits are shipped, bundles merged, snapshots taken, the database closed
 //! and opened. Nothing in storage is ever changed, it all arrives in the end, and every commit can be restored.
-//!
-//! `VWAL_STORMS` sets how many seeds are tried, `VWAL_STORM_SEED` where they begin.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,18 +16,20 @@ use vwal::restore::{Restore, Target};
 use vwal::storage::RetryPolicy;
 use vwal::{Database, Options};
 
+use crate::campaign::Campaign;
 use crate::faulty::{Faults, FaultyStore};
 use crate::lab::wait_for;
 use crate::ledger;
-use crate::numbers::{in_parallel, number};
 use crate::random::Random;
 
 #[test]
 fn a_storm_leaves_storage_whole() {
-    let seeds = number("VWAL_STORMS", 60);
-    let first = number("VWAL_STORM_SEED", 1);
     vwal::register(Options::new()).expect("vwal can be registered");
-    in_parallel(first..first + seeds, 16, |seed| Storm::new(seed).run());
+    // Most of the time they wait.
+    Campaign::new("storage", "storm", 60, 300).run(16, |seed| {
+        Storm::new(seed).run();
+        1
+    });
 }
 
 struct Storm {

@@ -2,6 +2,8 @@
 //!
 //! Some tests start this binary again (`child_process`), since the settings of S3 come from the environment of a process.
 
+#[path = "../common/campaign.rs"]
+mod campaign;
 #[path = "../common/faulty.rs"]
 mod faulty;
 #[path = "../common/random.rs"]
