@@ -21,7 +21,7 @@ use crate::format::database_header::{DATABASE_HEADER_SIZE, DatabaseHeader};
 use crate::format::footer::Footer;
 use crate::format::frame::{FRAME_HEADER_SIZE, commit_time};
 use crate::format::meta::Meta;
-use crate::io::parent_dir;
+use crate::io::{SyncSite, parent_dir};
 use crate::log::{LOCK_NAME, Log, META_NAME, SHM_NAME};
 use crate::segment::{Segment, is_spare_name, parse_segment_name};
 
@@ -69,7 +69,7 @@ impl Log {
         }
         let target = target.max(self.checkpointed_frame_no());
         if target > self.checkpointed_frame_no() || !self.has_footer.load(Ordering::Acquire) {
-            self.sync_to(target)?;
+            self.sync_to(target, SyncSite::PassFrames)?;
             self.advance_base(target)?;
         }
         Ok(())
@@ -95,7 +95,7 @@ impl Log {
                 return Ok(());
             }
             let meta = Meta { stored_frame_no: frame_no, stored_us: commit_us, ..meta };
-            file.put(meta, |error| self.poison(error))
+            file.put(meta, SyncSite::StoredPosition, |error| self.poison(error))
         })
     }
 
@@ -136,7 +136,7 @@ impl Log {
         let mut intent = before;
         intent.intent_frame_no = target;
         if intent.has_intent() {
-            self.with_meta(|meta| meta.put(intent, |error| self.poison(error)))?;
+            self.with_meta(|meta| meta.put(intent, SyncSite::Intent, |error| self.poison(error)))?;
         }
 
         // Reads beyond the new end stop before the file is cut, and reads beyond the old end begin after it has grown.
@@ -147,7 +147,7 @@ impl Log {
         self.base.set_len(u64::from(old_pages.min(db_size_pages)) * page_size)?;
         self.write_pages(&pages.list, db_size_pages)?;
         self.base.set_len(u64::from(db_size_pages) * page_size)?;
-        self.sync_base()?;
+        self.sync_base(SyncSite::BasePages)?;
 
         let mut head = [0; DATABASE_HEADER_SIZE];
         self.base.read_exact_at(&mut head, 0)?;
@@ -164,7 +164,7 @@ impl Log {
             parent: before.parent,
         };
         self.base.write_at(&footer.encode(), u64::from(db_size_pages) * page_size)?;
-        self.sync_base()?;
+        self.sync_base(SyncSite::BaseFooter)?;
         self.has_footer.store(true, Ordering::Release);
 
         let mut done = intent;
@@ -178,7 +178,7 @@ impl Log {
         if let Some(stored) = self.stored_commit() {
             (done.stored_frame_no, done.stored_us) = stored;
         }
-        self.with_meta(|meta| meta.put(done, |error| self.poison(error)))?;
+        self.with_meta(|meta| meta.put(done, SyncSite::CompletedPass, |error| self.poison(error)))?;
 
         self.cache.base_changes();
         self.control.base_pages.store(db_size_pages, Ordering::Release);
@@ -205,8 +205,8 @@ impl Log {
 
     /// After a failed fsync of the base file nobody knows which of its pages are durable. The segments still have them
     /// all, so nothing is lost, but this process must not free any.
-    fn sync_base(&self) -> Result<()> {
-        self.base.sync().inspect_err(|error| self.poison(error))
+    fn sync_base(&self, site: SyncSite) -> Result<()> {
+        self.base.sync(site).inspect_err(|error| self.poison(error))
     }
 
     /// The newest frame of each page in a range of frames that ends at a commit.
@@ -282,7 +282,7 @@ impl Log {
                 Err(_) => self.io.remove_file(&path)?,
             }
         }
-        self.sync_names()?;
+        self.sync_names(SyncSite::FreedSegments)?;
         for path in spares {
             self.spares.add(path);
         }
@@ -349,12 +349,12 @@ impl Log {
     fn remove_files(&self, names: &[String]) -> Result<()> {
         for name in names {
             if name == META_NAME {
-                self.sync_names()?;
+                self.sync_names(SyncSite::LeftSegments)?;
             }
             self.io.remove_file(&self.dir.join(name))?;
         }
         self.io.remove_dir(&self.dir)?;
-        self.io.sync_dir(&parent_dir(&self.dir))
+        self.io.sync_dir(&parent_dir(&self.dir), SyncSite::LeftDirectory)
     }
 }
 

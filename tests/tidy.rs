@@ -4,6 +4,8 @@
 mod c_calls;
 #[path = "tidy/docs.rs"]
 mod docs;
+#[path = "tidy/fsyncs.rs"]
+mod fsyncs;
 #[path = "tidy/imports.rs"]
 mod imports;
 #[path = "tidy/sources.rs"]

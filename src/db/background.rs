@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+use crate::io::SyncSite;
 use crate::log::Log;
 use crate::ship;
 use crate::wal::Wal;
@@ -106,7 +107,7 @@ fn sync_loop(wal: &Wal, stop: &AtomicBool) {
         if let Some((_, frame_no)) = waiting.take_if(|(since, _)| since.elapsed() >= interval)
             && log.synced_frame_no() < frame_no
         {
-            errors.extend(log.sync_to(log.published_frame_no()).err());
+            errors.extend(log.sync_to(log.published_frame_no(), SyncSite::UnaskedFrames).err());
         }
         errors.iter().for_each(|error| log.note_error(error));
         if failed && errors.is_empty() {

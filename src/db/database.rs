@@ -9,6 +9,7 @@ use rusqlite::OpenFlags;
 use super::metrics;
 use super::registry::OpenDatabase;
 use crate::error::{Error, Result};
+use crate::io::SyncSite;
 use crate::log::Log;
 use crate::types::{LogId, SegmentState};
 
@@ -110,7 +111,7 @@ impl Database {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        self.log().sync_to(frame_no)?;
+        self.log().sync_to(frame_no, SyncSite::RequestedFrames)?;
         if self.log().has_storage() {
             self.log()
                 .wait_stored(frame_no, deadline.saturating_duration_since(std::time::Instant::now()))?;

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::background::Background;
 use crate::error::{Error, Result};
+use crate::io::SyncSite;
 use crate::log::{Log, LogSource};
 use crate::options::Options;
 use crate::ship::Shipping;
@@ -79,7 +80,7 @@ impl OpenDatabase {
         }
         drop(self.background.lock().take());
         if is_whole {
-            let mut result = log.sync_to(log.published_frame_no());
+            let mut result = log.sync_to(log.published_frame_no(), SyncSite::LastFrames);
             if log.has_storage() && result.is_ok() {
                 // SQLite's last checkpoint could only go as far as storage was then.
                 result = log.checkpoint().map(drop);

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::rig::{Db, Rig};
 use crate::error::{Error, Result};
+use crate::io::SyncSite;
 use crate::io::testing::{Fault, Kind};
 
 /// One more connection.
@@ -113,7 +114,7 @@ fn nobody_returns_before_its_commit_is_durable() {
         scope.spawn(move || {
             while db.log().published_frame_no() < 402 {
                 db.log().seal_segments().unwrap();
-                db.log().sync_to(db.log().published_frame_no()).unwrap();
+                db.log().sync_to(db.log().published_frame_no(), SyncSite::UnaskedFrames).unwrap();
             }
         });
     });

@@ -7,6 +7,7 @@ use libc::{EIO, ENOSPC};
 use super::rig::{BASE, Content, History, Rig};
 use super::workload::{FULL, NORMAL, Step, Workload};
 use crate::error::Error;
+use crate::io::SyncSite;
 use crate::io::testing::{Fault, Kind};
 
 fn history(commits: &[(u32, &[u32], u32)]) -> History {
@@ -94,7 +95,10 @@ fn after_a_failed_fsync_of_a_segment_or_its_name_nothing_is_accepted_until_the_l
             for error in [
                 db.commit(2, &[2], 2, true).unwrap_err(),
                 db.commit(2, &[2], 2, false).unwrap_err(),
-                db.log().sync_to(db.log().published_frame_no()).err().unwrap_or(Error::Forked),
+                db.log()
+                    .sync_to(db.log().published_frame_no(), SyncSite::UnaskedFrames)
+                    .err()
+                    .unwrap_or(Error::Forked),
                 db.pass().unwrap_err(),
                 db.log().seal_segments().unwrap_err(),
             ] {
@@ -107,7 +111,7 @@ fn after_a_failed_fsync_of_a_segment_or_its_name_nothing_is_accepted_until_the_l
             let (db, k) = rig.open_and_check(&history).unwrap();
             assert!(k <= 1);
             // What recovery found becomes durable, though the fsync that failed took it for clean.
-            db.log().sync_to(db.log().published_frame_no()).unwrap();
+            db.log().sync_to(db.log().published_frame_no(), SyncSite::UnaskedFrames).unwrap();
             assert_eq!(rig.crash_hard().open_and_check(&history).unwrap().1, k);
             db.commit(k + 1, history_pages(k + 1), 2, true).unwrap();
             drop(db);

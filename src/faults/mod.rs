@@ -8,6 +8,7 @@ mod campaign;
 mod group_commit;
 mod invariants;
 mod io_errors;
+mod mutation;
 mod power_loss;
 mod rig;
 mod sealing;

@@ -9,6 +9,7 @@ use crate::format::crc32;
 use crate::format::frame::FRAME_HEADER_SIZE;
 use crate::format::segment_header::{SEAL_OFFSET, SEAL_SIZE, SEGMENT_HEAD_SIZE, Seal, SegmentHeader};
 use crate::format::segment_index::{index_offset, index_size};
+use crate::io::SyncSite;
 use crate::io::testing::{Fate, Image, Op};
 use crate::segment::{load, segment_name};
 
@@ -349,7 +350,7 @@ fn frames_that_are_not_there_any_more_when_they_are_copied_are_never_called_dura
     // The page cache drops what it could not write, and the disk has something else there.
     let offset = (SEGMENT_HEAD_SIZE + 3 * FRAME) as u64;
     rig.io.flip(&segment_at(8), offset + 70, 1);
-    let error = db.log().sync_to(13).unwrap_err();
+    let error = db.log().sync_to(13, SyncSite::UnaskedFrames).unwrap_err();
     assert!(
         matches!(&error, Error::Corrupt { path, offset: Some(at), .. } if (path, *at) == (&segment_at(8), offset)),
         "{error}"

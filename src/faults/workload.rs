@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::rig::{Content, Db, History, Rig};
 use crate::error::Result;
+use crate::io::SyncSite;
 use crate::io::testing::{Disks, Mark, Record};
 use crate::types::LogId;
 
@@ -196,7 +197,7 @@ fn take(db: &Db, step: Step, k: u32, pages: &[u32]) -> Result<bool> {
                 }
             }
         }
-        Step::Sync => db.log().sync_to(db.log().published_frame_no()).map(|()| true),
+        Step::Sync => db.log().sync_to(db.log().published_frame_no(), SyncSite::UnaskedFrames).map(|()| true),
         Step::Seal => db.log().seal_segments().map(|()| false),
         Step::Swap => db.log().look_after_current(&mut Some(db.log().published_frame_no())).map(|_| false),
         Step::Spare => db.log().prepare_spare().map(|()| false),

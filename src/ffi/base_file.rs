@@ -8,7 +8,7 @@ use libsqlite3_sys as sqlite;
 
 use super::shim::{self, VwalBase};
 use crate::error::{Error, Result};
-use crate::io::File;
+use crate::io::{File, SyncSite};
 
 /// Bytes that one call of the VFS moves: the largest page. The unix VFS cannot write more than 131071 at once
 /// (`seekAndWriteFd` in `os_unix.c` keeps 17 bits of the length), as SQLite itself never does.
@@ -125,9 +125,16 @@ impl File for BaseFile {
         Ok(u64::try_from(len).unwrap_or(0))
     }
 
-    fn sync(&self) -> Result<()> {
+    fn sync(&self, site: SyncSite) -> Result<()> {
         // SAFETY: `base` is open until `self` is dropped.
-        let code = unsafe { shim::vwal_base_sync(self.base) };
+        let sync = || unsafe { shim::vwal_base_sync(self.base) };
+        #[cfg(test)]
+        let code = crate::io::testing::announcing(site, sync);
+        #[cfg(not(test))]
+        let code = {
+            let _ = site;
+            sync()
+        };
         self.check("fsync", None, code)
     }
 }

@@ -5,6 +5,7 @@
 //! (<https://sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_>).
 
 mod lock;
+mod sync_site;
 mod system;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use lock::{Holder, LockFile, inherited_lock_descriptors};
+pub use sync_site::SyncSite;
 pub use system::{SystemIo, lower_priority};
 
 use crate::error::{Error, Result};
@@ -53,8 +55,8 @@ pub trait File: Send + Sync {
     fn set_len(&self, len: u64) -> Result<()>;
     /// The size of the file.
     fn size(&self) -> Result<u64>;
-    /// Make everything written, and the size, survive a power loss.
-    fn sync(&self) -> Result<()>;
+    /// Make everything written, and the size, survive a power loss. `site`: what for.
+    fn sync(&self, site: SyncSite) -> Result<()>;
 
     /// Read exactly `buf.len()` bytes; a shorter file is damage.
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
@@ -94,8 +96,8 @@ pub trait Io: Send + Sync {
     fn rename(&self, from: &Path, to: &Path) -> Result<()>;
     /// Rename a file. Something that is at `to` is not replaced, but an [`Error::Io`] of the kind `AlreadyExists`.
     fn rename_new(&self, from: &Path, to: &Path) -> Result<()>;
-    /// Make the names in a directory survive a power loss.
-    fn sync_dir(&self, path: &Path) -> Result<()>;
+    /// Make the names in a directory survive a power loss. `site`: what for.
+    fn sync_dir(&self, path: &Path, site: SyncSite) -> Result<()>;
     /// Map `len` bytes at `offset` of a file that is at least that long.
     fn map(&self, path: &Path, offset: u64, len: usize) -> Result<Box<dyn Mapping>>;
     /// Take the lock that says which process owns a log.

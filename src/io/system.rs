@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
-use super::{File, Holder, Io, LockFile, Mapping, OpenMode, PathKind};
+use super::{File, Holder, Io, LockFile, Mapping, OpenMode, PathKind, SyncSite};
 use crate::error::{Error, Result};
 
 /// Files of the operating system. What it makes gets the mode and owner of the database, as SQLite does it for its own
@@ -135,7 +135,7 @@ impl Io for SystemIo {
         }
     }
 
-    fn sync_dir(&self, path: &Path) -> Result<()> {
+    fn sync_dir(&self, path: &Path, _: SyncSite) -> Result<()> {
         fs::File::open(path)
             .and_then(|dir| dir.sync_all())
             .map_err(|error| Error::io("fsync the directory", path, None, &error))
@@ -229,7 +229,7 @@ impl File for SystemFile {
         Ok(meta.len())
     }
 
-    fn sync(&self) -> Result<()> {
+    fn sync(&self, _: SyncSite) -> Result<()> {
         self.file.sync_data().map_err(|error| Error::io("fsync", &self.path, None, &error))
     }
 }

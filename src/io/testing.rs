@@ -3,6 +3,8 @@
 
 mod disk;
 
+use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,7 +12,7 @@ use parking_lot::{Condvar, Mutex};
 
 pub use disk::{Content, Disks, Fate, FileId, Image, Mark, Node, Op, Record, SECTOR};
 
-use super::{File, Holder, Io, LockFile, Mapping, OpenMode, PathKind};
+use super::{File, Holder, Io, LockFile, Mapping, OpenMode, PathKind, SyncSite};
 use crate::error::{Error, Result};
 
 /// Kinds of operations, for [`Fault`].
@@ -71,6 +73,8 @@ struct State {
     next_id: FileId,
     trace: Vec<Record>,
     faults: Vec<Fault>,
+    /// Fsyncs that are left out.
+    skipped: BTreeSet<SyncSite>,
     /// Bytes read so far.
     read: u64,
     clock: u64,
@@ -106,6 +110,7 @@ impl TestIo {
             live,
             trace: Vec::new(),
             faults: Vec::new(),
+            skipped: BTreeSet::new(),
             read: 0,
             clock: 1_700_000_000_000_000,
             // The same disk gives the same run, and another one gives other log ids and salts.
@@ -160,6 +165,11 @@ impl TestIo {
     /// Let operations fail.
     pub fn fail(&self, fault: Fault) {
         self.inner.state.lock().faults.push(fault);
+    }
+
+    /// Leave out an fsync from now on, as if its line were missing in the program: nothing happens, and it succeeds.
+    pub fn skip_sync(&self, site: SyncSite) {
+        self.inner.state.lock().skipped.insert(site);
     }
 
     /// Everything works again.
@@ -338,11 +348,14 @@ impl Io for TestIo {
         self.rename(from, to)
     }
 
-    fn sync_dir(&self, path: &Path) -> Result<()> {
+    fn sync_dir(&self, path: &Path, site: SyncSite) -> Result<()> {
         let mut state = self.inner.state.lock();
+        if state.skipped.contains(&site) {
+            return Ok(());
+        }
         let result = state.check(Kind::SyncDir, "fsync the directory", path, None);
         let failed = result.is_err();
-        state.trace.push(Record { op: Op::SyncDir { path: path.to_owned() }, failed });
+        state.trace.push(Record { op: Op::SyncDir { path: path.to_owned(), site }, failed });
         result
     }
 
@@ -373,6 +386,23 @@ pub fn splitmix(state: &mut u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
+}
+
+thread_local! {
+    static ANNOUNCED: Cell<Option<SyncSite>> = const { Cell::new(None) };
+}
+
+/// Do something that reaches the fsync of a file by a way on which the site cannot be told: through SQLite's VFS.
+pub fn announcing<T>(site: SyncSite, sync: impl FnOnce() -> T) -> T {
+    let before = ANNOUNCED.replace(Some(site));
+    let result = sync();
+    ANNOUNCED.set(before);
+    result
+}
+
+/// The site of the fsync that this thread is about to do; `None`: it is SQLite's own.
+pub fn announced_site() -> Option<SyncSite> {
+    ANNOUNCED.get()
 }
 
 struct TestFile {
@@ -426,8 +456,18 @@ impl File for TestFile {
         Ok(self.inner.state.lock().live.files[&self.id].data.len() as u64)
     }
 
-    fn sync(&self) -> Result<()> {
+    fn sync(&self, site: SyncSite) -> Result<()> {
+        self.sync_for(Some(site))
+    }
+}
+
+impl TestFile {
+    /// `None`: SQLite's own fsync of one of its files.
+    fn sync_for(&self, site: Option<SyncSite>) -> Result<()> {
         let mut state = self.inner.state.lock();
+        if site.is_some_and(|site| state.skipped.contains(&site)) {
+            return Ok(());
+        }
         state.held += 1;
         self.inner.changed.notify_all();
         while state.hold {
@@ -436,7 +476,7 @@ impl File for TestFile {
         state.held -= 1;
         let result = state.check(Kind::Sync, "fsync", &self.path, None);
         let failed = result.is_err();
-        state.trace.push(Record { op: Op::Sync { file: self.id }, failed });
+        state.trace.push(Record { op: Op::Sync { file: self.id, site }, failed });
         result
     }
 }

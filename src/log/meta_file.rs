@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::meta::{META_SLOT_SIZE, Meta};
-use crate::io::{File, Io, OpenMode, PathKind};
+use crate::io::{File, Io, OpenMode, PathKind, SyncSite};
 
 /// The name of the file in the log directory.
 pub const META_NAME: &str = "meta";
@@ -66,10 +66,10 @@ impl MetaFile {
 
     /// Write the next state and make it durable. The sequence number is set here. When the write fails, the state before
     /// still counts, and the slot can be written again; `sync_failed` is told of an fsync that failed.
-    pub fn put(&mut self, mut meta: Meta, sync_failed: impl FnOnce(&Error)) -> Result<()> {
+    pub fn put(&mut self, mut meta: Meta, site: SyncSite, sync_failed: impl FnOnce(&Error)) -> Result<()> {
         meta.sequence = self.current.sequence + 1;
         self.file.write_at(&meta.encode(), meta.slot_offset())?;
-        self.file.sync().inspect_err(sync_failed)?;
+        self.file.sync(site).inspect_err(sync_failed)?;
         self.current = meta;
         Ok(())
     }

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::format::database_header::{DATABASE_HEADER_SIZE, DatabaseHeader};
 use crate::format::footer::{FOOTER_SIZE, Footer};
 use crate::format::meta::Meta;
-use crate::io::{File, Io, LockFile, OpenMode, PathKind, parent_dir};
+use crate::io::{File, Io, LockFile, OpenMode, PathKind, SyncSite, parent_dir};
 use crate::options::Options;
 use crate::types::{LogId, PageSize, Parent};
 
@@ -219,7 +219,7 @@ impl Log {
         let log = recover::build(source, lock, meta, &base, found)?;
         if !log.options.group_commit && !log.read_only {
             // Nothing is visible before it is durable.
-            log.sync_to(log.published_frame_no())?;
+            log.sync_to(log.published_frame_no(), SyncSite::RecoveredFrames)?;
         }
         Ok(Some(log))
     }
@@ -356,16 +356,16 @@ pub(super) fn open_meta(source: &LogSource, meta: Meta, base: &BaseState, fresh:
     if fresh && !meta.has_footer && base.footer.is_some() {
         // The footer of a log that ended must not speak for this one.
         source.base.set_len(u64::from(meta.db_size_pages) * u64::from(meta.page_size.get()))?;
-        source.base.sync()?;
+        source.base.sync(SyncSite::FormerFooter)?;
     }
     let mode = if fresh { OpenMode::Create } else { OpenMode::ReadWrite };
     let mut file = MetaFile::open(&*source.io, &source.dir, meta, mode)?;
     if fresh {
         // Here and not where the directory is made: a process that ended in between left it without that.
-        source.io.sync_dir(&parent_dir(&source.dir))?;
+        source.io.sync_dir(&parent_dir(&source.dir), SyncSite::LogDirectoryName)?;
         file.reserve()?;
-        file.put(meta, |_| {})?;
-        source.io.sync_dir(&source.dir)?;
+        file.put(meta, SyncSite::FirstMeta, |_| {})?;
+        source.io.sync_dir(&source.dir, SyncSite::FirstNames)?;
     }
     Ok(file)
 }

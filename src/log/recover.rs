@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::format::frame::FRAME_HEADER_SIZE;
 use crate::format::meta::Meta;
 use crate::format::segment_header::{SEGMENT_HEAD_SIZE, SegmentHeader};
-use crate::io::{File, Io, LockFile, OpenMode};
+use crate::io::{File, Io, LockFile, OpenMode, SyncSite};
 use crate::page_index::PageIndex;
 use crate::segment::{Scan, Segment, SpareFiles, headless_witness, load, parse_segment_name};
 
@@ -264,7 +264,7 @@ pub(super) fn build(
             // failed. The state before it would do, but there may be none, and segments go now because this one says that
             // they are checkpointed (invariant 9). So it is written again first.
             let mut file = MetaFile::open(&*io, &source.dir, meta, OpenMode::ReadWrite)?;
-            file.put(meta, |_| {})?;
+            file.put(meta, SyncSite::RecoveredMeta, |_| {})?;
             meta_file = Some(file);
         }
         // The frames behind a cut must not come back when the segment that shows the cut is gone: it may be empty, and go below.
@@ -272,11 +272,11 @@ pub(super) fn build(
         for (file, path, scan) in found.chain.iter_mut().filter(|(_, _, scan)| scan.cut) {
             let (marks, path) = (scan.marks.clone(), path.clone());
             let segment = Segment::existing(Arc::clone(file), path, scan.header, marks, false);
-            *file = replace_by_copy(&*io, &segment)?;
+            *file = replace_by_copy(&*io, &segment, SyncSite::CutSegment)?;
             is_cut = true;
         }
         if is_cut {
-            io.sync_dir(&source.dir)?;
+            io.sync_dir(&source.dir, SyncSite::CutSegmentName)?;
         }
         // Newest first, and durably, before anything in front of them is sealed: a seal with a segment behind it that does
         // not continue it is damage.
@@ -284,7 +284,7 @@ pub(super) fn build(
             io.remove_file(path)?;
         }
         if !found.torn.is_empty() {
-            io.sync_dir(&source.dir)?;
+            io.sync_dir(&source.dir, SyncSite::TornSegments)?;
         }
         if fresh {
             for name in io.list(&source.dir)?.iter().filter(|name| crate::segment::is_spare_name(name)) {
@@ -317,7 +317,7 @@ pub(super) fn build(
     if !source.read_only {
         // The process before may have been killed ahead of it. What is durable needs its name, and a spare may not come back
         // under another one.
-        io.sync_dir(&source.dir)?;
+        io.sync_dir(&source.dir, SyncSite::RecoveredNames)?;
     }
     if !source.read_only && meta_file.is_none() {
         meta_file = Some(open_meta(&source, meta, base, fresh)?);

@@ -16,7 +16,7 @@ use super::tail::Tail;
 use crate::error::Result;
 use crate::format::segment_header::{SEGMENT_HEAD_SIZE, SegmentHeader};
 use crate::format::segment_index::{index_offset, index_size};
-use crate::io::{File, Io, OpenMode};
+use crate::io::{File, Io, OpenMode, SyncSite};
 use crate::options::SwapPolicy;
 use crate::segment::{Segment, segment_name};
 
@@ -100,7 +100,7 @@ impl Log {
     /// make the names of new segments durable: the first commit in them need not. True: look again in a moment.
     pub(crate) fn look_after_current(&self, seen: &mut Option<u64>) -> Result<bool> {
         let soon = self.swap_due_segment(seen)?;
-        self.sync_new_names()?;
+        self.sync_new_names(SyncSite::SegmentNamesAhead)?;
         Ok(soon)
     }
 
@@ -156,7 +156,7 @@ impl Log {
                 .collect()
         };
         for segment in complete {
-            self.sync_just_to(segment.end())?;
+            self.sync_just_to(segment.end(), SyncSite::SealedFrames)?;
             // It may be in another file now.
             let Some(segment) = self.find_segment(segment.start()) else { continue };
             if segment.write_seal(&*self.io)? {
@@ -171,7 +171,7 @@ impl Log {
     ///
     /// Nothing frees the segment meanwhile, since it is not durable. The caller fsyncs the directory.
     pub(super) fn renew(&self, segment: &Arc<Segment>) -> Result<()> {
-        let file = replace_by_copy(&*self.io, segment)?;
+        let file = replace_by_copy(&*self.io, segment, SyncSite::RenewedSegment)?;
         self.names.changed.fetch_add(1, Ordering::AcqRel);
         let renewed = Arc::new(segment.in_copy(file));
         let mut segments = self.segments.write();
@@ -229,18 +229,18 @@ impl Log {
 
     /// Fsync the directory if a name of a segment in it is new. Whoever finds it done already may rely on it: it counts
     /// from the end of the fsync.
-    pub(super) fn sync_new_names(&self) -> Result<()> {
+    pub(super) fn sync_new_names(&self, site: SyncSite) -> Result<()> {
         let changed = self.names.changed.load(Ordering::Acquire);
-        if self.names.durable.load(Ordering::Acquire) >= changed { Ok(()) } else { self.sync_names() }
+        if self.names.durable.load(Ordering::Acquire) >= changed { Ok(()) } else { self.sync_names(site) }
     }
 
     /// Fsync the directory. After a failure the names of segments that commits depend on may be lost as well.
-    pub(crate) fn sync_names(&self) -> Result<()> {
+    pub(crate) fn sync_names(&self, site: SyncSite) -> Result<()> {
         // The system tells an error once: nobody may try again before the log is poisoned.
         let _alone = self.names.fsync.lock();
         self.check_poison()?;
         let changed = self.names.changed.load(Ordering::Acquire);
-        self.io.sync_dir(&self.dir).inspect_err(|error| self.poison(error))?;
+        self.io.sync_dir(&self.dir, site).inspect_err(|error| self.poison(error))?;
         self.names.durable.fetch_max(changed, Ordering::AcqRel);
         Ok(())
     }
@@ -272,10 +272,10 @@ impl Log {
 }
 
 /// Put a copy of its published frames, and nothing else, in the place of a segment's file. The name is not durable yet.
-pub(super) fn replace_by_copy(io: &dyn Io, segment: &Segment) -> Result<Arc<dyn File>> {
+pub(super) fn replace_by_copy(io: &dyn Io, segment: &Segment, site: SyncSite) -> Result<Arc<dyn File>> {
     let copy_path = segment.path().with_extension(COPY_SUFFIX);
     let copy = io.open(&copy_path, OpenMode::Create)?;
-    segment.copy_to(&*copy)?;
+    segment.copy_to(&*copy, site)?;
     drop(copy);
     io.rename(&copy_path, segment.path())?;
     io.open(segment.path(), OpenMode::ReadWrite)

@@ -18,6 +18,7 @@ use std::time::Instant;
 use super::Log;
 use super::group::{Call, GroupCommit, Step, Ticket};
 use crate::error::{Error, Result};
+use crate::io::SyncSite;
 use crate::segment::Segment;
 
 #[derive(Default)]
@@ -73,18 +74,18 @@ impl SyncState {
 
 impl Log {
     /// Return when every frame up to `frame_no` is durable. `frame_no` must be published, or be the end of the caller's
-    /// own tentative commit.
-    pub fn sync_to(&self, frame_no: u64) -> Result<()> {
-        self.sync_between(frame_no, u64::MAX)
+    /// own tentative commit. `site`: why the caller wants that.
+    pub fn sync_to(&self, frame_no: u64, site: SyncSite) -> Result<()> {
+        self.sync_between(frame_no, u64::MAX, site)
     }
 
     /// The same, leaving alone what was published behind `frame_no`. To seal a segment it is of no use to fsync the one
     /// that is being written: its last block would be written twice.
-    pub(crate) fn sync_just_to(&self, frame_no: u64) -> Result<()> {
-        self.sync_between(frame_no, frame_no)
+    pub(crate) fn sync_just_to(&self, frame_no: u64, site: SyncSite) -> Result<()> {
+        self.sync_between(frame_no, frame_no, site)
     }
 
-    fn sync_between(&self, frame_no: u64, limit: u64) -> Result<()> {
+    fn sync_between(&self, frame_no: u64, limit: u64, site: SyncSite) -> Result<()> {
         let mut inner = self.sync.lock();
         loop {
             if let Some(result) = self.outcome(&inner, frame_no) {
@@ -94,7 +95,7 @@ impl Log {
             match inner.group.intrude(target, limit == u64::MAX, Instant::now()) {
                 None => {
                     drop(inner);
-                    return self.lead(target);
+                    return self.lead(target, site);
                 }
                 Some(number) => inner = self.sync.wait(inner, number, None),
             }
@@ -115,7 +116,7 @@ impl Log {
             match inner.group.step(&mut ticket, frame_no, target, Instant::now()) {
                 Step::Lead => {
                     drop(inner);
-                    return self.lead(target);
+                    return self.lead(target, SyncSite::CommittedFrames);
                 }
                 Step::Wait { number, until } => inner = self.sync.wait(inner, number, until),
             }
@@ -132,8 +133,8 @@ impl Log {
 
     /// The fsync, and its result for all who wait for it. What is published after `target` was read may or may not be
     /// covered; it does not count.
-    fn lead(&self, target: u64) -> Result<()> {
-        let result = self.sync_files(target);
+    fn lead(&self, target: u64, site: SyncSite) -> Result<()> {
+        let result = self.sync_files(target, site);
         let mut inner = self.sync.lock();
         match &result {
             Ok(()) => {
@@ -159,7 +160,7 @@ impl Log {
     }
 
     /// Fsync every segment that has frames up to `target` which are not durable, and the directory if names in it changed.
-    fn sync_files(&self, target: u64) -> Result<()> {
+    fn sync_files(&self, target: u64, site: SyncSite) -> Result<()> {
         let synced = self.synced_frame_no();
         let segments: Vec<Arc<Segment>> = {
             let list = self.segments.read();
@@ -176,17 +177,17 @@ impl Log {
             if segment.is_doubtful() {
                 self.renew(&segment)?
             } else {
-                segment.sync()?
+                segment.sync(site)?
             }
             self.stats.count_sync();
         }
-        self.sync_new_names()
+        self.sync_new_names(SyncSite::SegmentNames)
     }
 
     /// Have a spare file ready for the next segment.
     pub(crate) fn prepare_spare(&self) -> Result<()> {
         let path = self.spares.prepare(&*self.io, self.spare_size())?;
-        self.sync_names()?;
+        self.sync_names(SyncSite::SpareName)?;
         self.spares.add(path);
         Ok(())
     }

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::{Log, LogSource};
 use crate::cache::FrameCache;
 use crate::error::{Error, Result};
-use crate::io::{File, Holder, Io, LockFile, Mapping, OpenMode, PathKind, SystemIo};
+use crate::io::{File, Holder, Io, LockFile, Mapping, OpenMode, PathKind, SyncSite, SystemIo};
 use crate::options::{Options, SwapPolicy};
 
 const PAGE: usize = 512;
@@ -114,7 +114,7 @@ fn intend(log: &Log, frame_no: u64) {
     let mut meta = log.meta.lock();
     let meta = meta.as_mut().unwrap();
     let intent = crate::format::meta::Meta { intent_frame_no: frame_no, ..meta.get() };
-    meta.put(intent, |_| {}).unwrap();
+    meta.put(intent, SyncSite::Intent, |_| {}).unwrap();
 }
 
 /// The first byte of page 2 in the view.
@@ -162,7 +162,7 @@ fn a_segment_that_was_begun_in_vain_leaves_no_trace_in_the_chain() {
     // A drain gives the empty segment up, and gets no further.
     log.retire_current();
     let last = commit(&log, &[4]);
-    log.sync_to(last).unwrap();
+    log.sync_to(last, SyncSite::UnaskedFrames).unwrap();
     let after = place.crash();
     let log = after.open().unwrap();
     assert_eq!((log.published_frame_no(), page_2(&log)), (3, 4));
@@ -188,7 +188,7 @@ fn a_crash_in_a_pass_that_follows_a_pass_that_crashed_behind_its_footer_loses_no
     let place = Place::new();
     let log = place.open().unwrap();
     let first = commit(&log, &[1]);
-    log.sync_to(first).unwrap();
+    log.sync_to(first, SyncSite::UnaskedFrames).unwrap();
     // The first pass ends behind its footer: as after `checkpoint`, but with the metadata of before, and the segments.
     let segments = place.crash();
     log.absorb(first);
@@ -206,13 +206,13 @@ fn a_crash_in_a_pass_that_follows_a_pass_that_crashed_behind_its_footer_loses_no
         OpenMode::ReadWrite,
     )
     .unwrap()
-    .put(intent, |_| {})
+    .put(intent, SyncSite::Intent, |_| {})
     .unwrap();
     // It is recovered, and goes on.
     let log = segments.open().unwrap();
     assert_eq!((log.published_frame_no(), log.checkpointed_frame_no()), (1, 0));
     let second = commit(&log, &[2]);
-    log.sync_to(second).unwrap();
+    log.sync_to(second, SyncSite::UnaskedFrames).unwrap();
     // The second pass ends behind its intent.
     intend(&log, second);
     let after = segments.crash();
@@ -238,7 +238,7 @@ fn segments_whose_names_were_never_durable_may_be_lost_in_any_order() {
     let place = Place::new();
     let log = place.open_with(frames_per_segment(2)).unwrap();
     commit(&log, &[1, 1]);
-    log.sync_to(2).unwrap();
+    log.sync_to(2, SyncSite::UnaskedFrames).unwrap();
     log.retire_current();
     log.seal_segments().unwrap();
     // What is written next says that frame 2 was fsynced, and no more.
@@ -251,7 +251,7 @@ fn segments_whose_names_were_never_durable_may_be_lost_in_any_order() {
     assert_eq!((opened.published_frame_no(), page_2(&opened)), (2, 1));
     drop(opened);
     // With frames of the third fsynced, the second must have been, too.
-    log.sync_to(6).unwrap();
+    log.sync_to(6, SyncSite::UnaskedFrames).unwrap();
     commit(&log, &[4]);
     let after = place.crash();
     fs::remove_file(&after.segments()[1]).unwrap();
@@ -269,7 +269,7 @@ fn frames_that_are_written_anew_have_to_be_fsynced_anew() {
     // A commit that is fsynced while it is tentative, as without group commit, and then overwritten: wal.c in
     // locking_mode=EXCLUSIVE tells nobody that it rolled back.
     let last = write(&log, 2, &[2, 2]);
-    log.sync_to(last).unwrap();
+    log.sync_to(last, SyncSite::UnaskedFrames).unwrap();
     write(&log, 2, &[3, 3]);
     assert!(log.synced_frame_no() < 2, "frames up to {} count as durable", log.synced_frame_no());
 }
@@ -376,12 +376,12 @@ impl Io for Recorder {
         self.note("rename new to", to);
         self.inner.rename_new(from, to)
     }
-    fn sync_dir(&self, path: &Path) -> Result<()> {
+    fn sync_dir(&self, path: &Path, site: SyncSite) -> Result<()> {
         self.note("sync", path);
         if self.fail_sync_dir.load(Ordering::Relaxed) {
             return Err(Error::io("fsync the directory", path, None, &std::io::Error::from_raw_os_error(5)));
         }
-        self.inner.sync_dir(path)
+        self.inner.sync_dir(path, site)
     }
     fn map(&self, path: &Path, offset: u64, len: usize) -> Result<Box<dyn Mapping>> {
         self.inner.map(path, offset, len)
@@ -441,7 +441,7 @@ fn a_directory_that_cannot_be_fsynced_is_not_trusted_again() {
     let log = place.open_on(Arc::clone(&io) as Arc<dyn Io>, frames_per_segment(1)).unwrap();
     for byte in 1..=3 {
         let last = commit(&log, &[byte]);
-        log.sync_to(last).unwrap();
+        log.sync_to(last, SyncSite::UnaskedFrames).unwrap();
     }
     // Freeing segments fails; what else was pending in the directory, nobody knows any more.
     io.fail_sync_dir.store(true, Ordering::Relaxed);
@@ -477,7 +477,7 @@ fn invariant_08_a_pass_that_crashed_is_completed_as_a_whole_or_not_at_all_while_
     let log = place.open().unwrap();
     let first = commit(&log, &[1]);
     let second = commit(&log, &[2]);
-    log.sync_to(second).unwrap();
+    log.sync_to(second, SyncSite::UnaskedFrames).unwrap();
     // A pass to the second commit crashes in the middle: page 2 is written, the footer is not.
     intend(&log, second);
     let after = place.crash();

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 
 use crate::error::{Error, Result};
 use crate::format::restore_journal::{Progress, RESTORE_TEXT_OFFSET};
-use crate::io::{File, Io, LockFile, OpenMode, PathKind, parent_dir};
+use crate::io::{File, Io, LockFile, OpenMode, PathKind, SyncSite, parent_dir};
 use crate::types::PageSize;
 
 /// The file and the journal are fsynced after this many bytes.
@@ -126,12 +126,12 @@ impl Output {
                 let progress = Progress { sequence: 0, group: 0, done_page_no: 0 };
                 journal.write_at(text.as_bytes(), RESTORE_TEXT_OFFSET)?;
                 journal.write_at(&progress.encode(&text), progress.offset())?;
-                journal.sync()?;
+                journal.sync(SyncSite::RestoreJournal)?;
                 progress
             }
         };
-        io.sync_dir(&dir)?;
-        io.sync_dir(&parent_dir(target))?;
+        io.sync_dir(&dir, SyncSite::RestoreNames)?;
+        io.sync_dir(&parent_dir(target), SyncSite::RestoreDirectoryName)?;
         Ok(Output {
             io,
             target: target.to_owned(),
@@ -215,9 +215,9 @@ impl Output {
             let (file, journal) = (Arc::clone(&self.file), Arc::clone(&self.journal));
             let (slot, offset) = (self.progress.encode(&self.text), self.progress.offset());
             self.syncing.start(move || {
-                file.sync()?;
+                file.sync(SyncSite::RestorePages)?;
                 journal.write_at(&slot, offset)?;
-                journal.sync()
+                journal.sync(SyncSite::RestoreProgress)
             })?;
         }
         Ok(())
@@ -239,7 +239,7 @@ impl Output {
         // Pages that are in no bundle (free ones that were never written) come out as zeros.
         self.file.set_len(end)?;
         self.file.write_at(footer, end)?;
-        self.file.sync()?;
+        self.file.sync(SyncSite::RestoredFile)?;
         check_free(&*self.io, &self.target)?;
         self.io.rename_new(&self.dir.join("database"), &self.target).map_err(|error| match error {
             Error::Io { kind: std::io::ErrorKind::AlreadyExists, .. } => Error::Target {
@@ -248,8 +248,8 @@ impl Output {
             },
             error => error,
         })?;
-        self.io.sync_dir(&self.dir)?;
-        self.io.sync_dir(&parent_dir(&self.target))?;
+        self.io.sync_dir(&self.dir, SyncSite::RestoredMove)?;
+        self.io.sync_dir(&parent_dir(&self.target), SyncSite::RestoredName)?;
         // The database is there now, whatever becomes of the rest.
         let _ = self.io.remove_file(&self.dir.join("journal"));
         let _ = self.io.remove_file(&self.dir.join("lock"));

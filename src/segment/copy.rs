@@ -3,7 +3,7 @@
 use super::Segment;
 use super::scan::{Frames, verify_next};
 use crate::error::{Error, Result};
-use crate::io::File;
+use crate::io::{File, SyncSite};
 
 /// Bytes that are written at once.
 const CHUNK: usize = 1 << 20;
@@ -13,7 +13,7 @@ impl Segment {
     ///
     /// They are verified once more: pages whose fsync failed may be dropped from memory at any time, and what is read in
     /// their place from the disk is not what recovery has seen.
-    pub fn copy_to(&self, copy: &dyn File) -> Result<()> {
+    pub fn copy_to(&self, copy: &dyn File, site: SyncSite) -> Result<()> {
         let mut frames = Frames::new(&*self.file, &self.header);
         let mut chain = self.seed;
         let mut written = 0;
@@ -41,6 +41,6 @@ impl Segment {
             return Err(Error::corrupt(&self.path, offset, what));
         }
         copy.write_at(&buffer, written)?;
-        copy.sync()
+        copy.sync(site)
     }
 }

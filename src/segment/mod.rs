@@ -24,7 +24,7 @@ use crate::format::frame::{FRAME_HEADER_SIZE, verify};
 use crate::format::segment_header::{SEAL_OFFSET, SEGMENT_HEAD_SIZE, Seal, SegmentHeader};
 pub use crate::format::segment_index::FrameMark;
 use crate::format::segment_index::{encode_index, index_crc, index_offset};
-use crate::io::{File, Io};
+use crate::io::{File, Io, SyncSite};
 use crate::types::SegmentState;
 
 /// An open segment. The file is removed or recycled only when nobody reads from it any more (`Arc`).
@@ -202,8 +202,8 @@ impl Segment {
     }
 
     /// Make everything written to the file survive a power loss.
-    pub fn sync(&self) -> Result<()> {
-        self.file.sync()
+    pub fn sync(&self, site: SyncSite) -> Result<()> {
+        self.file.sync(site)
     }
 
     /// Write the index and the seal of the segment, whose frames are fsynced already: from then on damage in it is an error,
@@ -230,7 +230,7 @@ impl Segment {
 
     /// Make the seal durable.
     pub fn sync_seal(&self) -> Result<()> {
-        self.file.sync()?;
+        self.file.sync(SyncSite::Seal)?;
         self.sealed.store(true, Ordering::Release);
         Ok(())
     }

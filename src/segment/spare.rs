@@ -9,7 +9,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::error::Result;
-use crate::io::{File, Io, OpenMode};
+use crate::io::{File, Io, OpenMode, SyncSite};
 
 /// The least number of spares that are kept, and the most.
 const KEEP: std::ops::RangeInclusive<u64> = 4..=128;
@@ -84,7 +84,7 @@ impl SpareFiles {
             while done < len {
                 let part = zeros.len().min(usize::try_from(len - done).unwrap_or(usize::MAX));
                 file.write_at(&zeros[..part], done)?;
-                file.sync()?;
+                file.sync(SyncSite::SpareBlocks)?;
                 done += part as u64;
             }
             Ok(())

@@ -9,6 +9,7 @@ use super::thread::Shipping;
 use super::{base, cut};
 use crate::error::{Error, Result};
 use crate::format::bundle::{Content, ObjectBuilder, Summary, Trailer};
+use crate::io::SyncSite;
 use crate::log::Log;
 use crate::storage::bundles::Head;
 use crate::storage::{Put, Storage, keys, probe};
@@ -111,7 +112,7 @@ impl<'a> Shipper<'a> {
         }
         let target = self.log.published_frame_no();
         // Only what is on this disk is shipped: storage must never have a commit that a power loss takes from here.
-        self.log.sync_to(target)?;
+        self.log.sync_to(target, SyncSite::ShippedFrames)?;
         while let Some(stored) = self.log.stored_frame_no().filter(|&stored| stored < target) {
             self.probe_once().await?;
             self.last_put = Some(Instant::now());

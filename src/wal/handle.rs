@@ -7,6 +7,7 @@ use super::locks::HeldLocks;
 use super::{LockKind, WAL_HEADER_SIZE, Wal};
 use crate::error::{Error, Result};
 use crate::format::frame::SQLITE_FRAME_HEADER_SIZE;
+use crate::io::SyncSite;
 use crate::log::{Debt, Log};
 use crate::options::Ack;
 
@@ -233,7 +234,7 @@ impl WalHandle {
             self.sync_to.store(last, Ordering::Relaxed);
             return self.log().check_poison();
         }
-        self.log().sync_to(last)
+        self.log().sync_to(last, SyncSite::LockedCommit)
     }
 
     /// `SQLITE_FCNTL_COMMIT_PHASETWO`: the commit is done and the write lock released; what is returned here is what the
@@ -260,7 +261,7 @@ impl WalHandle {
             0 => Ok(()),
             frame_no => {
                 // Only what is on this disk is shipped. The shipper would see to that too, a little later.
-                self.log().sync_to(frame_no)?;
+                self.log().sync_to(frame_no, SyncSite::RemoteCommit)?;
                 self.log().wait_stored(frame_no, self.log().options.shipping.timeout)
             }
         }

@@ -11,6 +11,7 @@ use crate::faults::rig::{Db, History, Rig, in_dir, page};
 use crate::faults::workload::{FULL, NORMAL, Workload};
 use crate::format::segment_header::SEGMENT_HEAD_SIZE;
 use crate::format::segment_index::{INDEX_MAGIC_SIZE, INDEX_RECORD_SIZE};
+use crate::io::SyncSite;
 use crate::io::testing::{Fate, Fault, Image, Kind, Mark, Op};
 use crate::wal::LockKind;
 
@@ -116,7 +117,7 @@ fn invariant_02_a_commit_that_is_rolled_back_leaves_no_trace() {
             story.rig.io.trace().iter().filter(|record| matches!(record.op, Op::Sync { .. })).count()
         };
         let before = syncs(&story);
-        story.db.log().sync_to(end + 1).unwrap();
+        story.db.log().sync_to(end + 1, SyncSite::UnaskedFrames).unwrap();
         assert!(syncs(&story) > before, "an fsync of the new bytes");
         assert_eq!(story.crash(), k + 1);
         story.commit(&[1, 2], 2, true);

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{FRAME, Story, offset_of, segments, start_of};
 use crate::error::{Error, Result};
 use crate::faults::rig::{BASE, Db, PAGE, Rig, in_dir};
+use crate::io::SyncSite;
 use crate::io::testing::{Fault, Kind};
 
 #[test]
@@ -38,7 +39,7 @@ fn invariant_10_after_a_failed_fsync_no_commit_is_acknowledged_and_recovery_copi
                     db.log().synced_frame_no() < db.log().published_frame_no(),
                     "and not for a durable one"
                 );
-                db.log().sync_to(db.log().published_frame_no()).unwrap();
+                db.log().sync_to(db.log().published_frame_no(), SyncSite::UnaskedFrames).unwrap();
             }
             assert_ne!(rig.io.live().names[&segment], node, "its segment is a new file now");
             let crashed = rig.crash_hard();

@@ -12,6 +12,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use crate::io::SyncSite;
+
 /// What the disk writes as one.
 pub const SECTOR: usize = 512;
 /// What the page cache writes as one.
@@ -157,6 +159,8 @@ pub enum Op {
     },
     Sync {
         file: FileId,
+        /// `None`: SQLite's own, which has no name.
+        site: Option<SyncSite>,
     },
     Rename {
         file: FileId,
@@ -174,6 +178,7 @@ pub enum Op {
     },
     SyncDir {
         path: PathBuf,
+        site: SyncSite,
     },
     /// Not an operation: what the test wants to find in the trace.
     Mark(Mark),
@@ -288,7 +293,7 @@ impl Disks {
                 }
             }
             Op::SetLen { file, len } => self.push(Object::File(*file), Change::SetLen(*len)),
-            Op::Sync { file } => self.sync(&Object::File(*file), record.failed),
+            Op::Sync { file, .. } => self.sync(&Object::File(*file), record.failed),
             Op::Rename { file, from, to } => {
                 self.push(names(to), Change::Rename(from.clone(), to.clone(), Node::File(*file)))
             }
@@ -296,7 +301,7 @@ impl Disks {
                 self.push(names(path), Change::Unlink(path.clone()))
             }
             Op::CreateDir { path } => self.push(names(path), Change::Link(path.clone(), Node::Directory)),
-            Op::SyncDir { path } if !record.failed => self.sync(&Object::Names(path.clone()), false),
+            Op::SyncDir { path, .. } if !record.failed => self.sync(&Object::Names(path.clone()), false),
             Op::SyncDir { .. } => {}
             Op::Mark(_) => {}
         }
