@@ -1,21 +1,32 @@
 //! kill -9 at random moments: nothing acknowledged is lost, nothing is half there.
 //!
-//! A real child process (this test binary again) commits a ledger with several writers while readers, checkpoints,
-//! segment swaps and the background checkpointer run, and it closes and opens the database again and again. It says over
-//! a pipe what it attempts and what was acknowledged. The parent kills it, opens the database, and asks:
+//! A real child process (this test binary again, or Python with the extension) commits a ledger with several writers while
+//! readers, checkpoints, segment swaps, the background checkpointer and (`crash/storage.rs`) the shipper run, and it closes
+//! and opens the database again and again, or leaves WAL mode and comes back. It says over a pipe what it attempts and what
+//! was acknowledged, and what its readers saw that they must not see. The parent kills it, while it works or while it still
+//! recovers what the one before it left, opens the database, and asks:
 //!
 //! - is the ledger some `k` with acknowledged <= k <= attempted, whole, and the database intact?
 //! - does recovering a second time give the same?
 //! - does the log go on: the same log id, no frame number below an acknowledged one, and a new commit?
 //!
-//! `VWAL_KILLS` sets how many kills there are, `VWAL_KILL_SEED` where the random moments start.
+//! One seed is one database, on which [`KILLS`] processes are killed one after the other. The seed does not repeat a failure
+//! exactly: the moments depend on the machine.
 
+#[path = "common/campaign.rs"]
+mod campaign;
 #[path = "crash/child.rs"]
 mod child;
+#[path = "common/extension.rs"]
+mod extension;
 #[path = "common/lab.rs"]
 mod lab;
 #[path = "crash/ledger.rs"]
 mod ledger;
+#[path = "crash/plan.rs"]
+mod plan;
+#[path = "crash/planted.rs"]
+mod planted;
 #[path = "common/random.rs"]
 mod random;
 #[path = "common/spawn.rs"]
@@ -27,10 +38,12 @@ mod text;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use child::Plan;
+use campaign::Campaign;
 use lab::{Engine, Lab};
+use plan::{Host, Moment, Plan, Work};
 use random::Random;
 use text::{assert_intact, query};
 
@@ -64,64 +77,56 @@ struct Truth {
     durable: BTreeMap<String, u64>,
 }
 
-/// A number from the environment.
-fn number(variable: &str, default: u64) -> u64 {
-    match std::env::var(variable) {
-        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is a number, not {text:?}")),
-        Err(_) => default,
-    }
-}
+/// Processes that are killed on one database.
+const KILLS: u64 = 8;
+/// Databases at a time: the processes sleep half of the time.
+const THREADS: usize = 3;
 
 #[test]
 fn kill_nine_loses_nothing_that_was_acknowledged() {
-    let kills = number("VWAL_KILLS", 60);
-    let seed = number("VWAL_KILL_SEED", 1);
-    let plans = plans();
-    let mut totals = Claims::default();
-    for (at, plan) in plans.iter().enumerate() {
-        // The plans share the kills, and the first ones get the rest.
-        let share = kills / plans.len() as u64 + u64::from((at as u64) < kills % plans.len() as u64);
-        let mut random = Random::new(seed.wrapping_mul(1000) + at as u64);
-        let claims = one_database(plan, share, &mut random);
-        totals.attempted += claims.attempted;
-        totals.acknowledged += claims.acknowledged;
-        totals.frame_no += claims.frame_no;
-    }
-    println!("{kills} kills: {totals:?}");
-    assert!(kills < 10 || totals.acknowledged > 0, "the children commit before they are killed");
+    let acknowledged = AtomicU32::new(0);
+    let campaign = Campaign::new("kill -9", "ledger", 4, 60);
+    campaign.run(THREADS, |seed| {
+        let mut random = Random::new(seed.wrapping_mul(1000));
+        let claims = one_database(&plan(seed), KILLS, &mut random);
+        acknowledged.fetch_add(claims.acknowledged, Ordering::Relaxed);
+        KILLS
+    });
+    let acknowledged = acknowledged.into_inner();
+    println!("{acknowledged} commits were acknowledged");
+    assert!(acknowledged > 0, "the children commit before they are killed");
 }
 
 /// Every synchronous level with every one of three page sizes, group commit on and off in turn.
-fn plans() -> Vec<Plan> {
-    let mut plans = Vec::new();
-    for synchronous in ["FULL", "NORMAL", "EXTRA", "OFF"] {
-        for page_size in [4096, 512, 65536] {
-            let group_commit = if plans.len() % 2 == 0 { "on" } else { "off" };
-            plans.push(Plan {
-                synchronous: synchronous.to_owned(),
-                page_size,
-                params: format!(
-                    "vwal_swap=frames%3E%3D20&vwal_checkpoint_size={}KiB&vwal_group_commit={group_commit}",
-                    64.max(page_size / 8)
-                ),
-                path: String::new(),
-            });
-        }
+fn plan(seed: u64) -> Plan {
+    let page_size = [4096, 512, 65536][(seed / 4 % 3) as usize];
+    let group_commit = if (seed / 2 + seed / 12).is_multiple_of(2) { "on" } else { "off" };
+    Plan {
+        synchronous: ["FULL", "NORMAL", "EXTRA", "OFF"][(seed % 4) as usize].to_owned(),
+        page_size,
+        params: format!(
+            "vwal_swap=frames%3E%3D20&vwal_checkpoint_size={}KiB&vwal_group_commit={group_commit}",
+            64.max(page_size / 8)
+        ),
+        path: String::new(),
+        work: Work::All,
+        host: Host::Linked,
     }
-    plans
 }
 
 /// Kills children one after the other on one database.
 fn one_database(plan: &Plan, kills: u64, random: &mut Random) -> Claims {
     let lab = Lab::new(Engine::Vwal);
-    let plan = Plan { path: lab.path("a.db").to_str().expect("a path of text").to_owned(), ..plan.clone() };
+    let mut plan =
+        Plan { path: lab.path("a.db").to_str().expect("a path of text").to_owned(), ..plan.clone() };
     let mut claims = Claims::default();
     let mut log_id = None;
     for kill in 0..kills {
-        let place = format!("kill {kill} of {plan:?}");
+        plan = plan.next(random);
+        let moment = Moment::any(random, Duration::from_millis(150));
+        let place = format!("kill {kill}, {moment:?}, of {plan:?}");
         claims.left = false;
-        let delay = Duration::from_micros(random.below(150_000));
-        claims = kill_once(&plan, claims, &mut Truth::default(), delay, &place);
+        claims = kill_once(&plan, claims, &mut Truth::default(), moment, &place);
         // Half of the time a copy is examined, and the next child recovers the database itself.
         let name = if random.below(2) == 0 {
             "a.db".to_owned()
@@ -146,9 +151,13 @@ fn one_database(plan: &Plan, kills: u64, random: &mut Random) -> Claims {
     claims
 }
 
-/// Starts a child, kills it after `delay`, and returns what it claimed. `before` is what earlier children claimed.
-fn kill_once(plan: &Plan, before: Claims, truth: &mut Truth, delay: Duration, place: &str) -> Claims {
-    let mut process = spawn::spawn(&[(child::VARIABLE, &plan.to_text())]);
+/// Starts a child, kills it at that moment, and returns what it claimed. `before` is what earlier children claimed.
+fn kill_once(plan: &Plan, before: Claims, truth: &mut Truth, moment: Moment, place: &str) -> Claims {
+    let mut process = plan.start();
+    let (signal, delay) = match moment {
+        Moment::Opening(delay) => ("started", delay),
+        Moment::Working(delay) => ("ready", delay),
+    };
     let output = process.stdout.take().expect("a pipe from the child");
     let (ready, is_ready) = std::sync::mpsc::channel();
     let listener = std::thread::spawn(move || {
@@ -161,7 +170,7 @@ fn kill_once(plan: &Plan, before: Claims, truth: &mut Truth, delay: Duration, pl
             // The last line may be cut short by the kill: a number without its line end counts for nothing, and `lines`
             // cannot tell. So every line ends with a full stop.
             match words.as_slice() {
-                ["ready", "."] => drop(ready.send(())),
+                [word, "."] if *word == signal => drop(ready.send(())),
                 ["attempt", k, "."] => claims.attempted = claims.attempted.max(k.parse().expect("a number")),
                 ["acknowledged", k, frame_no, "."] => {
                     claims.acknowledged = claims.acknowledged.max(k.parse().expect("a number"));
@@ -211,7 +220,8 @@ struct Found {
 fn examine(lab: &Lab, name: &str, claims: Claims, log_id: Option<&str>, place: &str) -> Found {
     // With the default size the background checkpointer has nothing to do, so the files hold still for a copy below.
     let db = lab.open_with(name, "").unwrap_or_else(|error| panic!("{place}: {error}"));
-    if query(&db, "SELECT count(*) FROM sqlite_schema WHERE name = 'ledger'") == "0" {
+    // The last of what a new database needs.
+    if query(&db, "SELECT count(*) FROM sqlite_schema WHERE name = 'cell'") == "0" {
         assert_eq!(claims.acknowledged, 0, "{place}: the ledger is gone");
         return Found { k: 0, log_id: None };
     }

@@ -9,54 +9,14 @@ use rusqlite::Connection;
 
 use crate::lab::Engine;
 use crate::ledger;
+use crate::plan::{Plan, VARIABLE, Work};
 use crate::random::Random;
 use crate::text;
-
-/// The environment variable that holds the [`Plan`].
-pub const VARIABLE: &str = "VWAL_CRASH_PLAN";
 
 const WRITERS: u64 = 4;
 const READERS: u64 = 2;
 
-/// How a child uses the database.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// The level of `PRAGMA synchronous`.
-    pub synchronous: String,
-    /// Of a new database.
-    pub page_size: u64,
-    /// URI parameters.
-    pub params: String,
-    /// The database.
-    pub path: String,
-}
-
 impl Plan {
-    /// The plan as the value of [`VARIABLE`].
-    pub fn to_text(&self) -> String {
-        format!("{}\n{}\n{}\n{}", self.synchronous, self.page_size, self.params, self.path)
-    }
-
-    fn from_text(text: &str) -> Option<Self> {
-        let mut lines = text.splitn(4, '\n').map(str::to_owned);
-        Some(Plan {
-            synchronous: lines.next()?,
-            page_size: lines.next()?.parse().ok()?,
-            params: lines.next()?,
-            path: lines.next()?,
-        })
-    }
-
-    /// Whether commits are shipped to storage.
-    fn has_storage(&self) -> bool {
-        self.params.contains("vwal_storage=")
-    }
-
-    /// Whether a commit is acknowledged when storage has it.
-    fn is_remote(&self) -> bool {
-        self.params.contains("vwal_ack=remote")
-    }
-
     fn open(&self) -> Connection {
         let until = Instant::now() + Duration::from_secs(30);
         let db = loop {
@@ -131,9 +91,25 @@ pub fn run() {
     }
     say("ready");
     loop {
+        match plan.work {
+            Work::Closing => {
+                few_commits(&plan.open(), &plan, &acknowledged, 1 + random.below(3));
+                continue;
+            }
+            Work::Adopting => {
+                leave_and_return(&plan, &acknowledged, true);
+                few_commits(&plan.open(), &plan, &acknowledged, random.below(3));
+                continue;
+            }
+            Work::Commits => {
+                few_commits(&plan.open(), &plan, &acknowledged, u64::MAX);
+                continue;
+            }
+            Work::All => {}
+        }
         match random.below(8) {
             // With storage, a database that grew outside of the log has to be told to take its own place.
-            0 if !plan.has_storage() => leave_and_return(&plan, &acknowledged),
+            0 if !plan.has_storage() => leave_and_return(&plan, &acknowledged, random.below(2) == 0),
             1 => drop(check(sql(&plan.open(), "VACUUM"))),
             _ => {}
         }
@@ -162,23 +138,53 @@ pub fn run() {
     }
 }
 
-/// Out of WAL mode, a commit there, and back.
-fn leave_and_return(plan: &Plan, acknowledged: &AtomicU32) {
+/// Out of WAL mode, a commit there, and back. `adopted`: stock SQLite makes a WAL of its own meanwhile, with commits that
+/// the database file lacks.
+fn leave_and_return(plan: &Plan, acknowledged: &AtomicU32, adopted: bool) {
     let db = plan.open();
     say("leaving");
     let mode = check(sql(&db, "PRAGMA journal_mode=DELETE"));
     if mode != "delete" {
         wrong(&format!("journal_mode=DELETE answers {mode}"));
     }
-    check(sql(&db, "BEGIN IMMEDIATE"));
-    let k = check(ledger::write_next(&db));
-    say(&format!("attempt {k}"));
-    check(sql(&db, "COMMIT"));
-    acknowledged.fetch_max(k, Ordering::SeqCst);
-    say(&format!("acknowledged {k} 0"));
+    outside(&db, acknowledged);
+    if adopted {
+        drop(db);
+        let stock = check(Engine::Stock.open(Path::new(&plan.path), "").map_err(|error| error.to_string()));
+        let mode =
+            check(sql(&stock, &format!("PRAGMA synchronous={}; PRAGMA journal_mode=WAL", plan.synchronous)));
+        if mode != "wal" {
+            wrong(&format!("stock SQLite answers {mode}"));
+        }
+        let kept = stock.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        check(kept.map_err(|error| error.to_string()));
+        (0..3).for_each(|_| outside(&stock, acknowledged));
+        drop(stock);
+        // Adopted here.
+        drop(plan.open());
+        return;
+    }
     let mode = check(sql(&db, "PRAGMA journal_mode=WAL"));
     if mode != "wal" {
         wrong(&format!("journal_mode=WAL answers {mode}"));
+    }
+}
+
+/// A commit that is in no log of vwal.
+fn outside(db: &Connection, acknowledged: &AtomicU32) {
+    check(sql(db, "BEGIN IMMEDIATE"));
+    let k = check(ledger::write_next(db));
+    say(&format!("attempt {k}"));
+    check(sql(db, "COMMIT"));
+    acknowledged.fetch_max(k, Ordering::SeqCst);
+    say(&format!("acknowledged {k} 0"));
+}
+
+/// Commits of one connection.
+fn few_commits(db: &Connection, plan: &Plan, acknowledged: &AtomicU32, count: u64) {
+    for _ in 0..count {
+        check(sql(db, "BEGIN IMMEDIATE"));
+        commit(db, plan, acknowledged);
     }
 }
 
@@ -186,7 +192,6 @@ fn write(plan: &Plan, writer: u64, acknowledged: &AtomicU32, stop: &AtomicBool, 
     let db = plan.open();
     while !stop.load(Ordering::SeqCst) {
         check(sql(&db, "BEGIN IMMEDIATE"));
-        let base = number(&db, "SELECT vwal_frame_no()");
         match random.below(12) {
             // Never committed.
             0 => {
@@ -204,35 +209,41 @@ fn write(plan: &Plan, writer: u64, acknowledged: &AtomicU32, stop: &AtomicBool, 
             }
             _ => {}
         }
-        let k = check(ledger::write_next(&db));
-        let log_id = check(sql(&db, "SELECT vwal_log_id()"));
-        if plan.has_storage() {
-            // Nobody else commits now: the log ends with the commit before this one.
-            say(&format!("ends {log_id} {base} {}", k - 1));
-        }
-        say(&format!("attempt {k}"));
-        check(sql(&db, "COMMIT"));
-        let durable = number(&db, "SELECT vwal_durable_frame_no()");
-        if plan.has_storage() {
-            say(&format!("durable {log_id} {durable}"));
-        }
-        let is_promised = match plan.has_storage() {
-            true => plan.is_remote(),
-            false => matches!(plan.synchronous.as_str(), "FULL" | "EXTRA"),
-        };
-        if is_promised && durable <= base {
-            wrong(&format!("entry {k} was acknowledged with frame {durable} durable, after frame {base}"));
-        }
-        if plan.is_remote() {
-            say(&format!("stored {k}"));
-        }
-        acknowledged.fetch_max(k, Ordering::SeqCst);
-        // The frames before this transaction are those of acknowledged commits; this one has at least one more.
-        say(&format!("acknowledged {k} {}", base + 1));
+        commit(&db, plan, acknowledged);
         if writer > 0 && random.below(4) == 0 {
             std::thread::sleep(Duration::from_micros(random.below(2000)));
         }
     }
+}
+
+/// The next entry, in the write transaction that is open, and what is promised of it.
+fn commit(db: &Connection, plan: &Plan, acknowledged: &AtomicU32) {
+    let base = number(db, "SELECT vwal_frame_no()");
+    let k = check(ledger::write_next(db));
+    let log_id = check(sql(db, "SELECT vwal_log_id()"));
+    if plan.has_storage() {
+        // Nobody else commits now: the log ends with the commit before this one.
+        say(&format!("ends {log_id} {base} {}", k - 1));
+    }
+    say(&format!("attempt {k}"));
+    check(sql(db, "COMMIT"));
+    let durable = number(db, "SELECT vwal_durable_frame_no()");
+    if plan.has_storage() {
+        say(&format!("durable {log_id} {durable}"));
+    }
+    let is_promised = match plan.has_storage() {
+        true => plan.is_remote(),
+        false => matches!(plan.synchronous.as_str(), "FULL" | "EXTRA"),
+    };
+    if is_promised && durable <= base {
+        wrong(&format!("entry {k} was acknowledged with frame {durable} durable, after frame {base}"));
+    }
+    if plan.is_remote() {
+        say(&format!("stored {k}"));
+    }
+    acknowledged.fetch_max(k, Ordering::SeqCst);
+    // The frames before this transaction are those of acknowledged commits; this one has at least one more.
+    say(&format!("acknowledged {k} {}", base + 1));
 }
 
 fn read(plan: &Plan, acknowledged: &AtomicU32, stop: &AtomicBool, random: &mut Random) {

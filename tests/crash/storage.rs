@@ -1,10 +1,9 @@
 //! kill -9 while commits are shipped: what was said to be in storage is there, each state of it can be restored, and the
 //! next process goes on where storage is.
-//!
-//! `VWAL_STORAGE_KILLS` sets how many kills there are, `VWAL_KILL_SEED` where the random moments start.
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -14,62 +13,44 @@ use vwal::storage::keys::Key;
 use vwal::storage::{RetryPolicy, StorageUrl};
 use vwal::{Database, Error, Level};
 
-use crate::child::Plan;
+use crate::campaign::Campaign;
 use crate::lab::{Engine, Lab};
+use crate::plan::{Host, Moment, Plan, Work};
 use crate::random::Random;
 use crate::text::assert_intact;
-use crate::{Claims, Truth, kill_once, ledger, number};
+use crate::{Claims, KILLS, THREADS, Truth, kill_once, ledger};
 
 /// Objects by key.
 type Objects = BTreeMap<String, Vec<u8>>;
 
 #[test]
 fn kill_nine_loses_nothing_that_storage_was_said_to_have() {
-    let kills = number("VWAL_STORAGE_KILLS", 60);
-    let seed = number("VWAL_KILL_SEED", 1);
-    let mut totals = Totals::default();
-    let variants: Vec<(&str, &str, &str)> = ["local", "remote"]
-        .into_iter()
-        .flat_map(|ack| ["on", "off"].map(|group_commit| (ack, group_commit)))
-        .flat_map(|(ack, group_commit)| ["FULL", "NORMAL"].map(|level| (ack, group_commit, level)))
-        .collect();
-    for (at, (ack, group_commit, synchronous)) in variants.iter().enumerate() {
-        let share = kills / variants.len() as u64 + u64::from((at as u64) < kills % variants.len() as u64);
-        let mut random = Random::new(seed.wrapping_mul(1000) + 500 + at as u64);
-        let lab = Lab::new(Engine::Vwal);
-        let interval = random.below(10);
-        let plan = Plan {
-            synchronous: (*synchronous).to_owned(),
-            page_size: *random.pick(&[512, 1024, 4096]),
-            params: format!(
-                "vwal_swap=frames%3E%3D20&vwal_checkpoint_size=64KiB&vwal_group_commit={group_commit}&vwal_ack={ack}\
-                 &vwal_storage=file://{}&vwal_ship_interval_ms={interval}&vwal_close_timeout_ms=60000",
-                lab.path("store").display()
-            ),
-            path: lab.path("a.db").to_str().expect("a path of text").to_owned(),
-        };
-        Case { lab, plan, truth: Truth::default(), objects: Objects::new() }.run(
-            share,
-            &mut random,
-            &mut totals,
-        );
-    }
-    println!("{kills} kills: {totals:?}");
-    assert!(kills < 10 || (totals.stored > 0 && totals.restored > kills / 2), "{totals:?}");
+    let totals = Mutex::new(Totals::default());
+    let campaign = Campaign::new("kill -9", "storage", 4, 60);
+    campaign.run(THREADS, |seed| {
+        let mut random = Random::new(seed.wrapping_mul(1000) + 500);
+        let case = Case::new(seed, &mut random);
+        let mut mine = Totals::default();
+        case.run(KILLS, &mut random, &mut mine);
+        let mut totals = totals.lock().expect("no panic with it");
+        totals.stored += mine.stored;
+        totals.restored += mine.restored;
+        KILLS
+    });
+    let totals = totals.into_inner().expect("no panic with it");
+    println!("{totals:?}");
+    assert!(totals.stored > 0 && totals.restored > 0, "{totals:?}");
 }
 
 #[derive(Default, Debug)]
-struct Totals {
-    /// Ledger entries that were attempted.
-    attempted: u32,
+pub struct Totals {
     /// Ledger entries that storage had at the end.
     stored: u32,
     /// States that were restored and compared.
     restored: u64,
-    objects: usize,
 }
 
-struct Case {
+pub struct Case {
     lab: Lab,
     plan: Plan,
     truth: Truth,
@@ -78,16 +59,39 @@ struct Case {
 }
 
 impl Case {
+    /// Both kinds of acknowledgement, with group commit on and off, at two levels of `synchronous`.
+    pub fn new(seed: u64, random: &mut Random) -> Case {
+        let ack = ["local", "remote"][(seed % 2) as usize];
+        let group_commit = ["on", "off"][(seed / 2 % 2) as usize];
+        let synchronous = ["FULL", "NORMAL"][(seed / 4 % 2) as usize];
+        let lab = Lab::new(Engine::Vwal);
+        let plan = Plan {
+            synchronous: synchronous.to_owned(),
+            page_size: *random.pick(&[512, 1024, 4096]),
+            params: format!(
+                "vwal_swap=frames%3E%3D20&vwal_checkpoint_size=64KiB&vwal_group_commit={group_commit}&vwal_ack={ack}\
+                 &vwal_storage=file://{}&vwal_ship_interval_ms={}&vwal_close_timeout_ms=60000",
+                lab.path("store").display(),
+                random.below(10)
+            ),
+            path: lab.path("a.db").to_str().expect("a path of text").to_owned(),
+            work: Work::All,
+            host: Host::Linked,
+        };
+        Case { lab, plan, truth: Truth::default(), objects: Objects::new() }
+    }
+
     fn url(&self) -> StorageUrl {
         format!("file://{}", self.lab.path("store").display()).parse().expect("a URL")
     }
 
-    fn run(mut self, kills: u64, random: &mut Random, totals: &mut Totals) {
+    pub fn run(mut self, kills: u64, random: &mut Random, totals: &mut Totals) {
         let mut claims = Claims::default();
         for kill in 0..kills {
-            let place = format!("kill {kill} of {:?}", self.plan);
-            let delay = Duration::from_micros(random.below(250_000));
-            claims = kill_once(&self.plan, claims, &mut self.truth, delay, &place);
+            self.plan = self.plan.next(random);
+            let moment = Moment::any(random, Duration::from_millis(250));
+            let place = format!("kill {kill}, {moment:?}, of {:?}", self.plan);
+            claims = kill_once(&self.plan, claims, &mut self.truth, moment, &place);
             self.look_at_objects(&place);
             let verified = self.verify(&place);
             if verified.logs.is_empty() {
@@ -98,9 +102,29 @@ impl Case {
             totals.restored += 1 + self.check_some(&verified, random, &place);
             claims = self.go_on(claims, &verified, &place);
         }
-        totals.attempted += claims.attempted;
         totals.stored += claims.stored;
-        totals.objects += self.objects.len();
+    }
+
+    /// For the planted defects: a process that has put commits into storage, killed.
+    pub fn kill_after_commits(&mut self, place: &str) -> Claims {
+        let mut claims = Claims::default();
+        while claims.stored < 50 {
+            let moment = Moment::Working(Duration::from_millis(200));
+            claims = kill_once(&self.plan, claims, &mut self.truth, moment, place);
+        }
+        claims
+    }
+
+    /// For the planted defects: the newest bundles of the log are lost.
+    pub fn remove_newest_bundles(&self, count: usize) {
+        let mut objects = Objects::new();
+        walk(&self.lab.path("store"), "", &mut objects);
+        // Names go from the newest to the oldest.
+        let is_of_level_zero =
+            |key: &&String| matches!(Key::parse(key), Some(Key::Head { level: Level::ZERO, .. }));
+        for key in objects.keys().filter(is_of_level_zero).take(count) {
+            std::fs::remove_file(self.lab.path("store").join(key)).expect("an object that can be removed");
+        }
     }
 
     /// Objects that were there are there as they were.
@@ -141,7 +165,7 @@ impl Case {
     }
 
     /// The newest state in storage. Returns which entry it is.
-    fn check_latest(&self, claims: Claims, place: &str) -> u32 {
+    pub fn check_latest(&self, claims: Claims, place: &str) -> u32 {
         let (log_id, frame_no, k) = self
             .restore(&Restore::new(&self.url()), place)
             .unwrap_or_else(|error| panic!("{place}: the latest: {error}"));

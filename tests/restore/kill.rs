@@ -8,7 +8,9 @@ use vwal::format::bundle::Content;
 use vwal::storage::RetryPolicy;
 use vwal::{Level, PageSize};
 
+use crate::campaign::Campaign;
 use crate::history::{History, State, block_on};
+use crate::random::Random;
 use crate::states::assert_is;
 
 /// A database of a hundred megabytes, in storage as one full image.
@@ -53,9 +55,10 @@ fn whoever_kills_a_restore_finds_nothing_and_the_next_goes_on() {
         command
     };
     let mut killed = 0;
-    for delay_ms in (0..400).step_by(20) {
+    let mut campaign = Campaign::new("kill -9", "restore", 20, 60);
+    while let Some(seed) = campaign.seed() {
         let mut child = command().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(delay_ms));
+        std::thread::sleep(Duration::from_micros(Random::new(seed).below(400_000)));
         let was_running = child.try_wait().unwrap().is_none();
         child.kill().unwrap();
         child.wait().unwrap();
@@ -66,8 +69,9 @@ fn whoever_kills_a_restore_finds_nothing_and_the_next_goes_on() {
             assert_is(&path, &history, &history.states[0]);
             std::fs::remove_file(&path).unwrap();
         }
+        campaign.count(1);
     }
-    assert!(killed > 0, "no restore was killed in the middle");
+    assert!(killed > 0 || campaign.cases() < 20, "no restore was killed in the middle");
     let last = command().output().unwrap();
     assert!(last.status.success(), "{}", String::from_utf8_lossy(&last.stderr));
     assert_is(&path, &history, &history.states[0]);

@@ -3,6 +3,8 @@
 //! The stores are made of the history of a real database (`common/history.rs`), so that every byte that must come back is
 //! known.
 
+#[path = "../common/campaign.rs"]
+mod campaign;
 #[path = "../common/history.rs"]
 mod history;
 #[path = "../common/objects.rs"]
