@@ -3,6 +3,12 @@
 
 fn main() {
     println!("cargo:rerun-if-changed=c");
+    // For the models of `src/schedules`: see `src/sync.rs`.
+    println!("cargo:rustc-check-cfg=cfg(shuttle)");
+    println!("cargo:rerun-if-env-changed=VWAL_SHUTTLE");
+    if std::env::var("VWAL_SHUTTLE").is_ok_and(|on| on == "1") {
+        println!("cargo:rustc-cfg=shuttle");
+    }
     let mut build = cc::Build::new();
     for file in ["c/ext.c", "c/vfs.c", "c/dbfile.c", "c/walfile.c", "c/basefile.c", "c/sqlfunc.c"] {
         build.file(file);

@@ -14,7 +14,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
 
 use crate::error::{Error, Result};
 use crate::format::database_header::{DATABASE_HEADER_SIZE, DatabaseHeader};
@@ -24,6 +23,7 @@ use crate::format::meta::Meta;
 use crate::io::{SyncSite, parent_dir};
 use crate::log::{LOCK_NAME, Log, META_NAME, SHM_NAME};
 use crate::segment::{Segment, is_spare_name, parse_segment_name};
+use crate::sync::atomic::{Ordering, fence};
 
 /// Neighbouring pages are written together, up to this many bytes: what the base file takes in one call.
 const WRITE_BYTES: usize = 1 << 16;

@@ -21,7 +21,7 @@
 //! # }
 //! ```
 //!
-//! Modules, in the order in which they may use each other: `types`, `error` → `options` → `format` → `io`, `storage` →
+//! Modules, in the order in which they may use each other: `types`, `error`, `sync` → `options` → `format` → `io`, `storage` →
 //! `segment` → `cache`, `page_index` → `log` → `checkpoint` → `ship` → `restore` → `wal` → `db` → `ffi`. `docs/design.md` tells
 //! the whole story.
 
@@ -38,9 +38,12 @@ mod log;
 mod options;
 mod page_index;
 pub mod restore;
+#[cfg(all(test, shuttle))]
+mod schedules;
 pub mod segment;
 pub mod ship;
 pub mod storage;
+mod sync;
 mod types;
 mod wal;
 

@@ -7,13 +7,14 @@
 //! Readers take no lock: chunks never move once they are there, and the list of chunks only grows.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Entries in a chunk: 64 KiB of them.
-const CHUNK: usize = 16384;
-/// Chunks in a group, groups in the index: enough for 2^32 pages.
+const CHUNK: usize = if cfg!(all(test, shuttle)) { 64 } else { 16384 };
+/// Chunks in a group, groups in the index: enough for 2^32 pages. (A model makes thousands of indexes, of a few pages each.)
 const GROUP: usize = 512;
-const GROUPS: usize = (1 << 32) / (CHUNK * GROUP);
+const GROUPS: usize = if cfg!(all(test, shuttle)) { 1 } else { (1 << 32) / (CHUNK * GROUP) };
 /// Frame numbers in an entry are modulo this.
 const MODULUS: u64 = u32::MAX as u64;
 

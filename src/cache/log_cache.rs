@@ -6,9 +6,9 @@
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{CacheId, FrameCache};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::types::PageSize;
 
 /// See the module.

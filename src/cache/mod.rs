@@ -16,12 +16,11 @@ mod slabs;
 
 use std::ops::RangeInclusive;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-
-use parking_lot::{Mutex, MutexGuard};
 
 pub use log_cache::LogCache;
 
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use crate::types::PageSize;
 use slabs::{BLOCK, SLAB_BLOCKS, Slabs};
 
@@ -69,6 +68,7 @@ struct Set {
 #[repr(align(128))]
 struct Locked(Mutex<Set>);
 
+#[cfg(not(all(test, shuttle)))]
 const _: () = assert!(size_of::<Locked>() == 128);
 
 impl Set {

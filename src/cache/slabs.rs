@@ -6,7 +6,8 @@
 //! no allocator is asked for each page while the cache fills.
 
 use memmap2::MmapMut;
-use parking_lot::RwLock;
+
+use crate::sync::RwLock;
 
 /// Bytes of a block: most databases have pages of this size.
 pub const BLOCK: usize = 4096;

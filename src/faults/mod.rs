@@ -4,13 +4,13 @@
 //! (`io/testing.rs`).
 
 #[path = "../../tests/common/campaign.rs"]
-mod campaign;
+pub(crate) mod campaign;
 mod group_commit;
 mod invariants;
 mod io_errors;
 mod mutation;
 mod power_loss;
-mod rig;
+pub(crate) mod rig;
 mod sealing;
 mod shipped;
 mod swapping;

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::cache::FrameCache;
 use crate::error::{Error, Result};
 use crate::format::database_header::DatabaseHeader;
+use crate::io::Io;
 use crate::io::testing::{Disks, Image, Mark, Node, TestIo};
 use crate::log::{Log, LogSource};
 use crate::options::Options;
+use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::wal::{LockKind, SharedIndex, Wal, WalHandle};
 
 /// Page size: the smallest, so that a crash in the middle of a page is one between two sectors of a frame.
@@ -152,8 +153,13 @@ impl Rig {
 
     /// Open the database; it must have a log, or get one.
     pub fn open(&self) -> Result<Db> {
+        self.open_on(Arc::new(self.io.clone()))
+    }
+
+    /// The same, with something between the log and the files.
+    pub fn open_on(&self, io: Arc<dyn Io>) -> Result<Db> {
         let source = LogSource {
-            io: Arc::new(self.io.clone()),
+            io,
             database: BASE.into(),
             dir: DIR.into(),
             base: self.io.file(Path::new(BASE)),

@@ -8,12 +8,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::{Condvar, Mutex};
-
 pub use disk::{Content, Disks, Fate, FileId, Image, Mark, Node, Op, Record, SECTOR};
 
 use super::{File, Holder, Io, LockFile, Mapping, OpenMode, PathKind, SyncSite};
 use crate::error::{Error, Result};
+use crate::sync::{Condvar, Mutex};
 
 /// Kinds of operations, for [`Fault`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,10 +8,9 @@
 //! beyond the snapshot of any reader that reads the WAL, and it keeps readers of the bare database file away meanwhile
 //! (`WAL_READ_LOCK(0)`): so no open read transaction sees the view change (invariant 4).
 
-use std::sync::atomic::Ordering;
-
 use super::Log;
 use crate::error::Result;
+use crate::sync::atomic::Ordering;
 
 impl Log {
     /// Make the committed frames up to `frame_no` part of the view. `frame_no` is rounded down to a commit.

@@ -1,10 +1,9 @@
 //! The positions of the log.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-
 use crossbeam_utils::CachePadded;
 
 use super::Log;
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// The positions of the log. This is what another process would have to see; everything else can be derived from the
 /// segments.

@@ -10,7 +10,9 @@
 //! The wait is short, half the time of an fsync at most, so that it cannot cost more than it gains; the one who gathered
 //! first keeps the time. Who did not come is not expected the next time. One connection alone never waits.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::sync::Instant;
 
 /// After so many fsyncs for which nobody waited in vain, one committer more is expected.
 const TRUST: u32 = 16;

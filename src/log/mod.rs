@@ -30,10 +30,8 @@ mod tail;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
 use crossbeam_utils::CachePadded;
-use parking_lot::{Condvar, Mutex, RwLock};
 
 use control::Control;
 pub(crate) use meta_file::MetaFile;
@@ -48,6 +46,8 @@ use crate::io::{File, Io, LockFile};
 use crate::options::Options;
 use crate::page_index::PageIndex;
 use crate::segment::{FrameMark, Segment, SpareFiles};
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+use crate::sync::{Condvar, Mutex, RwLock};
 use crate::types::{LogId, PageSize, Parent};
 pub use pace::Debt;
 use pace::Pace;

@@ -9,12 +9,11 @@
 //! Only what a pass could bring to the base file counts. What an open read transaction or storage holds back would not go away by
 //! waiting.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
-
-use parking_lot::{Condvar, Mutex};
+use std::time::Duration;
 
 use super::Log;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Condvar, Instant, Mutex};
 
 /// Bytes per microsecond that commits are let through at three quarters of the size.
 const PACE: u64 = 64;

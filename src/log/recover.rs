@@ -12,10 +12,8 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 use crossbeam_utils::CachePadded;
-use parking_lot::{Mutex, RwLock};
 
 use super::control::Recent;
 use super::open::{BaseState, LogSource, open_meta};
@@ -30,6 +28,8 @@ use crate::format::segment_header::{SEGMENT_HEAD_SIZE, SegmentHeader};
 use crate::io::{File, Io, LockFile, OpenMode, SyncSite};
 use crate::page_index::PageIndex;
 use crate::segment::{Scan, Segment, SpareFiles, headless_witness, load, parse_segment_name};
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use crate::sync::{Mutex, RwLock};
 
 /// What is in the log directory.
 pub(super) struct Found {

@@ -3,14 +3,13 @@
 //! The log knows no network. The shipper (`ship`) moves the durable frame number from its own thread; commits look at
 //! atomics, and wait here only if they asked to.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
-use std::time::{Duration, Instant};
-
-use parking_lot::{Condvar, Mutex};
+use std::time::Duration;
 
 use super::{Log, Signal};
 use crate::error::{Error, Result};
 use crate::options::{BacklogFull, WhenFenced};
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use crate::sync::{Condvar, Instant, Mutex};
 
 /// See the module. Every log has one; without storage it is never looked at.
 #[derive(Default)]

@@ -6,10 +6,7 @@
 //! where one commit follows the other, it would only have to wait for the syncer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-
-use parking_lot::Mutex;
 
 use super::Log;
 use super::tail::Tail;
@@ -19,6 +16,8 @@ use crate::format::segment_index::{index_offset, index_size};
 use crate::io::{File, Io, OpenMode, SyncSite};
 use crate::options::SwapPolicy;
 use crate::segment::{Segment, segment_name};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// The name of a segment's copy until it takes the segment's place.
 pub(super) const COPY_SUFFIX: &str = "copy";

@@ -1,8 +1,7 @@
 //! What the log has done since it was opened, for metrics.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use super::Log;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 #[derive(Default)]
 pub(super) struct Stats {

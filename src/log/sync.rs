@@ -9,17 +9,18 @@
 //! a second fsync that returns success proves nothing. Every commit is refused until the log is opened again; what
 //! recovery then finds becomes durable by being copied into a new file.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-// Not those of `parking_lot`: its `notify_all` wakes one, which wakes the next one, and so on. Here all are woken by one
-// system call, which with 16 committers gave 1.15 times the commits.
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, PoisonError};
 
 use super::Log;
 use super::group::{Call, GroupCommit, Step, Ticket};
 use crate::error::{Error, Result};
 use crate::io::SyncSite;
 use crate::segment::Segment;
+use crate::sync::Instant;
+use crate::sync::atomic::{AtomicBool, Ordering};
+// Not those of `parking_lot`: its `notify_all` wakes one, which wakes the next one, and so on. Here all are woken by one
+// system call, which with 16 committers gave 1.15 times the commits.
+use crate::sync::standard::{Condvar, Mutex, MutexGuard};
 
 #[derive(Default)]
 pub(super) struct SyncState {

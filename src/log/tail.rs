@@ -10,13 +10,13 @@
 //! other frames under the same numbers.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::Log;
 use crate::error::{Error, Result};
 use crate::format::frame::{FRAME_HEADER_SIZE, FrameStamp, SQLITE_FRAME_HEADER_SIZE};
 use crate::page_index::MAX_WINDOW;
 use crate::segment::{FrameMark, Segment};
+use crate::sync::atomic::Ordering;
 
 /// A transaction larger than this goes to the segment in pieces of about this size.
 const FLUSH_BYTES: usize = 1 << 20;

@@ -11,9 +11,6 @@ mod spare;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use parking_lot::RwLock;
 
 pub use load::load;
 pub use scan::{Scan, headless_witness, scan};
@@ -25,6 +22,8 @@ use crate::format::segment_header::{SEAL_OFFSET, SEGMENT_HEAD_SIZE, Seal, Segmen
 pub use crate::format::segment_index::FrameMark;
 use crate::format::segment_index::{encode_index, index_crc, index_offset};
 use crate::io::{File, Io, SyncSite};
+use crate::sync::RwLock;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::types::SegmentState;
 
 /// An open segment. The file is removed or recycled only when nobody reads from it any more (`Arc`).

@@ -6,10 +6,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use crate::error::Result;
 use crate::io::{File, Io, OpenMode, SyncSite};
+use crate::sync::Mutex;
 
 /// The least number of spares that are kept, and the most.
 const KEEP: std::ops::RangeInclusive<u64> = 4..=128;

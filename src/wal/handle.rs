@@ -1,7 +1,6 @@
 //! One connection's side of a database: the verbs themselves.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::locks::HeldLocks;
 use super::{LockKind, WAL_HEADER_SIZE, Wal};
@@ -10,6 +9,7 @@ use crate::format::frame::SQLITE_FRAME_HEADER_SIZE;
 use crate::io::SyncSite;
 use crate::log::{Debt, Log};
 use crate::options::Ack;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// `WAL_WRITE_LOCK` of `wal.c`.
 const WRITE_LOCK: usize = 0;

@@ -3,12 +3,12 @@
 //! They behave as `xShmLock` must (<https://sqlite.org/walformat.html#wal_locks>): shared or exclusive, never blocking, a
 //! range all or nothing. The one exception is the writer queue (`queue.rs`).
 
-use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
 use super::queue::{Place, WriterQueue};
+use crate::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 
 /// How many locks there are: `SQLITE_SHM_NLOCK`.
 pub const LOCK_COUNT: usize = 8;

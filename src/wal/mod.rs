@@ -9,15 +9,14 @@ mod locks;
 mod queue;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-
-use parking_lot::Mutex;
 
 pub use handle::{DbRead, WalHandle};
 pub use locks::{LockKind, Locks};
 
 use crate::error::Result;
 use crate::log::Log;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// Bytes of the header of a `-wal` file (<https://sqlite.org/fileformat2.html#walformat>).
 pub const WAL_HEADER_SIZE: u64 = 32;

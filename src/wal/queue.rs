@@ -24,10 +24,10 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use crate::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
+use crate::sync::{Condvar, Instant, Mutex, MutexGuard, hint};
 
 /// A turn that nobody uses is taken away after this long.
 const UNUSED: Duration = Duration::from_millis(10);
@@ -230,7 +230,7 @@ impl WriterQueue {
                 if now - start >= WATCH {
                     return false;
                 }
-                std::hint::spin_loop();
+                hint::spin_loop();
             }
         })
     }
@@ -361,6 +361,9 @@ enum After {
     /// Somebody has it who has no turn.
     Locked,
 }
+
+#[cfg(all(test, shuttle))]
+mod schedules;
 
 #[cfg(test)]
 mod tests {
