@@ -9,10 +9,11 @@ use super::disk::SlowDisk;
 use super::{explore, must_fail};
 use crate::error::{Error, Result};
 use crate::faults::rig::{Db, Rig};
+use crate::io::SyncSite;
 use crate::io::testing::{Fault as IoFault, Kind};
 use crate::sync::{Fault, Mutex};
 
-const CI: u64 = 4_000;
+const CI: u64 = 10_000;
 const COMMITTERS: u32 = 3;
 const COMMITS: u32 = 2;
 
@@ -83,7 +84,7 @@ fn model(with_failure: bool, wait: Wait) {
             .collect();
         let other = scope.spawn(move || {
             let frame_no = db.log().published_frame_no();
-            match db.log().sync_to(frame_no) {
+            match db.log().sync_to(frame_no, SyncSite::RequestedFrames) {
                 Ok(()) => disk.assert_durable(db.log(), frame_no),
                 Err(error) => assert!(with_failure, "{error}"),
             }

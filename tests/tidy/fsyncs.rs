@@ -24,6 +24,7 @@ fn uses() -> Vec<(String, String)> {
         let is_test = path.starts_with("src/faults/")
             || path.starts_with("src/io/testing")
             || path.ends_with("tests.rs")
+            || path.contains("schedules")
             || path == "src/io/sync_site.rs";
         if is_test {
             continue;

@@ -7,7 +7,7 @@ use super::*;
 use crate::schedules::{explore, explore_with, must_fail};
 use crate::sync::Fault;
 
-const CI: u64 = 2_000;
+const CI: u64 = 10_000;
 const CONNECTIONS: u64 = 3;
 const COMMITS: u32 = 2;
 /// Nobody gives up.
