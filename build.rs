@@ -5,6 +5,8 @@ fn main() {
     println!("cargo:rerun-if-changed=c");
     // For the models of `src/schedules`: see `src/sync.rs`.
     println!("cargo:rustc-check-cfg=cfg(shuttle)");
+    // For the crate in `fuzz`.
+    println!("cargo:rustc-check-cfg=cfg(fuzzing)");
     println!("cargo:rerun-if-env-changed=VWAL_SHUTTLE");
     if std::env::var("VWAL_SHUTTLE").is_ok_and(|on| on == "1") {
         println!("cargo:rustc-cfg=shuttle");

@@ -33,6 +33,10 @@ mod error;
 mod faults;
 mod ffi;
 pub mod format;
+#[cfg(fuzzing)]
+pub mod fuzz;
+#[cfg(all(test, not(fuzzing)))]
+mod fuzz;
 pub mod io;
 mod log;
 mod options;

@@ -6,6 +6,8 @@
 
 mod base_file;
 mod codes;
+#[cfg(test)]
+pub mod counting;
 mod fork;
 mod guard;
 mod methods;

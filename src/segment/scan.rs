@@ -6,7 +6,7 @@ use super::load::read_index;
 use crate::error::{Error, Result};
 use crate::format::Problem;
 use crate::format::frame::{FRAME_HEADER_SIZE, FrameHeader, verify};
-use crate::format::segment_header::{SEGMENT_HEAD_SIZE, Seal, SegmentHeader};
+use crate::format::segment_header::{SEAL_OFFSET, SEGMENT_HEAD_SIZE, Seal, SegmentHeader};
 use crate::format::segment_index::FrameMark;
 use crate::io::File;
 use crate::types::PageSize;
@@ -20,7 +20,7 @@ pub struct Scan {
     pub header: SegmentHeader,
     /// Its seal, if it is sealed.
     pub seal: Option<Seal>,
-    /// The segment is sealed, and this is wrong with its index: a crash came while it was being sealed, or it was damaged
+    /// The segment is sealed, and this is wrong with its seal or its index: a crash came while it was being sealed, or it was damaged
     /// since. The frames are all there.
     pub index_problem: Option<Error>,
     /// The frames up to the last commit.
@@ -66,6 +66,11 @@ pub fn scan(file: &dyn File, visit: impl FnMut(&FrameHeader)) -> Result<Scan> {
     let (header, seal) = read_head(file)?;
     let mut scan = scan_frames(file, header, seal, visit)?;
     scan.index_problem = seal.and_then(|seal| match read_index(file, &header, &seal) {
+        _ if seal.last_crc != scan.last_crc => Some(Error::corrupt(
+            file.path(),
+            SEAL_OFFSET as u64,
+            format!("the last frame has checksum {:08x}, the seal says {:08x}", scan.last_crc, seal.last_crc),
+        )),
         Ok(marks) if marks == scan.marks => None,
         Ok(_) => {
             Some(Error::corrupt(file.path(), None, "the index of the segment is not that of its frames"))
