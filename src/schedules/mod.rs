@@ -7,8 +7,10 @@
 //!
 //! Each model has a test beside it that plants a fault, and shows that the model finds it.
 
+mod checkpoints;
 mod commits;
 mod disk;
+mod mini_wal;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -7,6 +7,8 @@
 mod handle;
 mod locks;
 mod queue;
+#[cfg(all(test, shuttle))]
+mod schedules;
 
 use std::sync::Arc;
 
