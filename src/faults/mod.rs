@@ -5,6 +5,7 @@
 
 #[path = "../../tests/common/campaign.rs"]
 pub(crate) mod campaign;
+mod corruption;
 mod group_commit;
 mod invariants;
 mod io_errors;

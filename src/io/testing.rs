@@ -98,6 +98,13 @@ pub struct TestIo {
     inner: Arc<Inner>,
 }
 
+/// In memory, where there is such a place: sweeps make hundreds of thousands of these.
+fn lock_dir() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    dir.expect("a temporary directory")
+}
+
 impl TestIo {
     /// The files as a program sees them when the one before it was killed: nothing is lost yet, and what was not durable
     /// still is not.
@@ -122,7 +129,7 @@ impl TestIo {
                 start: disks,
                 state: Mutex::new(state),
                 changed: Condvar::new(),
-                lock_dir: tempfile::tempdir().expect("a temporary directory"),
+                lock_dir: lock_dir(),
             }),
         }
     }
