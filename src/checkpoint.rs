@@ -21,7 +21,7 @@ use crate::format::footer::Footer;
 use crate::format::frame::{FRAME_HEADER_SIZE, commit_time};
 use crate::format::meta::Meta;
 use crate::io::{SyncSite, parent_dir};
-use crate::log::{LOCK_NAME, Log, META_NAME, SHM_NAME};
+use crate::log::{LOCK_NAME, Log, META_NAME, NEW_META_NAME, SHM_NAME};
 use crate::segment::{Segment, is_spare_name, parse_segment_name};
 use crate::sync::atomic::{Ordering, fence};
 
@@ -359,7 +359,7 @@ impl Log {
 }
 
 fn is_ours(name: &str) -> bool {
-    [LOCK_NAME, META_NAME, SHM_NAME].contains(&name)
+    [LOCK_NAME, META_NAME, NEW_META_NAME, SHM_NAME].contains(&name)
         || is_spare_name(name)
         || parse_segment_name(name).is_some()
         || name.strip_suffix(".copy").is_some_and(|stem| stem.len() == 20)

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::cache::FrameCache;
 use crate::error::{Error, Result};
 use crate::format::database_header::DatabaseHeader;
-use crate::io::Io;
 use crate::io::testing::{Disks, Image, Mark, Node, TestIo};
+use crate::io::{Io, SyncSite};
 use crate::log::{Log, LogSource};
 use crate::options::Options;
 use crate::sync::atomic::{AtomicU32, Ordering};
@@ -117,14 +117,21 @@ impl SharedIndex for Shared {
 pub struct Rig {
     pub io: TestIo,
     pub options: Options,
+    /// An fsync that is left out, in all that comes of this one.
+    pub skipped: Option<SyncSite>,
 }
 
 impl Rig {
     /// A database of two pages in WAL mode, without a log yet.
     pub fn new() -> Rig {
+        Rig::on(&Content::first().bytes())
+    }
+
+    /// A database file, without a log yet.
+    pub fn on(base: &[u8]) -> Rig {
         let mut image = Image::default();
         image.names.insert(HOME.into(), Node::Directory);
-        image.put(Path::new(BASE), Content::first().bytes());
+        image.put(Path::new(BASE), base.to_vec());
         Rig::from(image)
     }
 
@@ -137,7 +144,22 @@ impl Rig {
     pub fn after(disks: Disks) -> Rig {
         let mut options = Options::new();
         options.set_param("vwal_swap", "frames>=7").expect("a right value");
-        Rig { io: TestIo::after(disks), options }
+        Rig { io: TestIo::after(disks), options, skipped: None }
+    }
+
+    /// The same options, and the same fsync left out, on other disks.
+    pub fn again(&self, disks: Disks) -> Rig {
+        let rig = Rig { io: TestIo::after(disks), ..self.clone() };
+        if let Some(site) = self.skipped {
+            rig.io.skip_sync(site);
+        }
+        rig
+    }
+
+    /// Without an fsync.
+    pub fn without(self, site: SyncSite) -> Rig {
+        self.io.skip_sync(site);
+        Rig { skipped: Some(site), ..self }
     }
 
     /// With an option.
@@ -148,7 +170,7 @@ impl Rig {
 
     /// A crash: only what was fsynced survives.
     pub fn crash_hard(&self) -> Rig {
-        Rig { options: self.options.clone(), ..Rig::from(self.io.disks().crash_hard()) }
+        self.again(Disks::new(self.io.disks().crash_hard()))
     }
 
     /// Open the database; it must have a log, or get one.

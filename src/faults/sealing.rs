@@ -87,24 +87,23 @@ fn a_power_loss_while_a_segment_is_sealed_leaves_it_sealed_or_not_and_its_frames
         disks.apply(record);
         let units = disks.open_units();
         let fates = |unit: usize| {
-            let sectors = disks.sectors(unit).unwrap_or(1);
+            let Some(sectors) = disks.sectors(unit) else { return vec![Fate::Kept, Fate::Lost] };
             let torn = (1..sectors).flat_map(|cut| [Fate::Head(cut), Fate::Tail(cut)]);
             let mut fates = vec![Fate::Kept, Fate::Lost, Fate::Zeros];
             fates.extend(torn);
             fates
         };
-        match units {
-            0 => check(disks.crash_hard()),
-            1 => fates(0).into_iter().for_each(|one| check(disks.crash(|_| one))),
-            2 => {
-                for first in fates(0) {
-                    for second in fates(1) {
-                        check(disks.crash(|unit| if unit == 0 { first } else { second }));
-                    }
-                }
-            }
-            more => panic!("{more} open writes"),
+        // All combinations: of the index, the size that it leaves, and the seal.
+        let mut combinations = vec![Vec::new()];
+        for unit in 0..units {
+            let longer = |one: &Vec<Fate>| {
+                let longer = fates(unit).into_iter().map(|fate| [one.clone(), vec![fate]].concat());
+                longer.collect::<Vec<_>>()
+            };
+            combinations = combinations.iter().flat_map(longer).collect();
         }
+        assert!(units <= 3, "{units} open units");
+        combinations.iter().for_each(|fates| check(disks.crash(|unit| fates[unit])));
     }
     assert!(whole > 0 && index_only > 0 && unsealed > 0, "{whole}, {index_only}, {unsealed}");
 }

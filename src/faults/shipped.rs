@@ -1,6 +1,5 @@
 //! Power loss while the log is shipped: storage never has what the disk lost, and the log that is recovered goes on there.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,10 +8,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::power_loss::{Depth, variants};
 use super::rig::{Content, Db, History, PAGE, Rig, check_bytes};
+use super::sweep::{Crash, Plan, Recording, Recovered, Subject, campaign};
 use crate::error::Result;
-use crate::io::testing::{Image, TestIo, splitmix};
+use crate::io::testing::{Mark, TestIo, splitmix};
 use crate::restore::{Restore, Target};
 use crate::ship::ship_once;
 use crate::storage::testing::{TestStorage, block_on};
@@ -79,19 +78,59 @@ fn restored(storage: &Arc<dyn Storage>, history: &History) -> u32 {
     check_bytes(&bytes[..commit.db_size_pages as usize * PAGE], history).unwrap()
 }
 
-#[test]
-fn what_was_shipped_survives_a_power_loss() {
-    let mut crashes = 0;
-    for seed in 0..12 {
-        crashes += one(seed);
-    }
-    println!("{crashes} crashes");
-    assert!(crashes > 500, "{crashes}");
+/// Recovers, and ships what storage does not have.
+struct Shipped {
+    rig: Rig,
+    history: History,
+    inner: Arc<TestStorage>,
+    puts: Vec<(usize, String)>,
 }
 
-fn one(seed: u64) -> usize {
+impl Shipped {
+    /// What storage had behind so many lines of the trace, at most.
+    fn there(&self, at: usize) -> Arc<TestStorage> {
+        let storage = TestStorage::new();
+        for (operations, key) in &self.puts {
+            if *operations <= at
+                && let Some(bytes) = self.inner.object(key)
+            {
+                storage.plant(key, bytes);
+            }
+        }
+        storage
+    }
+}
+
+impl Subject for Shipped {
+    fn recover(&self, crash: Crash) -> Result<Recovered, String> {
+        let restores = crash.at.is_multiple_of(20);
+        let storage: Arc<dyn Storage> = self.there(crash.at);
+        let (db, k) = self.rig.again(crash.disks).open_and_check(&self.history)?;
+        let end = db.log().published_frame_no();
+        let durable = block_on(bundles::durable_frame_no(&storage, db.log().log_id()))
+            .map_err(|error| format!("storage: {error}"))?;
+        if let Some(durable) = durable.filter(|durable| durable.end_frame_no > end) {
+            return Err(format!("storage has {durable:?}, the log ends at {end}"));
+        }
+        ship(&db, &storage).map_err(|error| format!("shipping: {error}"))?;
+        if db.log().stored_frame_no() != Some(end) {
+            return Err(format!("stored is {:?}, the log ends at {end}", db.log().stored_frame_no()));
+        }
+        if restores && restored(&storage, &self.history) != k {
+            return Err("storage restores to another commit".into());
+        }
+        Ok(Recovered { k, again: None })
+    }
+
+    fn context(&self, at: usize) -> u64 {
+        self.puts.iter().filter(|(operations, _)| *operations <= at).count() as u64
+    }
+}
+
+/// A random workload that ships now and then.
+pub(super) fn recorded(seed: u64, rig: Rig) -> (String, Recording, Box<dyn Subject>) {
     let mut next = seed;
-    let rig = Rig::new().with("vwal_storage", "memory://unused");
+    let rig = rig.with("vwal_storage", "memory://unused");
     let inner = TestStorage::new();
     let noting = Arc::new(Noting { inner: Arc::clone(&inner), io: rig.io.clone(), puts: Mutex::default() });
     let storage: Arc<dyn Storage> = Arc::clone(&noting) as _;
@@ -106,61 +145,28 @@ fn one(seed: u64) -> usize {
                 let content = history[&k].after(k + 1, &pages, size);
                 k += 1;
                 history.insert(k, content);
-                db.commit(k, &pages, size, splitmix(&mut next).is_multiple_of(2)).unwrap();
+                let full = splitmix(&mut next).is_multiple_of(2);
+                rig.io.mark(Mark::Attempt(k));
+                db.commit(k, &pages, size, full).unwrap();
+                if full {
+                    rig.io.mark(Mark::Acknowledged(k));
+                }
             }
-            4..7 => ship(&db, &storage).unwrap(),
+            4..7 => {
+                ship(&db, &storage).unwrap();
+                rig.io.mark(Mark::Acknowledged(k));
+            }
             _ => drop(db.pass().unwrap()),
         }
     }
     drop(db);
-    crash_everywhere(seed, &rig, &noting, &history)
+    let recording = Recording { start: rig.io.start(), trace: rig.io.trace() };
+    let puts = noting.puts.lock().clone();
+    (format!("seed {seed}"), recording, Box::new(Shipped { rig, history, inner, puts }))
 }
 
-/// After each operation, with what storage had by then at most.
-fn crash_everywhere(seed: u64, rig: &Rig, noting: &Noting, history: &History) -> usize {
-    let depth = Depth { subsets: 2, random: 2, again: 0 };
-    let mut disks = rig.io.start();
-    let (mut random, mut crashes) = (seed, 0);
-    let mut seen = HashSet::new();
-    for (at, record) in rig.io.trace().iter().enumerate() {
-        disks.apply(record);
-        let there = || {
-            let storage = TestStorage::new();
-            for (operations, key) in &*noting.puts.lock() {
-                if *operations <= at + 1
-                    && let Some(bytes) = noting.inner.object(key)
-                {
-                    storage.plant(key, bytes);
-                }
-            }
-            storage
-        };
-        let objects = there().keys().len();
-        variants(&disks, depth, &mut random, |image, variant| {
-            if !seen.insert((image.hash(), objects)) {
-                return;
-            }
-            crashes += 1;
-            let place = format!("seed {seed}, operation {at}, {variant}");
-            go_on(rig, image, there(), history, &place, crashes % 20 == 0);
-        });
-    }
-    crashes
-}
-
-/// Recover, and ship what storage does not have.
-fn go_on(rig: &Rig, image: Image, there: Arc<TestStorage>, history: &History, place: &str, restore: bool) {
-    let storage: Arc<dyn Storage> = there;
-    let rig = Rig { options: rig.options.clone(), ..Rig::from(image) };
-    let (db, k) = rig.open_and_check(history).unwrap_or_else(|wrong| panic!("{place}: {wrong}"));
-    let end = db.log().published_frame_no();
-    let durable = block_on(bundles::durable_frame_no(&storage, db.log().log_id())).unwrap();
-    if let Some(durable) = durable {
-        assert!(durable.end_frame_no <= end, "{place}: storage has {durable:?}, the log ends at {end}");
-    }
-    ship(&db, &storage).unwrap_or_else(|error| panic!("{place}: {error}"));
-    assert_eq!(db.log().stored_frame_no(), Some(end), "{place}");
-    if restore {
-        assert_eq!(restored(&storage, history), k, "{place}");
-    }
+#[test]
+fn what_was_shipped_survives_a_power_loss() {
+    let plan = Plan { seed: 0, states: 0, again: 0, kills: 0, within: 0, shrink: true };
+    campaign("shipped", [8, 40], [200, 250, 2_000], plan, |seed| recorded(seed, Rig::new()));
 }

@@ -1,11 +1,12 @@
 //! A scripted workload: what the sweeps run, with or without errors on the way.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use super::rig::{Content, Db, History, Rig};
 use crate::error::Result;
 use crate::io::SyncSite;
-use crate::io::testing::{Disks, Mark, Record};
+use crate::io::testing::{Disks, Mark, Record, splitmix};
 use crate::types::LogId;
 
 /// A step of a workload. Lists are pages, numbers the size of the database in pages.
@@ -31,6 +32,10 @@ pub enum Step {
     Pass,
     /// A passive checkpoint that a reader holds back, so that it covers only so many frames, and a pass.
     PassUpTo(u32),
+    /// The same, but for the last so many commits.
+    PassBehind(u32),
+    /// The background frees segments of a generation that has ended.
+    Free,
     /// `wal.c` starts over.
     Restart,
     /// `wal_checkpoint(TRUNCATE)`.
@@ -131,6 +136,15 @@ impl Workload {
         self.rig.io.mark(Mark::Acknowledged(self.last));
     }
 
+    /// Frames of this generation, but for those of the last `commits` commits; not fewer than were checkpointed before.
+    fn frames_but_for(&self, commits: u32) -> u32 {
+        let Some(db) = &self.db else { return 0 };
+        let frames = db.index.max_frame.load(Ordering::SeqCst);
+        let base = db.log().published_frame_no() - u64::from(frames);
+        let end = self.ends.values().rev().nth(commits as usize).copied().unwrap_or(0);
+        db.index.attempted.load(Ordering::SeqCst).max(end.saturating_sub(base).min(u64::from(frames)) as u32)
+    }
+
     /// Take a step.
     pub fn step(&mut self, step: Step) -> Result<()> {
         if step == Step::Reopen || self.db.is_none() {
@@ -151,6 +165,10 @@ impl Workload {
             let next = before.after(self.attempted, &written, size);
             self.history.insert(self.attempted, next);
         }
+        let step = match step {
+            Step::PassBehind(commits) => Step::PassUpTo(self.frames_but_for(commits)),
+            other => other,
+        };
         let (Some(db), k) = (&self.db, self.attempted) else { return Ok(()) };
         let published = db.log().published_frame_no();
         let result = take(db, step, k, &written);
@@ -160,8 +178,14 @@ impl Workload {
             self.last = k;
             self.ends.insert(k, db.log().published_frame_no());
         }
+        if step == Step::Seal && result.is_ok() {
+            let segments = db.log().segments.read();
+            let sealed = segments.iter().filter(|segment| segment.is_sealed()).map(|segment| segment.end());
+            self.rig.io.mark(Mark::Sealed(sealed.max().unwrap_or(0)));
+        }
         if step == Step::Leave && result.is_ok() {
             self.db = None;
+            self.rig.io.mark(Mark::Left);
         }
         if result? {
             self.acknowledge();
@@ -206,6 +230,8 @@ fn take(db: &Db, step: Step, k: u32, pages: &[u32]) -> Result<bool> {
             db.backfill(frame);
             db.log().checkpoint().map(|_| false)
         }
+        Step::PassBehind(_) => unreachable!("it was made a `PassUpTo`"),
+        Step::Free => db.log().free_segments_between_passes().map(|()| false),
         Step::Restart => {
             let restarted = db.begin().and_then(|()| db.restart());
             db.roll_back();
@@ -283,3 +309,97 @@ pub const NORMAL: &[Step] = &[
     RollBack(&[2, 3], 4),
     Leave,
 ];
+
+/// Commits that are rolled back and then cut off by a new segment, segments that are freed between passes, ends of WAL mode.
+pub const CUT: &[Step] = &[
+    Full(&[1, 2], 2),
+    Full(&[2, 3], 3),
+    Normal(&[2, 1, 3], 3),
+    RollBack(&[2, 3], 3),
+    Swap,
+    Swap,
+    Reopen,
+    Full(&[2], 3),
+    Full(&[2, 1, 4], 4),
+    Spare,
+    Normal(&[2, 1, 4], 4),
+    RollBack(&[2, 3], 4),
+    Swap,
+    Swap,
+    Normal(&[2, 4], 4),
+    Reopen,
+    Normal(&[2, 3], 4),
+    Seal,
+    Normal(&[2, 1, 4], 4),
+    Spare,
+    Full(&[2, 5], 5),
+    PassBehind(2),
+    Restart,
+    Full(&[2, 3], 5),
+    Free,
+    Full(&[2, 1, 3, 4], 5),
+    Full(&[2, 5], 5),
+    Pass,
+    Restart,
+    Normal(&[2, 5], 5),
+    Free,
+    Seal,
+    Leave,
+    Full(&[2, 3], 5),
+    Normal(&[2, 4, 1], 5),
+    Reopen,
+    Leave,
+];
+
+/// Pages that a random commit writes.
+const PAGES: &[&[u32]] = &[
+    &[2],
+    &[1, 2],
+    &[2, 1],
+    &[2, 3],
+    &[3, 2],
+    &[2, 4],
+    &[4, 1, 2],
+    &[5, 2, 3],
+    &[2, 6, 1, 5],
+    &[7, 6, 5, 2],
+    &[1, 2, 3, 4, 5, 6, 7],
+];
+
+/// Steps by a seed: 12 to 40 of them.
+pub fn random_steps(mut seed: u64) -> Vec<Step> {
+    splitmix(&mut seed);
+    let count = 12 + splitmix(&mut seed) % 29;
+    // Of ten commits so many are `FULL`.
+    let full = [1, 5, 9][splitmix(&mut seed) as usize % 3];
+    let mut size = 2;
+    let mut steps = Vec::new();
+    for _ in 0..count {
+        let kind = splitmix(&mut seed) % 32;
+        let pages = PAGES[splitmix(&mut seed) as usize % PAGES.len()];
+        let needed = pages.iter().copied().max().unwrap_or(2).max(2);
+        // Now and then the database shrinks.
+        let next = if splitmix(&mut seed).is_multiple_of(8) { needed } else { needed.max(size) };
+        if kind < 18 {
+            size = next;
+        }
+        steps.push(match kind {
+            0..15 if splitmix(&mut seed) % 10 < full => Full(pages, next),
+            0..15 => Normal(pages, next),
+            15..18 => Rewrite(pages, next),
+            18..20 => RollBack(pages, next),
+            20 => Sync,
+            21..23 => Seal,
+            23..25 => Swap,
+            25 => Spare,
+            26 => Pass,
+            27 => PassBehind((splitmix(&mut seed) % 4) as u32),
+            28 => Restart,
+            29 => Free,
+            30 => Reopen,
+            _ if splitmix(&mut seed).is_multiple_of(3) => Leave,
+            _ => Truncate,
+        });
+    }
+    steps
+}

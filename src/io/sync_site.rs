@@ -32,8 +32,11 @@ sites! {
     FormerFooter,
     /// The name of the log directory. Without it the whole log is gone, with what was acknowledged in it.
     LogDirectoryName,
-    /// The first metadata. Without it segments stand there that nothing places.
+    /// The first metadata, before the file gets its name. Without it segments stand there that nothing places.
     FirstMeta,
+    /// The first metadata of a log in the directory of another one. Without it that one's comes back, and segments that are not of
+    /// it.
+    ReplacedMeta,
     /// The names in a new log directory. Without it the metadata is gone, and segments stand there that nothing places.
     FirstNames,
 

@@ -2,13 +2,17 @@
 //! disk may hold after a power loss at any moment (`testing/disk.rs`).
 
 mod disk;
+mod image;
+mod lock_dir;
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use disk::{Content, Disks, Fate, FileId, Image, Mark, Node, Op, Record, SECTOR};
+pub use disk::{Disks, Fate, Mark, ObjectId, Op, Record};
+pub use image::{Content, FileId, Image, Node};
+use lock_dir::LockDir;
 
 use super::{File, Holder, Io, LockFile, Mapping, OpenMode, PathKind, SyncSite};
 use crate::error::{Error, Result};
@@ -89,20 +93,13 @@ struct Inner {
     state: Mutex<State>,
     changed: Condvar,
     /// The lock that says who owns a log is a real one.
-    lock_dir: tempfile::TempDir,
+    lock_dir: LockDir,
 }
 
 /// See the module. Clones are the same file system.
 #[derive(Clone)]
 pub struct TestIo {
     inner: Arc<Inner>,
-}
-
-/// In memory, where there is such a place: sweeps make hundreds of thousands of these.
-fn lock_dir() -> tempfile::TempDir {
-    let memory = Path::new("/dev/shm");
-    let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-    dir.expect("a temporary directory")
 }
 
 impl TestIo {
@@ -129,7 +126,7 @@ impl TestIo {
                 start: disks,
                 state: Mutex::new(state),
                 changed: Condvar::new(),
-                lock_dir: lock_dir(),
+                lock_dir: LockDir::new(),
             }),
         }
     }

@@ -9,6 +9,8 @@ use crate::io::{File, Io, OpenMode, PathKind, SyncSite};
 
 /// The name of the file in the log directory.
 pub const META_NAME: &str = "meta";
+/// Its name until it is whole.
+pub const NEW_META_NAME: &str = "meta.new";
 
 /// The open file and the state it holds.
 pub(crate) struct MetaFile {
@@ -46,22 +48,28 @@ pub fn read_meta(io: &dyn Io, dir: &Path) -> Result<Option<Meta>> {
 }
 
 impl MetaFile {
-    /// Open the file, made when it is missing. `current`: what it holds, or is about to.
-    pub fn open(io: &dyn Io, dir: &Path, current: Meta, mode: OpenMode) -> Result<MetaFile> {
-        Ok(MetaFile { file: io.open(&dir.join(META_NAME), mode)?, current })
+    /// Open the file. `current`: what it holds, or is about to.
+    pub fn open(io: &dyn Io, dir: &Path, current: Meta) -> Result<MetaFile> {
+        Ok(MetaFile { file: io.open(&dir.join(META_NAME), OpenMode::ReadWrite)?, current })
+    }
+
+    /// Make the file of a new log. It gets its name when it is whole: what a power loss leaves of a file that is not fsynced could
+    /// not be told from damage. Both slots have their blocks then, so that a full disk does not stop a checkpoint pass, which may be
+    /// what frees space. The name is not durable yet.
+    pub fn create(io: &dyn Io, dir: &Path, first: Meta) -> Result<MetaFile> {
+        let (new, path) = (dir.join(NEW_META_NAME), dir.join(META_NAME));
+        let mut made = MetaFile { file: io.open(&new, OpenMode::Create)?, current: first };
+        // Over what a crash left there, too.
+        made.file.write_at(&[0; 2 * META_SLOT_SIZE], 0)?;
+        made.put(first, SyncSite::FirstMeta, |_| {})?;
+        io.rename(&new, &path)?;
+        made.file = io.open(&path, OpenMode::ReadWrite)?;
+        Ok(made)
     }
 
     /// The current state.
     pub fn get(&self) -> Meta {
         self.current
-    }
-
-    /// Give both slots their blocks, so that a full disk does not stop a checkpoint pass, which may be what frees space.
-    pub fn reserve(&self) -> Result<()> {
-        if self.file.size()? < 2 * META_SLOT_SIZE as u64 {
-            self.file.write_at(&[0; 2 * META_SLOT_SIZE], 0)?;
-        }
-        Ok(())
     }
 
     /// Write the next state and make it durable. The sequence number is set here. When the write fails, the state before

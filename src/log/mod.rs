@@ -35,7 +35,7 @@ use crossbeam_utils::CachePadded;
 
 use control::Control;
 pub(crate) use meta_file::MetaFile;
-pub use meta_file::{META_NAME, read_meta};
+pub use meta_file::{META_NAME, NEW_META_NAME, read_meta};
 pub(crate) use open::new_log_id;
 pub use open::{LOCK_NAME, LogSource, SHM_NAME};
 

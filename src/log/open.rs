@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::format::database_header::{DATABASE_HEADER_SIZE, DatabaseHeader};
 use crate::format::footer::{FOOTER_SIZE, Footer};
 use crate::format::meta::Meta;
-use crate::io::{File, Io, LockFile, OpenMode, PathKind, SyncSite, parent_dir};
+use crate::io::{File, Io, LockFile, PathKind, SyncSite, parent_dir};
 use crate::options::Options;
 use crate::types::{LogId, PageSize, Parent};
 
@@ -94,8 +94,13 @@ impl BaseState {
 
     /// Whether this is the base file that `meta` speaks of, and nothing else has written to it since. `drained`: no frame
     /// of the log is missing from it, so a new log can take its place without loss, and doubt is reason enough.
-    fn matches(&self, meta: &Meta, drained: bool) -> bool {
-        let Some(header) = self.header else { return false };
+    fn matches(&self, meta: &Meta, drained: bool, found: &Found) -> bool {
+        let Some(header) = self.header else {
+            // A power loss in a pass that writes page 1 may leave anything in its place. It is not read before it is written again:
+            // the log has it.
+            return meta.has_intent()
+                && found.has_page_1(meta.checkpointed_frame_no + 1..=meta.intent_frame_no);
+        };
         if header.page_size != meta.page_size || !header.is_wal {
             return false;
         }
@@ -169,7 +174,7 @@ fn decide(source: &LogSource, meta: Option<Meta>, base: &BaseState, found: &Foun
         });
     };
     let drained = found.end() <= meta.checkpointed_frame_no;
-    if base.matches(&meta, drained) {
+    if base.matches(&meta, drained, found) {
         return Ok(Decision::Recover(meta));
     }
     if !drained {
@@ -358,14 +363,18 @@ pub(super) fn open_meta(source: &LogSource, meta: Meta, base: &BaseState, fresh:
         source.base.set_len(u64::from(meta.db_size_pages) * u64::from(meta.page_size.get()))?;
         source.base.sync(SyncSite::FormerFooter)?;
     }
-    let mode = if fresh { OpenMode::Create } else { OpenMode::ReadWrite };
-    let mut file = MetaFile::open(&*source.io, &source.dir, meta, mode)?;
-    if fresh {
-        // Here and not where the directory is made: a process that ended in between left it without that.
-        source.io.sync_dir(&parent_dir(&source.dir), SyncSite::LogDirectoryName)?;
-        file.reserve()?;
-        file.put(meta, SyncSite::FirstMeta, |_| {})?;
-        source.io.sync_dir(&source.dir, SyncSite::FirstNames)?;
+    if !fresh {
+        return MetaFile::open(&*source.io, &source.dir, meta);
     }
+    // Here and not where the directory is made: a process that ended in between left it without that.
+    source.io.sync_dir(&parent_dir(&source.dir), SyncSite::LogDirectoryName)?;
+    let file = if meta.sequence == 0 {
+        MetaFile::create(&*source.io, &source.dir, meta)?
+    } else {
+        let mut file = MetaFile::open(&*source.io, &source.dir, meta)?;
+        file.put(meta, SyncSite::ReplacedMeta, |_| {})?;
+        file
+    };
+    source.io.sync_dir(&source.dir, SyncSite::FirstNames)?;
     Ok(file)
 }

@@ -10,6 +10,7 @@
 //! before; a second one would not write them. Unless something shows that they are durable, they count as not durable
 //! when the log is open, and what makes them so is a copy (`Log::renew`), which the syncer has made in a moment.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -58,6 +59,14 @@ impl Found {
     /// Some segment file.
     pub(super) fn any_segment(&self) -> Option<&Path> {
         self.stale.first().map(PathBuf::as_path)
+    }
+
+    /// Whether one of these frames is of page 1.
+    pub(super) fn has_page_1(&self, frames: RangeInclusive<u64>) -> bool {
+        self.chain.iter().any(|(_, _, scan)| {
+            let numbered = (scan.header.start_frame_no..).zip(&scan.marks);
+            numbered.into_iter().any(|(frame_no, mark)| mark.page_no == 1 && frames.contains(&frame_no))
+        })
     }
 
     /// A new log begins: none of what is there belongs to it.
@@ -263,7 +272,7 @@ pub(super) fn build(
             // What was read may only be in the page cache: the process before was killed ahead of the fsync, or the fsync
             // failed. The state before it would do, but there may be none, and segments go now because this one says that
             // they are checkpointed (invariant 9). So it is written again first.
-            let mut file = MetaFile::open(&*io, &source.dir, meta, OpenMode::ReadWrite)?;
+            let mut file = MetaFile::open(&*io, &source.dir, meta)?;
             file.put(meta, SyncSite::RecoveredMeta, |_| {})?;
             meta_file = Some(file);
         }

@@ -199,15 +199,10 @@ fn a_crash_in_a_pass_that_follows_a_pass_that_crashed_behind_its_footer_loses_no
     let mut intent =
         crate::log::read_meta(&SystemIo::like(&segments.database()), &segments.dir()).unwrap().unwrap();
     intent.intent_frame_no = meta.checkpointed_frame_no;
-    super::MetaFile::open(
-        &SystemIo::like(&segments.database()),
-        &segments.dir(),
-        intent,
-        OpenMode::ReadWrite,
-    )
-    .unwrap()
-    .put(intent, SyncSite::Intent, |_| {})
-    .unwrap();
+    super::MetaFile::open(&SystemIo::like(&segments.database()), &segments.dir(), intent)
+        .unwrap()
+        .put(intent, SyncSite::Intent, |_| {})
+        .unwrap();
     // It is recovered, and goes on.
     let log = segments.open().unwrap();
     assert_eq!((log.published_frame_no(), log.checkpointed_frame_no()), (1, 0));

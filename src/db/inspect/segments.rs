@@ -10,7 +10,7 @@ use crate::format::frame::{FRAME_HEADER_SIZE, SQLITE_FRAME_HEADER_SIZE};
 use crate::format::meta::Meta;
 use crate::format::segment_header::{SEAL_OFFSET, SEGMENT_HEAD_SIZE, Seal, SegmentHeader};
 use crate::io::{File, Io, OpenMode};
-use crate::log::{LOCK_NAME, META_NAME, SHM_NAME};
+use crate::log::{LOCK_NAME, META_NAME, NEW_META_NAME, SHM_NAME};
 use crate::restore::LoggedCommit;
 use crate::segment::{is_spare_name, load, parse_segment_name, scan};
 use crate::types::SegmentState;
@@ -33,7 +33,7 @@ pub(super) fn open(
             }
         } else if is_spare_name(&name) {
             inspection.spare_files += 1;
-        } else if ![LOCK_NAME, META_NAME, SHM_NAME].contains(&name.as_str()) {
+        } else if ![LOCK_NAME, META_NAME, NEW_META_NAME, SHM_NAME].contains(&name.as_str()) {
             inspection.notes.push(format!("'{}' is not a file that vwal relies on", path.display()));
         }
     }

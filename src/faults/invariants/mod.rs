@@ -104,14 +104,14 @@ fn segments(image: &Image) -> Vec<PathBuf> {
 }
 
 /// What the metadata in an image says.
-fn meta_of(image: &Image) -> Option<Meta> {
+pub(super) fn meta_of(image: &Image) -> Option<Meta> {
     let bytes = image.read(&in_dir("meta"))?;
     let slots = bytes.chunks(META_SLOT_SIZE).filter_map(|slot| Meta::decode(slot).ok().flatten());
     slots.max_by_key(|meta| meta.sequence)
 }
 
 /// The footer of the base file in an image.
-fn footer_of(image: &Image) -> Option<Footer> {
+pub(super) fn footer_of(image: &Image) -> Option<Footer> {
     let bytes = image.read(Path::new(BASE))?;
     let at = bytes.len().checked_sub(FOOTER_SIZE).filter(|at| at % PAGE == 0)?;
     Footer::decode(&bytes[at..]).ok()

@@ -1,145 +1,25 @@
 //! What a disk may hold after a power loss.
 //!
 //! A [`Disks`] is fed the operations of a program one by one. It knows what must be on the disk now (the durable image),
-//! and the *units* that may be there or not: each piece of a write within one 4096-byte block, each change of a size, each
-//! name made, moved or removed. An fsync of a file makes its writes and size durable, not its name; the fsync of a
+//! and the *units* that may be there or not: each piece of a write within one 4096-byte block, each change of a size, by a write
+//! too, each name made, moved or removed. An fsync of a file makes its writes and size durable, not its name; the fsync of a
 //! directory makes the names in it durable. What a failed fsync of a file was to write is never made durable by a later one,
 //! since the kernel takes it for clean. (Names are in a journal, and after an error there the file system is read-only: they
 //! stay as they are.)
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
+use super::image::{Content, FileId, Image, Node};
+use super::splitmix;
 use crate::io::SyncSite;
 
 /// What the disk writes as one.
-pub const SECTOR: usize = 512;
+const SECTOR: usize = 512;
 /// What the page cache writes as one.
 const BLOCK: usize = 4096;
-
-/// Names a file, whatever its path is.
-pub type FileId = usize;
-
-/// Bytes of a file.
-#[derive(Default, Debug)]
-pub struct Content {
-    pub data: Vec<u8>,
-    hash: OnceLock<u64>,
-}
-
-impl Clone for Content {
-    fn clone(&self) -> Self {
-        Content { data: self.data.clone(), hash: OnceLock::new() }
-    }
-}
-
-impl Content {
-    pub fn new(data: Vec<u8>) -> Content {
-        Content { data, hash: OnceLock::new() }
-    }
-
-    pub fn write(&mut self, offset: u64, bytes: &[u8]) {
-        let (start, end) = (offset as usize, offset as usize + bytes.len());
-        if self.data.len() < end {
-            self.data.resize(end, 0);
-        }
-        self.data[start..end].copy_from_slice(bytes);
-        self.hash = OnceLock::new();
-    }
-
-    pub fn set_len(&mut self, len: u64) {
-        self.data.resize(len as usize, 0);
-        self.hash = OnceLock::new();
-    }
-
-    fn hash(&self) -> u64 {
-        *self.hash.get_or_init(|| {
-            let mut hasher = DefaultHasher::new();
-            self.data.hash(&mut hasher);
-            hasher.finish()
-        })
-    }
-}
-
-/// What a name stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Node {
-    File(FileId),
-    Directory,
-}
-
-/// Files and names: what a disk holds, or what a running program sees.
-#[derive(Clone, Default, Debug)]
-pub struct Image {
-    pub names: BTreeMap<PathBuf, Node>,
-    pub files: BTreeMap<FileId, Arc<Content>>,
-}
-
-impl Image {
-    /// The content of the file at `path`.
-    pub fn read(&self, path: &Path) -> Option<&[u8]> {
-        match self.names.get(path)? {
-            Node::File(id) => Some(&self.files[id].data),
-            Node::Directory => None,
-        }
-    }
-
-    /// Put a file at `path`, or replace its content.
-    pub fn put(&mut self, path: &Path, data: Vec<u8>) {
-        let id = self.next_id();
-        self.files.insert(id, Arc::new(Content::new(data)));
-        self.names.insert(path.to_owned(), Node::File(id));
-    }
-
-    pub fn next_id(&self) -> FileId {
-        self.files.keys().next_back().map_or(0, |id| id + 1)
-    }
-
-    /// Names of the files in a directory, in order.
-    pub fn list<'a>(&'a self, dir: &'a Path) -> impl Iterator<Item = &'a Path> {
-        self.names.keys().map(PathBuf::as_path).filter(move |path| path.parent() == Some(dir))
-    }
-
-    /// Equal images have the same.
-    pub fn hash(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        for (path, node) in &self.names {
-            path.hash(&mut hasher);
-            match node {
-                Node::File(id) => self.files[id].hash().hash(&mut hasher),
-                Node::Directory => 0.hash(&mut hasher),
-            }
-        }
-        hasher.finish()
-    }
-
-    fn file(&mut self, id: FileId) -> &mut Content {
-        Arc::make_mut(self.files.entry(id).or_default())
-    }
-
-    /// Drop what no name leads to: a directory that was lost takes everything in it along.
-    fn prune(mut self) -> Image {
-        let kept: BTreeMap<PathBuf, Node> = self
-            .names
-            .iter()
-            .filter(|(path, _)| {
-                path.ancestors()
-                    .skip(1)
-                    .all(|above| above.parent().is_none() || self.names.get(above) == Some(&Node::Directory))
-            })
-            .map(|(path, node)| (path.clone(), *node))
-            .collect();
-        let named: BTreeSet<FileId> = kept
-            .values()
-            .filter_map(|node| if let Node::File(id) = node { Some(*id) } else { None })
-            .collect();
-        self.files.retain(|id, _| named.contains(id));
-        self.names = kept;
-        self
-    }
-}
 
 /// An operation of the program, as it was done.
 #[derive(Clone, Debug)]
@@ -193,6 +73,10 @@ pub enum Mark {
     Acknowledged(u32),
     /// Frames up to this number are published.
     Published(u64),
+    /// Complete segments up to this frame are sealed, the program was told.
+    Sealed(u64),
+    /// The log was removed, the program was told.
+    Left,
 }
 
 /// One line of the trace.
@@ -205,12 +89,22 @@ pub struct Record {
 
 #[derive(Clone, Debug)]
 enum Change {
-    Write { offset: u64, data: Arc<[u8]>, from: usize, to: usize },
+    Write {
+        offset: u64,
+        data: Arc<[u8]>,
+        from: usize,
+        to: usize,
+    },
+    /// The size that a write beyond the end leaves. Without it the bytes are on the disk, and not in the file.
+    Grow(u64),
     SetLen(u64),
     Link(PathBuf, Node),
     Unlink(PathBuf),
     Rename(PathBuf, PathBuf, Node),
 }
+
+/// Tells the objects of one [`Disks`] from each other.
+pub type ObjectId = usize;
 
 /// A file, or the names in a directory: what one fsync is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -244,8 +138,10 @@ pub enum Fate {
     Head(usize),
     /// All of a write but this many sectors from its start.
     Tail(usize),
-    /// The blocks were allocated, the bytes not written: zeros, where the file had no bytes before.
+    /// The blocks were allocated, the bytes not written: zeros.
     Zeros,
+    /// Random bytes, by this seed.
+    Garbage(u64),
 }
 
 /// See the module.
@@ -253,12 +149,15 @@ pub enum Fate {
 pub struct Disks {
     durable: Image,
     units: Vec<Unit>,
+    /// How long each file is for the program.
+    sizes: BTreeMap<FileId, u64>,
 }
 
 impl Disks {
     /// A disk at rest.
     pub fn new(image: Image) -> Disks {
-        Disks { durable: image, units: Vec::new() }
+        let sizes = image.files.iter().map(|(&id, content)| (id, content.data.len() as u64)).collect();
+        Disks { durable: image, units: Vec::new(), sizes }
     }
 
     /// A number that no file has had yet.
@@ -283,6 +182,12 @@ impl Disks {
                 self.push(names(path), Change::Link(path.clone(), Node::File(*file)))
             }
             Op::Write { file, offset, data } => {
+                let end = *offset + data.len() as u64;
+                let size = self.sizes.entry(*file).or_default();
+                if end > *size {
+                    *size = end;
+                    self.push(Object::File(*file), Change::Grow(end));
+                }
                 let mut from = 0;
                 while from < data.len() {
                     let at = *offset as usize + from;
@@ -292,7 +197,10 @@ impl Disks {
                     from = to;
                 }
             }
-            Op::SetLen { file, len } => self.push(Object::File(*file), Change::SetLen(*len)),
+            Op::SetLen { file, len } => {
+                self.sizes.insert(*file, *len);
+                self.push(Object::File(*file), Change::SetLen(*len));
+            }
             Op::Sync { file, .. } => self.sync(&Object::File(*file), record.failed),
             Op::Rename { file, from, to } => {
                 self.push(names(to), Change::Rename(from.clone(), to.clone(), Node::File(*file)))
@@ -315,45 +223,56 @@ impl Disks {
         // What is durable, with nothing doubtful before it, goes into the image.
         let mut open: BTreeSet<Object> = BTreeSet::new();
         let mut rest = Vec::new();
+        let mut sizes = BTreeMap::new();
         for unit in std::mem::take(&mut self.units) {
             if unit.state == State::Durable && !open.contains(&unit.object) {
-                put(&mut self.durable, &unit, Fate::Kept);
+                put(&mut self.durable, &mut sizes, &unit, Fate::Kept);
             } else {
                 open.insert(unit.object.clone());
                 rest.push(unit);
             }
         }
+        cut(&mut self.durable, &sizes);
         self.units = rest;
     }
 
     /// How many units may be there or not.
     pub fn open_units(&self) -> usize {
-        self.units.iter().filter(|unit| unit.state != State::Durable).count()
+        self.open().count()
+    }
+
+    fn open(&self) -> impl Iterator<Item = &Unit> {
+        self.units.iter().filter(|unit| unit.state != State::Durable)
     }
 
     /// Whether an open unit is part of a write, and how many sectors it has.
     pub fn sectors(&self, unit: usize) -> Option<usize> {
-        match &self.units.iter().filter(|unit| unit.state != State::Durable).nth(unit)?.change {
-            Change::Write { offset, from, to, .. } => {
-                let (start, end) = (*offset as usize + from, *offset as usize + to);
-                Some(end.div_ceil(SECTOR) - start / SECTOR)
-            }
-            _ => None,
-        }
+        self.open().nth(unit)?.sectors()
+    }
+
+    /// Of each open unit, which object it is of, and how many sectors it has if it is part of a write.
+    pub fn kinds(&self) -> Vec<(ObjectId, Option<usize>)> {
+        let mut objects: Vec<&Object> = self.open().map(|unit| &unit.object).collect();
+        objects.sort_unstable();
+        objects.dedup();
+        let place = |unit: &Unit| objects.binary_search(&&unit.object).unwrap_or_default();
+        self.open().map(|unit| (place(unit), unit.sectors())).collect()
     }
 
     /// The disk after a crash in which each open unit had the fate that `fate` says.
     pub fn crash(&self, mut fate: impl FnMut(usize) -> Fate) -> Image {
         let mut image = self.durable.clone();
+        let mut sizes = BTreeMap::new();
         let mut at = 0;
         for unit in &self.units {
             if unit.state == State::Durable {
-                put(&mut image, unit, Fate::Kept);
+                put(&mut image, &mut sizes, unit, Fate::Kept);
             } else {
-                put(&mut image, unit, fate(at));
+                put(&mut image, &mut sizes, unit, fate(at));
                 at += 1;
             }
         }
+        cut(&mut image, &sizes);
         image.prune()
     }
 
@@ -363,48 +282,84 @@ impl Disks {
     }
 }
 
-fn put(image: &mut Image, unit: &Unit, fate: Fate) {
+impl Unit {
+    fn sectors(&self) -> Option<usize> {
+        match &self.change {
+            Change::Write { offset, from, to, .. } => {
+                let (start, end) = (*offset as usize + from, *offset as usize + to);
+                Some(end.div_ceil(SECTOR) - start / SECTOR)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What the files are long. While units are put, the bytes of a file may be more: those that are on the disk and not in the
+/// file, until its size comes.
+fn cut(image: &mut Image, sizes: &BTreeMap<FileId, u64>) {
+    for (&id, &size) in sizes {
+        if image.files.get(&id).is_some_and(|content| content.data.len() as u64 != size) {
+            image.file(id).set_len(size);
+        }
+    }
+}
+
+fn put(image: &mut Image, sizes: &mut BTreeMap<FileId, u64>, unit: &Unit, fate: Fate) {
     if fate == Fate::Lost {
         return;
     }
-    match (&unit.change, &unit.object) {
-        (Change::Write { offset, data, from, to }, Object::File(id)) => {
-            let (mut from, mut to) = (*from, *to);
-            let start = *offset as usize + from;
-            // The sector behind the first `sectors` that the write touches.
-            let cut = |sectors: usize| ((start / SECTOR + sectors) * SECTOR).saturating_sub(*offset as usize);
-            match fate {
-                Fate::Head(sectors) => to = to.min(cut(sectors).max(from)),
-                Fate::Tail(sectors) => from = from.max(cut(sectors).min(to)),
-                Fate::Zeros => {
-                    let end = *offset + to as u64;
-                    let file = image.file(*id);
-                    let len = file.data.len() as u64;
-                    return file.set_len(len.max(end));
+    if let Object::File(id) = unit.object {
+        let file = image.file(id);
+        let size = sizes.entry(id).or_insert(file.data.len() as u64);
+        match &unit.change {
+            Change::Write { offset, data, from, to } => write(file, *offset, data, *from..*to, fate),
+            Change::Grow(end) => *size = (*size).max(*end),
+            Change::SetLen(len) => {
+                if file.data.len() as u64 > *len {
+                    file.set_len(*len);
                 }
-                Fate::Lost | Fate::Kept => {}
+                *size = *len;
             }
-            if from < to {
-                image.file(*id).write(*offset + from as u64, &data[from..to]);
+            Change::Link(..) | Change::Unlink(_) | Change::Rename(..) => {
+                unreachable!("names are in a directory")
             }
         }
-        (Change::SetLen(len), Object::File(id)) => image.file(*id).set_len(*len),
-        (Change::Link(path, node), _) => {
-            if let Node::File(id) = node {
-                image.file(*id);
-            }
-            image.names.insert(path.clone(), *node);
+        return;
+    }
+    let mut link = |path: &PathBuf, node: Node| {
+        if let Node::File(id) = node {
+            image.file(id);
         }
-        (Change::Unlink(path), _) => drop(image.names.remove(path)),
-        (Change::Rename(from, to, node), _) => {
-            if let Node::File(id) = node {
-                image.file(*id);
-            }
+        image.names.insert(path.clone(), node);
+    };
+    match &unit.change {
+        Change::Link(path, node) => link(path, *node),
+        Change::Unlink(path) => drop(image.names.remove(path)),
+        Change::Rename(from, to, node) => {
+            link(to, *node);
             image.names.remove(from);
-            image.names.insert(to.clone(), *node);
         }
-        (Change::Write { .. } | Change::SetLen(_), Object::Names(_)) => {
-            unreachable!("bytes belong to a file")
+        Change::Write { .. } | Change::Grow(_) | Change::SetLen(_) => unreachable!("bytes belong to a file"),
+    }
+}
+
+/// The piece `range` of a write of `data` at `offset`, as far as its fate lets it.
+fn write(file: &mut Content, offset: u64, data: &[u8], range: Range<usize>, fate: Fate) {
+    let Range { start: mut from, end: mut to } = range;
+    let first = (offset as usize + from) / SECTOR;
+    // The sector behind the first `sectors` that the write touches.
+    let cut = |sectors: usize| ((first + sectors) * SECTOR).saturating_sub(offset as usize);
+    match fate {
+        Fate::Head(sectors) => to = to.min(cut(sectors).max(from)),
+        Fate::Tail(sectors) => from = from.max(cut(sectors).min(to)),
+        Fate::Zeros => return file.write(offset + from as u64, &vec![0; to - from]),
+        Fate::Garbage(mut seed) => {
+            let garbage: Vec<u8> = (from..to).map(|_| splitmix(&mut seed) as u8).collect();
+            return file.write(offset + from as u64, &garbage);
         }
+        Fate::Lost | Fate::Kept => {}
+    }
+    if from < to {
+        file.write(offset + from as u64, &data[from..to]);
     }
 }
