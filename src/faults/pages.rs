@@ -120,6 +120,9 @@ impl Subject for Pages {
             return Err(format!("log {} became {log_id}", self.log_id));
         }
         self.check_seals(&db, claims.sealed)?;
+        if db.log().synced_frame_no() == end {
+            rig.io.mark(Mark::Acknowledged(k));
+        }
         // The syncer comes before the next commit, or after it.
         let settles = !crash.killed || crash.at.is_multiple_of(2);
         if settles {

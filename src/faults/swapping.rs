@@ -1,7 +1,9 @@
 //! The swap of a segment: what it leaves when it fails, and when the process ends right behind it.
 
-use super::rig::{Db, History, Rig};
+use super::rig::{Db, History, Rig, in_dir};
 use crate::io::testing::{Fault, Kind};
+use crate::io::{Io, OpenMode};
+use crate::segment::segment_name;
 
 /// A log whose current segment is due, and what its commits make.
 fn due(rig: &Rig) -> (Db, History) {
@@ -53,4 +55,24 @@ fn a_rolled_back_commit_that_a_new_segment_cut_off_does_not_come_back() {
     for crashed in [rig.crash_hard(), Rig::from(rig.io.live())] {
         assert_eq!(crashed.open_and_check(&history).unwrap().1, 64, "found a second time");
     }
+}
+
+/// Found by the power-loss sweep of seed 7: recovery made its copy in the file that was there, and then missed that file.
+#[test]
+fn a_copy_that_a_killed_process_left_is_no_obstacle_to_the_next_one() {
+    let rig = Rig::new().with("vwal_swap", "frames>=64");
+    let (db, history) = due(&rig);
+    db.begin().unwrap();
+    db.frames(900, &[2], 2).unwrap();
+    db.roll_back();
+    swap(&db).unwrap();
+    drop(db);
+    let left = segment_name(1).replace(".seg", ".copy");
+    let copy = rig.io.open(&in_dir(&left), OpenMode::Create).unwrap();
+    copy.write_at(&[7; 100_000], 0).unwrap();
+    let (db, k) = rig.open_and_check(&history).unwrap();
+    assert_eq!(k, 64);
+    drop(db);
+    assert!(rig.io.live().read(&in_dir(&left)).is_none());
+    assert_eq!(rig.crash_hard().open_and_check(&history).unwrap().1, 64);
 }

@@ -310,8 +310,28 @@ pub const NORMAL: &[Step] = &[
     Leave,
 ];
 
-/// Commits that are rolled back and then cut off by a new segment, segments that are freed between passes, ends of WAL mode.
-pub const CUT: &[Step] = &[
+/// Commits that are rolled back and then cut off by a new segment.
+pub fn cut() -> Vec<Step> {
+    let all: &[u32] = &[1, 2, 3, 4, 5, 6, 7];
+    let many = vec![Full(all, 7); 9];
+    let more = [
+        Normal(&[2], 7),
+        RollBack(&[2, 3], 7),
+        Swap,
+        Swap,
+        Reopen,
+        Full(&[2, 3], 7),
+        Normal(&[2, 4], 7),
+        Seal,
+        Normal(&[2, 4], 7),
+        Reopen,
+        Full(&[2], 7),
+    ];
+    [&many[..], &more].concat()
+}
+
+/// Segments that are freed between passes, ends of WAL mode.
+pub const FREED: &[Step] = &[
     Full(&[1, 2], 2),
     Full(&[2, 3], 3),
     Normal(&[2, 1, 3], 3),

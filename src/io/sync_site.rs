@@ -48,8 +48,6 @@ sites! {
     CutSegment,
     /// The name of that copy. Without it the frames come back when what cut them off is gone.
     CutSegmentName,
-    /// That segments behind a torn tail are gone. Without it one comes back behind a sealed segment that it does not continue.
-    TornSegments,
     /// The names that recovery found. The process before may have been killed ahead of its own fsync; without it a segment with
     /// acknowledged frames is gone, or a spare comes back under the name that it had as a segment.
     RecoveredNames,

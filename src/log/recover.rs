@@ -276,6 +276,10 @@ pub(super) fn build(
             file.put(meta, SyncSite::RecoveredMeta, |_| {})?;
             meta_file = Some(file);
         }
+        // Copies that a process before has not completed, first of all: new ones have the same names.
+        for name in io.list(&source.dir)?.iter().filter(|name| name.ends_with(COPY_SUFFIX)) {
+            io.remove_file(&source.dir.join(name))?;
+        }
         // The frames behind a cut must not come back when the segment that shows the cut is gone: it may be empty, and go below.
         let mut is_cut = false;
         for (file, path, scan) in found.chain.iter_mut().filter(|(_, _, scan)| scan.cut) {
@@ -287,13 +291,10 @@ pub(super) fn build(
         if is_cut {
             io.sync_dir(&source.dir, SyncSite::CutSegmentName)?;
         }
-        // Newest first, and durably, before anything in front of them is sealed: a seal with a segment behind it that does
-        // not continue it is damage.
+        // Newest first. Any of them that a power loss brings back is torn again; the fsync of the names below comes before
+        // anything in front of them is sealed, since a seal with a segment behind it that does not continue it is damage.
         for path in found.torn.iter().rev() {
             io.remove_file(path)?;
-        }
-        if !found.torn.is_empty() {
-            io.sync_dir(&source.dir, SyncSite::TornSegments)?;
         }
         if fresh {
             for name in io.list(&source.dir)?.iter().filter(|name| crate::segment::is_spare_name(name)) {
@@ -301,9 +302,8 @@ pub(super) fn build(
             }
         } else {
             spares.adopt(&*io, &found.names)?;
-            let leftovers = found.names.iter().filter(|name| name.ends_with(COPY_SUFFIX));
-            for path in found.stale.iter().cloned().chain(leftovers.map(|name| source.dir.join(name))) {
-                io.remove_file(&path)?;
+            for path in &found.stale {
+                io.remove_file(path)?;
             }
         }
     }
@@ -324,8 +324,8 @@ pub(super) fn build(
         segments.push(Arc::new(if segment_end > durable { segment.doubted() } else { segment }));
     }
     if !source.read_only {
-        // The process before may have been killed ahead of it. What is durable needs its name, and a spare may not come back
-        // under another one.
+        // The process before may have been killed ahead of it. What is durable needs its name, a spare may not come back under
+        // another one, and what was torn may not come back at all.
         io.sync_dir(&source.dir, SyncSite::RecoveredNames)?;
     }
     if !source.read_only && meta_file.is_none() {

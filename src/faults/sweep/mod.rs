@@ -92,9 +92,18 @@ pub struct Counted {
 
 /// A crash after which something did not hold.
 pub struct Failure {
+    /// Of the recording, about so many disks had been recovered.
+    pub states: u64,
     seed: u64,
     path: Path,
     what: String,
+}
+
+impl Failure {
+    /// What did not hold, in a line.
+    pub fn what(&self) -> &str {
+        self.what.lines().next().unwrap_or_default()
+    }
 }
 
 impl fmt::Display for Failure {

@@ -235,7 +235,7 @@ impl<'a> Sweep<'a> {
         if let Some((recording, subject)) = recovered.again.filter(|_| self.plan.within > 0) {
             let second = self.second(&recording, &*subject, case.bounds, recovered.k, case.key);
             within = second.run().map_err(|mut failure| {
-                failure.seed = self.plan.seed;
+                (failure.seed, failure.states) = (self.plan.seed, self.counted.states);
                 failure.path.insert(0, (at, self.mask(at, case.variant)));
                 failure
             })?;
@@ -290,7 +290,7 @@ impl<'a> Sweep<'a> {
             None => disks.crash_hard(),
         };
         let what = format!("{what}\n{}", describe(&image, &self.recording.trace[..at]));
-        Failure { seed: self.plan.seed, path: vec![(at, mask)], what }
+        Failure { states: self.counted.states, seed: self.plan.seed, path: vec![(at, mask)], what }
     }
 
     /// Try one crash.
