@@ -180,6 +180,11 @@ impl TestIo {
         self.inner.state.lock().faults.clear();
     }
 
+    /// The clock is set, by somebody or by a server of time.
+    pub fn set_clock(&self, us: u64) {
+        self.inner.state.lock().clock = us;
+    }
+
     /// Do something, a check for instance, to which no fault applies.
     pub fn unharmed<T>(&self, act: impl FnOnce() -> T) -> T {
         let faults = std::mem::take(&mut self.inner.state.lock().faults);

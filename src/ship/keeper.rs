@@ -178,6 +178,16 @@ impl<'a> Keeper<'a> {
         Ok(timeout)
     }
 
+    /// Everything that a keeper does, now.
+    #[cfg(test)]
+    pub(super) async fn once(&mut self, snapshot: bool) -> Result<()> {
+        if snapshot {
+            self.snapshot().await?;
+        }
+        (self.is_active, self.may_have_expired) = (true, true);
+        self.keep().await.map(drop)
+    }
+
     /// Merge what is due.
     async fn merge(&mut self) -> Result<()> {
         while let Some(merged) = self.compactor.step(self.log.io.random_u64()).await? {

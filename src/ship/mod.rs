@@ -20,6 +20,6 @@ mod stats;
 mod thread;
 
 pub use stats::Stats;
-#[cfg(test)]
-pub(crate) use thread::ship_once;
 pub(crate) use thread::{Shipping, Threads, start};
+#[cfg(test)]
+pub(crate) use thread::{keep_once, ship_once};

@@ -238,3 +238,12 @@ pub(crate) fn ship_once(log: &Arc<Log>, storage: &Arc<dyn Storage>) -> Result<()
         Some(_) => Err(log.shipping_trouble().unwrap_or_else(|| Error::Usage("a round failed".into()))),
     }
 }
+
+/// One round of a keeper that has just begun, on this thread: a snapshot if one is asked for, merges, deletion of what has
+/// expired.
+#[cfg(test)]
+pub(crate) fn keep_once(log: &Arc<Log>, storage: &Arc<dyn Storage>, snapshot: bool) -> Result<()> {
+    let shipping = Shipping::new("memory://unused".parse()?);
+    let mut keeper = Keeper::new(log, &shipping, Arc::clone(storage));
+    crate::storage::testing::block_on(keeper.once(snapshot))
+}

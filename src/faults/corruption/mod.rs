@@ -9,6 +9,8 @@ mod log;
 mod objects;
 mod wholes;
 
+pub use objects::quick_dir;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// How many failures are shown. All are counted.
