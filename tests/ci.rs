@@ -61,9 +61,13 @@ fn a_failure_in_one_file_fails_the_table() {
 
 #[test]
 fn wrong_arguments_are_told() {
-    for (name, arguments) in
-        [("table", &[][..]), ("table", &["/no/such/directory"]), ("nightly", &[]), ("nightly", &["soon"])]
-    {
+    for (name, arguments) in [
+        ("table", &[][..]),
+        ("table", &["/no/such/directory"]),
+        ("nightly", &[]),
+        ("nightly", &["soon"]),
+        ("nightly", &["1", "bit rot"]),
+    ] {
         let (code, text) = outcome(&script(name).args(arguments).output().expect("the script starts"));
         assert_eq!(code, 2, "{name} {arguments:?}: {text}");
         assert!(text.contains(&format!("usage: .ci/{name} ")), "{text}");
@@ -82,7 +86,7 @@ fn night(dir: &Path, then: &str) -> Command {
     fs::set_permissions(bin.join("cargo"), fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("a PATH"));
     let mut night = script("nightly");
-    night.arg("0").env("PATH", path).env("VWAL_FAULTS_DIR", dir);
+    night.args(["0", "kill -9"]).env("PATH", path).env("VWAL_FAULTS_DIR", dir);
     night
 }
 
@@ -93,7 +97,7 @@ fn a_night_goes_on_after_a_failure_and_remembers_it() {
     let (code, text) = outcome(&night(dir.path(), "exit 0").output().unwrap());
     assert_eq!(code, 0, "{text}");
     let first = calls();
-    assert!(first > 1, "every class has its turn");
+    assert!(first > 1, "every line has its turn");
     assert_eq!(row(&text, "kill -9"), [first.to_string(), "0".to_owned()]);
 
     // A test that is killed counts nothing itself.

@@ -35,8 +35,20 @@ def body(text):
     return (text * (length // 16 + 1))[:length].encode()
 
 
+def opened():
+    # There is no busy handler yet while a connection is opened: see child.rs.
+    until = time.monotonic() + 30
+    while True:
+        try:
+            return sqlite3.connect(f"file:{path}?vfs=vwal&{params}", uri=True, timeout=30, isolation_level=None)
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.001)
+
+
 def connect():
-    db = sqlite3.connect(f"file:{path}?vfs=vwal&{params}", uri=True, timeout=30, isolation_level=None)
+    db = opened()
     db.execute(f"PRAGMA synchronous={synchronous}")
     db.execute("PRAGMA cache_size=10")
     db.execute("PRAGMA wal_autocheckpoint=50")
