@@ -12,8 +12,16 @@ fn main() {
         println!("cargo:rustc-cfg=shuttle");
     }
     let mut build = cc::Build::new();
-    for file in ["c/ext.c", "c/vfs.c", "c/dbfile.c", "c/walfile.c", "c/basefile.c", "c/sqlfunc.c"] {
-        build.file(file);
+    // For `.ci/asan`: the directory of the sources, which AddressSanitizer is to watch. The extension needs its runtime then.
+    println!("cargo:rerun-if-env-changed=VWAL_ASAN");
+    let watched = std::env::var("VWAL_ASAN").ok();
+    let sources = watched.as_deref().unwrap_or("c");
+    if watched.is_some() {
+        println!("cargo:rerun-if-changed={sources}");
+        build.flag("-fsanitize=address").flag("-fno-omit-frame-pointer");
+    }
+    for file in ["ext.c", "vfs.c", "dbfile.c", "walfile.c", "basefile.c", "sqlfunc.c"] {
+        build.file(std::path::Path::new(sources).join(file));
     }
     build.define("VWAL_VERSION", format!("\"{}\"", env!("CARGO_PKG_VERSION")).as_str());
     if let Some(include) = std::env::var_os("DEP_SQLITE3_INCLUDE") {
