@@ -68,6 +68,22 @@ int vwalDbCheckParams(DbFile *p){
 }
 
 /*
+** An empty -wal file is none to SQLite, which leaves it where it is beside a database in rollback mode (a power loss, for
+** instance, may leave one). With the EXCLUSIVE lock on the database nobody else has it open, and it can go.
+*/
+static int dbRemoveEmptyWal(DbFile *p, sqlite3 *db){
+  int bExists = 0;
+  int rc = sqlite3_exec(db, "BEGIN EXCLUSIVE", 0, 0, 0);
+  if( rc!=SQLITE_OK ) return rc;
+  rc = pParentVfs->xAccess(pParentVfs, p->zWal, SQLITE_ACCESS_EXISTS, &bExists);
+  if( rc==SQLITE_OK && !bExists && pVwal->xWalKind(p->zWal)==2 ){
+    rc = pParentVfs->xDelete(pParentVfs, p->zWal, 0);
+  }
+  sqlite3_exec(db, "ROLLBACK", 0, 0, 0);
+  return rc;
+}
+
+/*
 ** There is a -wal file of stock SQLite: have stock SQLite checkpoint and remove it, through the parent VFS. The
 ** connection takes its own locks; if somebody else uses the database, the file stays, and nothing has been lost.
 */
@@ -77,6 +93,12 @@ static int dbAdopt(DbFile *p){
   /* The EXCLUSIVE lock comes first, so that nothing is touched when somebody else has the database open. */
   if( rc==SQLITE_OK ) rc = sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE; SELECT 1 FROM sqlite_master", 0, 0, 0);
   if( rc==SQLITE_OK ) rc = sqlite3_exec(db, "PRAGMA wal_checkpoint(TRUNCATE)", 0, 0, 0);
+  if( rc==SQLITE_OK ){
+    int nLog = 0;
+    /* -1 frames: the database is in rollback mode. */
+    rc = sqlite3_wal_checkpoint_v2(db, "main", SQLITE_CHECKPOINT_PASSIVE, &nLog, 0);
+    if( rc==SQLITE_OK && nLog<0 ) rc = dbRemoveEmptyWal(p, db);
+  }
   sqlite3_close(db);
   if( rc==SQLITE_OK && pVwal->xWalKind(p->zWal)==2 ) rc = SQLITE_BUSY;
   if( rc==SQLITE_BUSY ){
@@ -148,6 +170,12 @@ static int dbRead(sqlite3_file *pFile, void *pBuf, int iAmt, sqlite3_int64 iOfst
     int rc = pVwal->xDbRead(p->pHandle, pBuf, iAmt, iOfst, &eBase);
     if( rc!=SQLITE_OK || !eBase ) return rc;
     rc = REAL(p)->pMethods->xRead(REAL(p), pBuf, iAmt, iOfst);
+    if( rc==SQLITE_IOERR_SHORT_READ ){
+      /* The file has lost its end since the log was opened. To SQLite these would be zeros. */
+      sqlite3_log(SQLITE_IOERR_READ, "vwal: '%s' is shorter than it was: %d bytes at offset %lld are gone",
+                  p->zDb, iAmt, iOfst);
+      return SQLITE_IOERR_READ;
+    }
     if( rc==SQLITE_OK && eBase==VWAL_IN_BASE_KEEP ) pVwal->xDbKeep(p->pHandle, pBuf, iAmt, iOfst);
     return rc;
   }
@@ -202,6 +230,7 @@ static int dbTruncate(sqlite3_file *pFile, sqlite3_int64 nByte){
 static int dbSync(sqlite3_file *pFile, int flags){
   DbFile *p = (DbFile*)pFile;
   if( p->pHandle ) return SQLITE_OK;
+  p->bSynced = 1;
   return REAL(p)->pMethods->xSync(REAL(p), flags);
 }
 
@@ -310,6 +339,14 @@ static int dbFileControl(sqlite3_file *pFile, int op, void *pArg){
       default:
         break;
     }
+  }
+  if( op==SQLITE_FCNTL_COMMIT_PHASETWO && p->bConvert && p->bSynced ){
+    /* The first transaction of a new database. SQLite's journal is gone, but only with synchronous=EXTRA is that durable: a
+    ** journal that comes back after a power loss takes the commit back. Commits in the log are durable with FULL, and so is
+    ** this one. */
+    p->bSynced = 0;
+    rc = pVwal->xCreated(p->zDb);
+    if( rc!=SQLITE_OK ) return rc;
   }
   return REAL(p)->pMethods->xFileControl(REAL(p), op, pArg);
 }

@@ -141,6 +141,16 @@ static int convertMain(sqlite3 *db, DbFile *p, char **pzErr){
   return rc;
 }
 
+/*
+** There is a rollback journal beside a database that has a log: a power loss brought it back, from before the database was put
+** into WAL mode. SQLite plays it back with the first read, and the database is in rollback mode then.
+*/
+static int hasJournal(DbFile *p){
+  int bExists = 0;
+  int rc = pParentVfs->xAccess(pParentVfs, sqlite3_filename_journal(p->zDb), SQLITE_ACCESS_EXISTS, &bExists);
+  return rc==SQLITE_OK && bExists;
+}
+
 int vwal_shim_connection(void *pDb, char **pzErr){
   sqlite3 *db = (sqlite3*)pDb;
   DbFile *p = 0;
@@ -156,7 +166,7 @@ int vwal_shim_connection(void *pDb, char **pzErr){
     if( p->rcErr!=SQLITE_OK ){
       rc = p->rcErr;
       zErr = copyText(p->zErr ? p->zErr : "vwal: the log cannot be opened");
-    }else if( p->pHandle==0 && !p->bReadonly && !sqlite3_uri_boolean(p->zDb, "immutable", 0) ){
+    }else if( !p->bReadonly && !sqlite3_uri_boolean(p->zDb, "immutable", 0) && (p->pHandle==0 || hasJournal(p)) ){
       rc = p->pReal->pMethods->xFileSize(p->pReal, &nByte);
       if( rc==SQLITE_OK && nByte==0 ){
         p->bConvert = 1;

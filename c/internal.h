@@ -35,6 +35,7 @@ struct DbFile {
   unsigned char bFatal;        /* rcErr is for good: a URI parameter is wrong */
   unsigned char bReadonly;     /* Opened read-only */
   unsigned char bConvert;      /* A new database: page 1 gets the mark of WAL mode when it is first written */
+  unsigned char bSynced;       /* Not virtual, and fsynced since the last transaction ended */
   unsigned char bHadDir;       /* There was a log directory when the SHARED lock was taken */
   unsigned char inCkpt;        /* Between SQLITE_FCNTL_CKPT_START and SQLITE_FCNTL_CKPT_DONE */
 };

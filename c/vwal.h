@@ -78,6 +78,10 @@ typedef struct vwal_methods {
   ** SQLITE_NOTFOUND: not a log of ours that is open. */
   int (*xDeleteWal)(const char *zWal);
 
+  /* The first transaction of the new database zDb is committed, with SQLite's own journal. Make the names in its directory
+  ** durable: that of the database, and that there is no journal any more. */
+  int (*xCreated)(const char *zDb);
+
   /* The database file as SQLite sees it. xDbRead sets *peBase to VWAL_IN_BASE or VWAL_IN_BASE_KEEP when the caller must read the
   ** range from the base file (iAmt and iOfst unchanged); the whole range then lies in it. xDbKeep gets what was read, in the
   ** second case. */

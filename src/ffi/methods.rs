@@ -16,7 +16,7 @@ use super::shm::ShmFile;
 use super::{fork, register, sql};
 use crate::db::{Claim, Database, OpenRequest, Registry, SegmentInfo};
 use crate::error::{Error, Result};
-use crate::io::{Io, PathKind, SystemIo};
+use crate::io::{Io, PathKind, SyncSite, SystemIo, parent_dir};
 use crate::log::{Log, LogSource};
 use crate::options::Options;
 use crate::wal::{DbRead, LockKind, SharedIndex, WalHandle};
@@ -55,6 +55,7 @@ pub(super) static METHODS: VwalMethods = VwalMethods {
     has_left,
     wal_kind,
     delete_wal,
+    created,
     db_read,
     db_keep,
     db_size,
@@ -85,6 +86,15 @@ pub(super) static METHODS: VwalMethods = VwalMethods {
     segment_count: sql::segment_count,
     segment: sql::segment,
 };
+
+/// The files around a database.
+fn io_for(path: &Path) -> Arc<dyn Io> {
+    #[cfg(test)]
+    if let Some(io) = crate::io::testing::mount::io_for(path) {
+        return io;
+    }
+    Arc::new(SystemIo::like(path))
+}
 
 /// # Safety
 ///
@@ -146,10 +156,11 @@ unsafe extern "C" fn attach(
             (path_of(database), path_of(dir), options_of(params, count)?)
         };
         fork::check_open()?;
+        let io = io_for(&database);
         let source = |options: Options| {
             let (base, read_only) = BaseFile::open(&database, &dir)?;
             Ok(LogSource {
-                io: Arc::new(SystemIo::like(&database)),
+                io: Arc::clone(&io),
                 database: database.clone(),
                 dir: dir.clone(),
                 base: Arc::new(base),
@@ -161,7 +172,7 @@ unsafe extern "C" fn attach(
             })
         };
         let index = |log: &Arc<Log>| Ok(Box::new(ShmFile::new(log)) as Box<dyn SharedIndex>);
-        let request = OpenRequest { database: &database, options, source: &source, index: &index };
+        let request = OpenRequest { io: &*io, database: &database, options, source: &source, index: &index };
         let Some(claim) = registry().attach(&request)? else { return Ok(sqlite::SQLITE_OK) };
         let made = Box::new(Handle {
             generation: fork::generation(),
@@ -204,7 +215,7 @@ unsafe extern "C" fn wal_kind(dir: *const c_char) -> c_int {
     // SAFETY: the shim passes a C string.
     let dir = unsafe { path_of(dir) };
     guard(|| {
-        Ok(match SystemIo::like(&dir).kind(&dir) {
+        Ok(match io_for(&dir).kind(&dir) {
             Ok(PathKind::Directory) => 1,
             Ok(PathKind::File) => 2,
             Ok(PathKind::Other) => 3,
@@ -220,6 +231,16 @@ unsafe extern "C" fn delete_wal(dir: *const c_char) -> c_int {
     guard(|| match registry().find(&dir) {
         Some(database) => database.wal().end_generation().map(|_| sqlite::SQLITE_OK),
         None => Ok(sqlite::SQLITE_NOTFOUND),
+    })
+}
+
+unsafe extern "C" fn created(database: *const c_char) -> c_int {
+    // SAFETY: the shim passes a C string.
+    let database = unsafe { path_of(database) };
+    guard(|| {
+        io_for(&database)
+            .sync_dir(&parent_dir(&database), SyncSite::CreatedDatabase)
+            .map(|()| sqlite::SQLITE_OK)
     })
 }
 
@@ -310,6 +331,7 @@ unsafe extern "C" fn can_leave(handle: *mut Handle) -> c_int {
     unsafe {
         with_handle(handle, |handle| {
             if !handle.wal.wal().has_left() {
+                handle.log().check_writable()?;
                 handle.log().check_names()?;
             }
             Ok(sqlite::SQLITE_OK)

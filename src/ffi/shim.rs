@@ -61,6 +61,7 @@ pub(super) struct VwalMethods {
     pub(super) has_left: unsafe extern "C" fn(*mut Handle) -> c_int,
     pub(super) wal_kind: unsafe extern "C" fn(*const c_char) -> c_int,
     pub(super) delete_wal: unsafe extern "C" fn(*const c_char) -> c_int,
+    pub(super) created: unsafe extern "C" fn(*const c_char) -> c_int,
     pub(super) db_read: unsafe extern "C" fn(*mut Handle, *mut c_void, c_int, i64, *mut c_int) -> c_int,
     pub(super) db_keep: unsafe extern "C" fn(*mut Handle, *const c_void, c_int, i64),
     pub(super) db_size: unsafe extern "C" fn(*mut Handle, *mut i64) -> c_int,

@@ -54,6 +54,24 @@ fn an_empty_or_torn_stock_log_is_no_obstacle() {
 }
 
 #[test]
+fn an_empty_stock_log_beside_a_database_in_rollback_mode_is_no_obstacle() {
+    // A power loss may leave one, and SQLite takes it for none.
+    let lab = Lab::new(Engine::Vwal);
+    let stock = lab.open_stock("a.db").unwrap();
+    query(&stock, FILL);
+    let expected = dump(&stock, "main");
+    std::fs::write(lab.wal("a.db"), "").unwrap();
+    // Somebody else has the database open, and might be about to use that file.
+    query(&stock, "BEGIN; SELECT count(*) FROM t");
+    assert!(lab.open_with("a.db", "").is_err());
+    assert!(lab.wal("a.db").is_file());
+    drop(stock);
+    let db = lab.open("a.db");
+    assert!(lab.wal("a.db").is_dir());
+    assert_eq!(dump(&db, "main"), expected);
+}
+
+#[test]
 fn a_stock_log_that_another_process_has_open_is_left_alone() {
     let lab = Lab::new(Engine::Vwal);
     let path = lab.path("a.db");
