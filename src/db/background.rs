@@ -34,7 +34,7 @@ impl Background {
     pub(super) fn start(wal: &Arc<Wal>) -> Result<Background> {
         let mut background =
             Background { wal: Arc::clone(wal), stop: Arc::default(), threads: Vec::new(), shipping: None };
-        if !wal.log().read_only {
+        if !wal.log().read_only && wal.log().io.runs_threads() {
             background.spawn("vwal-syncer", sync_loop)?;
             background.spawn("vwal-ckpt", checkpoint_loop)?;
             background.shipping = ship::start(wal.log())?;

@@ -69,6 +69,11 @@ impl Database {
         Database { inner }
     }
 
+    #[cfg(test)]
+    pub(crate) fn wal(&self) -> &Arc<crate::wal::Wal> {
+        self.inner.wal()
+    }
+
     fn log(&self) -> &Log {
         self.inner.wal().log()
     }

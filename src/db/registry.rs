@@ -4,7 +4,6 @@
 //! opened once, however many threads open it at the same time, and closed with its last handle.
 
 use std::collections::HashMap;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::background::Background;
 use crate::error::{Error, Result};
-use crate::io::SyncSite;
+use crate::io::{Io, SyncSite};
 use crate::log::{Log, LogSource};
 use crate::options::Options;
 use crate::ship::Shipping;
@@ -111,6 +110,8 @@ type MakeIndex<'a> = dyn Fn(&Arc<Log>) -> Result<Box<dyn SharedIndex>> + 'a;
 
 /// What opens a log that is not open yet.
 pub struct OpenRequest<'a> {
+    /// Files.
+    pub io: &'a dyn Io,
     /// The database file.
     pub database: &'a Path,
     /// Options of this connection's URI over those of the process.
@@ -138,9 +139,7 @@ impl Registry {
 
     /// Share the open log of a database, or open it. `Ok(None)`: it has none.
     pub fn attach(&self, request: &OpenRequest<'_>) -> Result<Option<Claim>> {
-        let meta = std::fs::metadata(request.database)
-            .map_err(|error| Error::io("look at", request.database, None, &error))?;
-        let identity = (meta.dev(), meta.ino());
+        let identity = request.io.identity(request.database)?;
         let slot = self.slot(identity);
         let mut slot = slot.lock();
         if let Some(open) = slot.open.as_ref().filter(|open| !open.wal.has_left()) {

@@ -84,6 +84,8 @@ pub trait Io: Send + Sync {
     fn open(&self, path: &Path, mode: OpenMode) -> Result<Arc<dyn File>>;
     /// What a path names, without following a symbolic link.
     fn kind(&self, path: &Path) -> Result<PathKind>;
+    /// What tells a file from all others, by whichever path it is reached: device and inode.
+    fn identity(&self, path: &Path) -> Result<(u64, u64)>;
     /// Names in a directory, unsorted.
     fn list(&self, path: &Path) -> Result<Vec<String>>;
     /// Make a directory. An existing one is an error.
@@ -106,6 +108,10 @@ pub trait Io: Send + Sync {
     fn now_us(&self) -> u64;
     /// A random number.
     fn random_u64(&self) -> u64;
+    /// Whether the background threads of a database run. In a simulation they do not: the test takes their steps.
+    fn runs_threads(&self) -> bool {
+        true
+    }
 }
 
 /// The directory that holds the name `path`.

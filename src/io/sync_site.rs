@@ -27,9 +27,12 @@ macro_rules! sites {
 
 sites! {
     // A new log (`log/open.rs`).
-    /// The base file, when the footer of a log that ended has been cut off. Without it that footer comes back, and speaks for the
-    /// new log.
-    FormerFooter,
+    /// The names around a new database, behind its first commit, which SQLite made with a rollback journal. Without it the
+    /// journal comes back and takes the commit along.
+    CreatedDatabase,
+    /// The base file that the log stands on. Without it pages are gone that SQLite wrote with `synchronous=OFF`, below frames that
+    /// are durable; and the footer of a log that ended comes back, and speaks for the new one.
+    FirstBase,
     /// The name of the log directory. Without it the whole log is gone, with what was acknowledged in it.
     LogDirectoryName,
     /// The first metadata, before the file gets its name. Without it segments stand there that nothing places.

@@ -88,6 +88,11 @@ impl Io for SystemIo {
         }
     }
 
+    fn identity(&self, path: &Path) -> Result<(u64, u64)> {
+        let meta = fs::metadata(path).map_err(|error| Error::io("look at", path, None, &error))?;
+        Ok((meta.dev(), meta.ino()))
+    }
+
     fn list(&self, path: &Path) -> Result<Vec<String>> {
         let error = |error: std::io::Error| Error::io("list", path, None, &error);
         let mut names = Vec::new();

@@ -2,74 +2,29 @@
 //! disk may hold after a power loss at any moment (`testing/disk.rs`).
 
 mod disk;
+mod fault;
+mod file;
 mod image;
 mod lock_dir;
+pub mod mount;
+mod random;
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 pub use disk::{Disks, Fate, Mark, ObjectId, Op, Record};
+pub use fault::{Fault, Kind};
+use file::TestFile;
 pub use image::{Content, FileId, Image, Node};
 use lock_dir::LockDir;
+pub use random::splitmix;
 
 use super::{File, Holder, Io, LockFile, Mapping, OpenMode, PathKind, SyncSite};
 use crate::error::{Error, Result};
 use crate::sync::{Condvar, Mutex};
-
-/// Kinds of operations, for [`Fault`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Open,
-    Read,
-    Write,
-    SetLen,
-    Sync,
-    Rename,
-    Remove,
-    CreateDir,
-    SyncDir,
-}
-
-/// Operations that fail.
-#[derive(Clone, Copy, Debug)]
-pub struct Fault {
-    /// Which ones.
-    pub on: Kind,
-    /// Only those whose path ends so.
-    pub path: &'static str,
-    /// How many of them succeed first.
-    pub after: usize,
-    /// How many of them fail then.
-    pub times: usize,
-    /// `errno`.
-    pub error: i32,
-    /// A write that fails has written this many bytes.
-    pub part: usize,
-}
-
-impl Fault {
-    /// All operations of a kind fail with `error` from now on.
-    pub fn on(on: Kind, error: i32) -> Fault {
-        Fault { on, path: "", after: 0, times: usize::MAX, error, part: 0 }
-    }
-
-    /// ... on a path that ends so.
-    pub fn at(self, path: &'static str) -> Fault {
-        Fault { path, ..self }
-    }
-
-    /// ... after so many that succeed.
-    pub fn after(self, after: usize) -> Fault {
-        Fault { after, ..self }
-    }
-
-    /// ... once.
-    pub fn once(self) -> Fault {
-        Fault { times: 1, ..self }
-    }
-}
 
 struct State {
     live: Image,
@@ -78,6 +33,9 @@ struct State {
     faults: Vec<Fault>,
     /// Fsyncs that are left out.
     skipped: BTreeSet<SyncSite>,
+    /// Operations so far, and how many of them failed.
+    done: BTreeMap<Kind, usize>,
+    failed: usize,
     /// Bytes read so far.
     read: u64,
     clock: u64,
@@ -114,6 +72,8 @@ impl TestIo {
             trace: Vec::new(),
             faults: Vec::new(),
             skipped: BTreeSet::new(),
+            done: BTreeMap::new(),
+            failed: 0,
             read: 0,
             clock: 1_700_000_000_000_000,
             // The same disk gives the same run, and another one gives other log ids and salts.
@@ -134,6 +94,21 @@ impl TestIo {
     /// Everything that was done so far.
     pub fn trace(&self) -> Vec<Record> {
         self.inner.state.lock().trace.clone()
+    }
+
+    /// How many things were done so far.
+    pub fn operations(&self) -> usize {
+        self.inner.state.lock().trace.len()
+    }
+
+    /// How many operations of a kind were tried so far.
+    pub fn tried(&self, kind: Kind) -> usize {
+        self.inner.state.lock().done.get(&kind).copied().unwrap_or(0)
+    }
+
+    /// How many operations failed so far.
+    pub fn failed(&self) -> usize {
+        self.inner.state.lock().failed
     }
 
     /// How many bytes of files were read so far.
@@ -240,6 +215,31 @@ impl TestIo {
         Arc::new(TestFile { inner: Arc::clone(&self.inner), path: path.to_owned(), id })
     }
 
+    /// What a name stands for now.
+    pub fn live_node(&self, path: &Path) -> Option<Node> {
+        self.inner.state.lock().live.names.get(path).copied()
+    }
+
+    /// SQLite fsyncs a file through its VFS: one of its own, or the base file for vwal.
+    pub fn sync_for_sqlite(&self, id: FileId, path: &Path) -> Result<()> {
+        TestFile { inner: Arc::clone(&self.inner), path: path.to_owned(), id }.sync_for(announced_site())
+    }
+
+    /// An fsync of SQLite's own, of a directory.
+    pub fn sync_dir_for_sqlite(&self, path: &Path) -> Result<()> {
+        self.sync_dir_for(path, None)
+    }
+
+    fn sync_dir_for(&self, path: &Path, site: Option<SyncSite>) -> Result<()> {
+        let mut state = self.inner.state.lock();
+        if site.is_some_and(|site| state.skipped.contains(&site)) {
+            return Ok(());
+        }
+        let (works, result) = state.check_sync(Kind::SyncDir, "fsync the directory", path);
+        state.trace.push(Record { op: Op::SyncDir { path: path.to_owned(), site }, failed: !works });
+        result
+    }
+
     fn no_entry(op: &'static str, path: &Path) -> Error {
         Error::io(op, path, None, &std::io::Error::from_raw_os_error(libc::ENOENT))
     }
@@ -248,12 +248,14 @@ impl TestIo {
 impl State {
     /// Whether this operation is to fail.
     fn fault(&mut self, kind: Kind, path: &Path) -> Option<Fault> {
+        *self.done.entry(kind).or_default() += 1;
         let path = path.to_string_lossy();
         for fault in self.faults.iter_mut().filter(|fault| fault.on == kind && path.ends_with(fault.path)) {
             if fault.after > 0 {
                 fault.after -= 1;
             } else if fault.times > 0 {
                 fault.times -= 1;
+                self.failed += 1;
                 return Some(*fault);
             }
         }
@@ -263,7 +265,16 @@ impl State {
     fn check(&mut self, kind: Kind, op: &'static str, path: &Path, offset: Option<u64>) -> Result<()> {
         match self.fault(kind, path) {
             None => Ok(()),
-            Some(fault) => Err(Error::io(op, path, offset, &std::io::Error::from_raw_os_error(fault.error))),
+            Some(fault) => Err(fault.told(op, path, offset)),
+        }
+    }
+
+    /// An fsync; whether it does anything, and what is told.
+    fn check_sync(&mut self, kind: Kind, op: &'static str, path: &Path) -> (bool, Result<()>) {
+        match self.fault(kind, path) {
+            None => (true, Ok(())),
+            Some(fault) if fault.lies => (false, Ok(())),
+            Some(fault) => (false, Err(fault.told(op, path, None))),
         }
     }
 
@@ -302,6 +313,13 @@ impl Io for TestIo {
             Some(Node::Directory) => PathKind::Directory,
             Some(Node::File(_)) => PathKind::File,
         })
+    }
+
+    fn identity(&self, path: &Path) -> Result<(u64, u64)> {
+        match self.live_node(path) {
+            Some(Node::File(id)) => Ok((0, id as u64)),
+            _ => Err(TestIo::no_entry("look at", path)),
+        }
     }
 
     fn list(&self, path: &Path) -> Result<Vec<String>> {
@@ -357,18 +375,11 @@ impl Io for TestIo {
     }
 
     fn sync_dir(&self, path: &Path, site: SyncSite) -> Result<()> {
-        let mut state = self.inner.state.lock();
-        if state.skipped.contains(&site) {
-            return Ok(());
-        }
-        let result = state.check(Kind::SyncDir, "fsync the directory", path, None);
-        let failed = result.is_err();
-        state.trace.push(Record { op: Op::SyncDir { path: path.to_owned(), site }, failed });
-        result
+        self.sync_dir_for(path, Some(site))
     }
 
-    fn map(&self, path: &Path, _: u64, _: usize) -> Result<Box<dyn Mapping>> {
-        Err(TestIo::no_entry("map", path))
+    fn map(&self, _: &Path, _: u64, len: usize) -> Result<Box<dyn Mapping>> {
+        Ok(Box::new(Region((0..len / 8).map(|_| AtomicU64::new(0)).collect())))
     }
 
     fn lock(&self, path: &Path, read_only: bool) -> Result<Result<LockFile, Holder>> {
@@ -385,15 +396,19 @@ impl Io for TestIo {
     fn random_u64(&self) -> u64 {
         splitmix(&mut self.inner.state.lock().random)
     }
+
+    fn runs_threads(&self) -> bool {
+        false
+    }
 }
 
-/// SplitMix64 (Steele, Lea and Flood, 2014).
-pub fn splitmix(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
+/// A region of the wal-index. Nothing of it is on the disk.
+struct Region(Box<[AtomicU64]>);
+
+impl Mapping for Region {
+    fn pointer(&self) -> *mut u8 {
+        self.0.as_ptr().cast_mut().cast()
+    }
 }
 
 thread_local! {
@@ -411,80 +426,4 @@ pub fn announcing<T>(site: SyncSite, sync: impl FnOnce() -> T) -> T {
 /// The site of the fsync that this thread is about to do; `None`: it is SQLite's own.
 pub fn announced_site() -> Option<SyncSite> {
     ANNOUNCED.get()
-}
-
-struct TestFile {
-    inner: Arc<Inner>,
-    path: PathBuf,
-    id: FileId,
-}
-
-impl File for TestFile {
-    fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
-        let mut state = self.inner.state.lock();
-        state.check(Kind::Read, "read", &self.path, Some(offset))?;
-        let data = &state.live.files[&self.id].data;
-        let rest = data.get(offset as usize..).unwrap_or_default();
-        let len = rest.len().min(buf.len());
-        buf[..len].copy_from_slice(&rest[..len]);
-        state.read += len as u64;
-        Ok(len)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<()> {
-        let mut state = self.inner.state.lock();
-        let fault = state.fault(Kind::Write, &self.path);
-        let written = fault.map_or(buf.len(), |fault| fault.part.min(buf.len()));
-        if written > 0 {
-            state.content(self.id).write(offset, &buf[..written]);
-            state.record(Op::Write { file: self.id, offset, data: buf[..written].into() });
-        }
-        match fault {
-            None => Ok(()),
-            Some(fault) => {
-                let error = std::io::Error::from_raw_os_error(fault.error);
-                Err(Error::io("write", &self.path, Some(offset), &error))
-            }
-        }
-    }
-
-    fn set_len(&self, len: u64) -> Result<()> {
-        let mut state = self.inner.state.lock();
-        state.check(Kind::SetLen, "resize", &self.path, Some(len))?;
-        state.content(self.id).set_len(len);
-        state.record(Op::SetLen { file: self.id, len });
-        Ok(())
-    }
-
-    fn size(&self) -> Result<u64> {
-        Ok(self.inner.state.lock().live.files[&self.id].data.len() as u64)
-    }
-
-    fn sync(&self, site: SyncSite) -> Result<()> {
-        self.sync_for(Some(site))
-    }
-}
-
-impl TestFile {
-    /// `None`: SQLite's own fsync of one of its files.
-    fn sync_for(&self, site: Option<SyncSite>) -> Result<()> {
-        let mut state = self.inner.state.lock();
-        if site.is_some_and(|site| state.skipped.contains(&site)) {
-            return Ok(());
-        }
-        state.held += 1;
-        self.inner.changed.notify_all();
-        while state.hold {
-            self.inner.changed.wait(&mut state);
-        }
-        state.held -= 1;
-        let result = state.check(Kind::Sync, "fsync", &self.path, None);
-        let failed = result.is_err();
-        state.trace.push(Record { op: Op::Sync { file: self.id, site }, failed });
-        result
-    }
 }

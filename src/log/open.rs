@@ -358,10 +358,13 @@ fn is_denied(error: &Error) -> bool {
 
 /// The metadata file of a log that has just been recovered or made.
 pub(super) fn open_meta(source: &LogSource, meta: Meta, base: &BaseState, fresh: bool) -> Result<MetaFile> {
-    if fresh && !meta.has_footer && base.footer.is_some() {
-        // The footer of a log that ended must not speak for this one.
-        source.base.set_len(u64::from(meta.db_size_pages) * u64::from(meta.page_size.get()))?;
-        source.base.sync(SyncSite::FormerFooter)?;
+    if fresh {
+        if !meta.has_footer && base.footer.is_some() {
+            // The footer of a log that ended must not speak for this one.
+            source.base.set_len(u64::from(meta.db_size_pages) * u64::from(meta.page_size.get()))?;
+        }
+        // With synchronous=OFF nobody has made it durable yet, and the frames will be.
+        source.base.sync(SyncSite::FirstBase)?;
     }
     if !fresh {
         return MetaFile::open(&*source.io, &source.dir, meta);

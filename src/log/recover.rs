@@ -105,6 +105,11 @@ pub(super) fn find(io: &dyn Io, dir: &Path, meta: Option<&Meta>, read_only: bool
             continue;
         }
         let scan = load(&*file)?;
+        if scan.end_frame_no() < meta.checkpointed_frame_no {
+            // Freed by a pass, and a power loss brought its name back, though not the names of those behind it.
+            found.stale.push(path);
+            continue;
+        }
         found.chain.push((file, path, scan));
     }
     link(&mut found, dir, meta)?;

@@ -58,7 +58,8 @@ pub enum Op {
     },
     SyncDir {
         path: PathBuf,
-        site: SyncSite,
+        /// `None`: SQLite's own.
+        site: Option<SyncSite>,
     },
     /// Not an operation: what the test wants to find in the trace.
     Mark(Mark),
@@ -220,6 +221,7 @@ impl Disks {
         {
             unit.state = if failed { State::Doubtful } else { State::Durable };
         }
+        self.forget_removed_directories();
         // What is durable, with nothing doubtful before it, goes into the image.
         let mut open: BTreeSet<Object> = BTreeSet::new();
         let mut rest = Vec::new();
@@ -234,6 +236,20 @@ impl Disks {
         }
         cut(&mut self.durable, &sizes);
         self.units = rest;
+    }
+
+    /// What was removed in a directory that is gone for good does not come back in another one of that name.
+    fn forget_removed_directories(&mut self) {
+        for at in 0..self.units.len() {
+            let (before, rest) = self.units.split_at_mut(at);
+            if let Unit { change: Change::Unlink(path), state: State::Durable, .. } = &rest[0] {
+                let inside = Object::Names(path.clone());
+                before
+                    .iter_mut()
+                    .filter(|unit| unit.object == inside)
+                    .for_each(|unit| unit.state = State::Durable);
+            }
+        }
     }
 
     /// How many units may be there or not.
@@ -312,7 +328,13 @@ fn put(image: &mut Image, sizes: &mut BTreeMap<FileId, u64>, unit: &Unit, fate: 
         let file = image.file(id);
         let size = sizes.entry(id).or_insert(file.data.len() as u64);
         match &unit.change {
-            Change::Write { offset, data, from, to } => write(file, *offset, data, *from..*to, fate),
+            Change::Write { offset, data, from, to } => {
+                if unit.state == State::Durable {
+                    // What is on the disk for good is in the file, even where the fsync that was to make it longer failed.
+                    *size = (*size).max(*offset + *to as u64);
+                }
+                write(file, *offset, data, *from..*to, fate);
+            }
             Change::Grow(end) => *size = (*size).max(*end),
             Change::SetLen(len) => {
                 if file.data.len() as u64 > *len {
