@@ -15,6 +15,7 @@ mod power_loss;
 pub(crate) mod rig;
 mod sealing;
 mod shipped;
+mod sim;
 mod stormy;
 mod swapping;
 mod sweep;

@@ -14,6 +14,8 @@ mod methods;
 mod register;
 mod shim;
 mod shm;
+#[cfg(test)]
+pub(crate) mod simulation;
 mod sql;
 
 pub use register::{register, sqlite3_vwal_init};

@@ -40,6 +40,11 @@ fn mode() -> Mode {
     }
 }
 
+/// Whether somebody looks into one seed, and wants to be told what happens.
+pub fn is_one_seed() -> bool {
+    std::env::var_os("VWAL_FAULTS_SEED").is_some()
+}
+
 /// A part of a class of faults that one test tries.
 ///
 /// Dropped while its test panics, it counts a failure, and keeps the seed that failed.

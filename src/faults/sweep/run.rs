@@ -79,12 +79,16 @@ pub(super) struct Sweep<'a> {
 
 impl<'a> Sweep<'a> {
     pub(super) fn new(recording: &'a Recording, subject: &'a dyn Subject, plan: Plan) -> Sweep<'a> {
+        let mut bounds = Bounds::default();
+        // A process that goes on where another one was killed is told first what that one did.
+        let told = recording.trace.iter().take_while(|record| matches!(record.op, Op::Mark(_)));
+        told.for_each(|record| bounds.note(&record.op));
         Sweep {
             recording,
             subject,
             plan,
             is_second: false,
-            bounds: Bounds::default(),
+            bounds,
             random: plan.seed,
             seen: HashMap::new(),
             queued: HashSet::new(),
