@@ -36,8 +36,10 @@ mod storage;
 #[path = "common/text.rs"]
 mod text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -117,6 +119,43 @@ fn plan(seed: u64) -> Plan {
 /// Kills children one after the other on one database.
 fn one_database(plan: &Plan, kills: u64, random: &mut Random) -> Claims {
     let lab = Lab::new(Engine::Vwal);
+    keeping(&lab, || kill_in_turn(&lab, plan, kills, random))
+}
+
+/// Where the files of a failure stay.
+const KEPT: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/crash");
+
+/// Does it; if it fails, the files of `lab` and the message stay in [`KEPT`], each failure in a directory of its own.
+fn keeping<T>(lab: &Lab, act: impl FnOnce() -> T) -> T {
+    let failure = match catch_unwind(AssertUnwindSafe(act)) {
+        Ok(done) => return done,
+        Err(failure) => failure,
+    };
+    let message = failure.downcast_ref::<String>().map(String::as_str);
+    let message = message.or(failure.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    let from = lab.path(".");
+    let name = from.file_name().expect("a directory with a name");
+    let to = Path::new(KEPT).join(name.to_string_lossy().trim_start_matches('.'));
+    copy_all(&from, &to)
+        .and_then(|()| std::fs::write(to.join("message"), message))
+        .unwrap_or_else(|error| eprintln!("{}: {error}", to.display()));
+    eprintln!("{message}\nIts files are in {}", to.display());
+    resume_unwind(failure);
+}
+
+fn copy_all(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => copy_all(&entry.path(), &to.join(entry.file_name()))?,
+            false => drop(std::fs::copy(entry.path(), to.join(entry.file_name()))?),
+        }
+    }
+    Ok(())
+}
+
+fn kill_in_turn(lab: &Lab, plan: &Plan, kills: u64, random: &mut Random) -> Claims {
     let mut plan =
         Plan { path: lab.path("a.db").to_str().expect("a path of text").to_owned(), ..plan.clone() };
     let mut claims = Claims::default();
@@ -130,20 +169,20 @@ fn one_database(plan: &Plan, kills: u64, random: &mut Random) -> Claims {
         let place = format!("kill {kill}, {moment:?}, of {plan:?}");
         claims.left = false;
         claims = kill_once(&plan, claims, &mut Truth::default(), moment, &place);
-        // Half of the time a copy is examined, and the next child recovers the database itself.
-        let name = if random.below(2) == 0 {
-            "a.db".to_owned()
-        } else {
-            let name = format!("copy{kill}.db");
+        // Half of the time a copy is examined, and the next child recovers the database itself. On a busy machine the first
+        // child may be killed before it has made a file.
+        let is_there = lab.path("a.db").exists();
+        assert!(is_there || claims.acknowledged == 0, "{place}: the database file is gone");
+        let is_copy = random.below(2) != 0 && is_there;
+        let name = if is_copy { format!("copy{kill}.db") } else { "a.db".to_owned() };
+        if is_copy {
             lab.copy("a.db", &name);
-            name
-        };
-        let is_copy = name != "a.db";
+        }
         if claims.left {
             log_id = None;
         }
         is_between_logs = claims.left || (is_between_logs && matches!(moment, Moment::Opening(_)));
-        let found = examine(&lab, &name, claims, log_id.as_deref(), &place);
+        let found = examine(lab, &name, claims, log_id.as_deref(), &place);
         log_id = if is_between_logs && is_copy { None } else { found.log_id.or(log_id) };
         is_between_logs &= is_copy;
         if !is_copy {
@@ -168,8 +207,13 @@ fn kill_once(plan: &Plan, before: Claims, truth: &mut Truth, moment: Moment, pla
         let mut claims = before;
         let mut truth = Truth::default();
         let mut complaint = None;
+        let mut last = VecDeque::new();
         for line in BufReader::new(output).lines() {
             let line = line.expect("the child's output is text");
+            last.push_back(line.clone());
+            if last.len() > 20 {
+                last.pop_front();
+            }
             let words: Vec<&str> = line.split(' ').collect();
             // The last line may be cut short by the kill: a number without its line end counts for nothing, and `lines`
             // cannot tell. So every line ends with a full stop.
@@ -197,7 +241,7 @@ fn kill_once(plan: &Plan, before: Claims, truth: &mut Truth, moment: Moment, pla
                 _ => {}
             }
         }
-        (claims, truth, complaint)
+        (claims, truth, complaint, last)
     });
     // The pipe closes when the child ends before it is ready; then the claims below say why.
     let started = is_ready.recv_timeout(Duration::from_secs(60)).is_ok();
@@ -205,10 +249,10 @@ fn kill_once(plan: &Plan, before: Claims, truth: &mut Truth, moment: Moment, pla
     let ended_by_itself = process.try_wait().expect("the child can be waited for");
     process.kill().expect("the child is killed");
     process.wait().expect("the child is gone");
-    let (claims, mut said, complaint) = listener.join().expect("the listener ends");
-    assert!(complaint.is_none(), "{place}: the child found: {}", complaint.unwrap_or_default());
-    assert!(started, "{place}: the child did not start");
-    assert!(ended_by_itself.is_none(), "{place}: the child ended by itself: {ended_by_itself:?}");
+    let (claims, mut said, complaint, last) = listener.join().expect("the listener ends");
+    assert!(complaint.is_none(), "{place}: the child found: {}; {last:?}", complaint.unwrap_or_default());
+    assert!(started, "{place}: the child did not start; {last:?}");
+    assert!(ended_by_itself.is_none(), "{place}: the child ended by itself: {ended_by_itself:?}; {last:?}");
     truth.entries.append(&mut said.entries);
     truth.durable.append(&mut said.durable);
     claims

@@ -6,12 +6,17 @@ use std::process::{Child, Command, Stdio};
 
 /// Starts this test binary in its ignored test `child_process`, with pipes to and from it.
 pub fn spawn(environment: &[(&str, &str)]) -> Child {
+    command(environment).spawn().expect("the child process starts")
+}
+
+/// What [`spawn`] starts.
+pub fn command(environment: &[(&str, &str)]) -> Command {
     let program = std::env::current_exe().expect("the path of this program");
-    Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(["--ignored", "--exact", "child_process", "--nocapture", "--test-threads=1"])
         .envs(environment.iter().copied())
         .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the child process starts")
+        .stdout(Stdio::piped());
+    command
 }

@@ -1,5 +1,6 @@
 //! What a process does until it is killed, and when that is.
 
+use std::fs::File;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -96,10 +97,10 @@ impl Plan {
         Plan { work, host, ..self.clone() }
     }
 
-    /// Starts the process.
+    /// Starts the process. What it says on stderr goes to a file beside the database.
     pub fn start(&self) -> Child {
-        match self.host {
-            Host::Linked => spawn::spawn(&[(VARIABLE, &self.to_text())]),
+        let mut command = match self.host {
+            Host::Linked => spawn::command(&[(VARIABLE, &self.to_text())]),
             Host::Python => {
                 let mut python = Command::new(PYTHON);
                 python
@@ -111,10 +112,13 @@ impl Plan {
                         python.env_remove(key);
                     }
                 }
-                let started = python.env(VARIABLE, self.to_text()).stdout(Stdio::piped()).spawn();
-                started.unwrap_or_else(|error| panic!("{PYTHON}: {error}; install it (Debian: python3)"))
+                python.env(VARIABLE, self.to_text()).stdout(Stdio::piped());
+                python
             }
-        }
+        };
+        let stderr = File::options().create(true).append(true).open(format!("{}.stderr", self.path));
+        let started = command.stderr(stderr.expect("a file for what the child complains of")).spawn();
+        started.unwrap_or_else(|error| panic!("{command:?}: {error}; Python must be there (Debian: python3)"))
     }
 }
 

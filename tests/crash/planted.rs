@@ -2,14 +2,14 @@
 //! the kill. Each must fail.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::lab::{Engine, Lab};
 use crate::plan::{Host, Moment, Plan, Work};
 use crate::random::Random;
 use crate::storage::Case;
-use crate::{Claims, Truth, examine, kill_once, ledger, plan};
+use crate::{Claims, KEPT, Truth, examine, keeping, kill_once, ledger, plan};
 
 /// A process that only commits, with everything in the log, killed.
 fn killed(lab: &Lab, synchronous: &str) -> Claims {
@@ -106,4 +106,18 @@ fn a_commit_that_is_gone_from_storage_is_missed() {
     // A store that loses what it has acknowledged.
     case.remove_newest_bundles(3);
     case.check_latest(claims, "planted");
+}
+
+#[test]
+fn what_a_failure_leaves_is_kept() {
+    let lab = Lab::new(Engine::Vwal);
+    fs::create_dir(lab.path("a.db-wal")).unwrap();
+    fs::write(lab.path("a.db-wal/segment"), "frames").unwrap();
+    let kept =
+        Path::new(KEPT).join(lab.path("").file_name().unwrap().to_str().unwrap().trim_start_matches('.'));
+    let failure = std::panic::catch_unwind(|| keeping(&lab, || panic!("entry {} is gone", 7)));
+    assert!(failure.is_err(), "the failure is no less of one");
+    assert_eq!(fs::read_to_string(kept.join("message")).unwrap(), "entry 7 is gone");
+    assert_eq!(fs::read_to_string(kept.join("a.db-wal/segment")).unwrap(), "frames");
+    fs::remove_dir_all(kept).unwrap();
 }

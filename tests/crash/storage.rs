@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -18,7 +18,7 @@ use crate::lab::{Engine, Lab};
 use crate::plan::{Host, Moment, Plan, Work};
 use crate::random::Random;
 use crate::text::assert_intact;
-use crate::{Claims, KILLS, THREADS, Truth, kill_once, ledger};
+use crate::{Claims, KILLS, THREADS, Truth, keeping, kill_once, ledger};
 
 /// Objects by key.
 type Objects = BTreeMap<String, Vec<u8>>;
@@ -51,7 +51,7 @@ pub struct Totals {
 }
 
 pub struct Case {
-    lab: Lab,
+    lab: Arc<Lab>,
     plan: Plan,
     truth: Truth,
     /// What was in storage when it was last looked at.
@@ -64,7 +64,7 @@ impl Case {
         let ack = ["local", "remote"][(seed % 2) as usize];
         let group_commit = ["on", "off"][(seed / 2 % 2) as usize];
         let synchronous = ["FULL", "NORMAL"][(seed / 4 % 2) as usize];
-        let lab = Lab::new(Engine::Vwal);
+        let lab = Arc::new(Lab::new(Engine::Vwal));
         let plan = Plan {
             synchronous: synchronous.to_owned(),
             page_size: *random.pick(&[512, 1024, 4096]),
@@ -86,6 +86,11 @@ impl Case {
     }
 
     pub fn run(mut self, kills: u64, random: &mut Random, totals: &mut Totals) {
+        let lab = Arc::clone(&self.lab);
+        keeping(&lab, || self.kill_in_turn(kills, random, totals));
+    }
+
+    fn kill_in_turn(&mut self, kills: u64, random: &mut Random, totals: &mut Totals) {
         let mut claims = Claims::default();
         for kill in 0..kills {
             self.plan = self.plan.next(random);
