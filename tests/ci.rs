@@ -85,8 +85,14 @@ fn night(dir: &Path, then: &str) -> Command {
     fs::write(bin.join("cargo"), format!("#!/bin/sh\n{count}\n{then}\n")).unwrap();
     fs::set_permissions(bin.join("cargo"), fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("a PATH"));
-    let mut night = script("nightly");
-    night.args(["0", "kill -9"]).env("PATH", path).env("VWAL_FAULTS_DIR", dir);
+    // A program that was started in the background ignores Ctrl-C, and so does all that it starts.
+    let mut night = Command::new("env");
+    let nightly = concat!(env!("CARGO_MANIFEST_DIR"), "/.ci/nightly");
+    night
+        .args(["--default-signal=INT", nightly, "0", "kill -9"])
+        .stdin(Stdio::null())
+        .env("PATH", path)
+        .env("VWAL_FAULTS_DIR", dir);
     night
 }
 

@@ -29,7 +29,12 @@ impl Place {
 
     /// Commit `count` rows through vwal, in a process of their own, and ship them.
     fn write(&self, name: &str, count: usize) {
-        let output = Command::new(std::env::current_exe().unwrap())
+        let mut writer = Command::new(std::env::current_exe().unwrap());
+        // vwal refuses variables of its own kind that it does not know, as those of the fault programme.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("VWAL_")) {
+            writer.env_remove(name);
+        }
+        let output = writer
             .args(["--exact", "storage::writes_for_other_tests", "--nocapture", "--test-threads=1"])
             .env("VWAL_TEST_WRITER", self.path(name))
             .env("VWAL_TEST_COUNT", count.to_string())
