@@ -12,6 +12,7 @@ mod io_errors;
 mod mutation;
 mod pages;
 mod power_loss;
+mod restoring;
 pub(crate) mod rig;
 mod sealing;
 mod shipped;

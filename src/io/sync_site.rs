@@ -127,8 +127,9 @@ sites! {
     RestoreProgress,
     /// The whole database, before it gets its name. Without it the name stands for a file that is not whole.
     RestoredFile,
-    /// That the database has left the restore's directory.
-    RestoredMove,
+    /// That the journal is gone, before the database has another name. Without it a later restore goes on in a database that may
+    /// have been written to since.
+    EndedJournal,
     /// The name of the database. Without it a restore that has succeeded is gone.
     RestoredName,
 }

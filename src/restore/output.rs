@@ -89,6 +89,7 @@ pub(super) struct Output {
     pending_page_no: u32,
     unsynced: u64,
     sync_bytes: u64,
+    write_bytes: usize,
 }
 
 impl Output {
@@ -111,23 +112,26 @@ impl Output {
                 return Err(Error::Target { path: target.to_owned(), what });
             }
         };
-        let file = io.open(&dir.join("database"), OpenMode::Create)?;
+        let database = dir.join("database");
         let journal = io.open(&dir.join("journal"), OpenMode::Create)?;
-        let progress = match read_journal(&*journal, &text)? {
-            // A file that is shorter than its journal says was not left behind by a restore.
-            Some(progress)
-                if file.size()? >= u64::from(progress.done_page_no) * u64::from(page_size.get()) =>
-            {
-                progress
+        let (file, progress) = match read_journal(&*journal, &text)? {
+            // A file that is shorter than its journal says was not left behind by a restore. And one that had done nothing
+            // yet begins anew: who knows whether its journal was fsynced, and whether another one comes back instead.
+            Some(progress) if progress.sequence > 0 && holds(&*io, &database, progress, page_size)? => {
+                (io.open(&database, OpenMode::Create)?, progress)
             }
             _ => {
-                file.set_len(0)?;
+                // Not cut to nothing: it may have another name by now, as a database (`Output::finish`).
+                if io.kind(&database)? != PathKind::Missing {
+                    io.remove_file(&database)?;
+                }
+                let file = io.open(&database, OpenMode::Create)?;
                 journal.set_len(0)?;
                 let progress = Progress { sequence: 0, group: 0, done_page_no: 0 };
                 journal.write_at(text.as_bytes(), RESTORE_TEXT_OFFSET)?;
                 journal.write_at(&progress.encode(&text), progress.offset())?;
                 journal.sync(SyncSite::RestoreJournal)?;
-                progress
+                (file, progress)
             }
         };
         io.sync_dir(&dir, SyncSite::RestoreNames)?;
@@ -148,6 +152,7 @@ impl Output {
             pending_page_no: 0,
             unsynced: 0,
             sync_bytes: SYNC_BYTES,
+            write_bytes: WRITE_BYTES,
         })
     }
 
@@ -173,14 +178,29 @@ impl Output {
         self
     }
 
+    /// Note progress after every `bytes` bytes, and write no more than them at once.
+    #[cfg(test)]
+    pub(super) fn in_pieces(mut self, bytes: usize) -> Output {
+        self.write_bytes = bytes;
+        self.sync_every(bytes as u64)
+    }
+
     /// Write pages that follow each other, behind those before them in the group. Those in between stay as they are.
     pub(super) fn write(&mut self, page_no: u32, images: &[u8]) -> Result<()> {
+        let pages = self.write_bytes / self.page_size.bytes();
+        for (page_no, images) in (page_no..).step_by(pages).zip(images.chunks(self.write_bytes)) {
+            self.write_piece(page_no, images)?;
+        }
+        Ok(())
+    }
+
+    fn write_piece(&mut self, page_no: u32, images: &[u8]) -> Result<()> {
         let next = u64::from(self.pending_page_no) + (self.pending.len() / self.page_size.bytes()) as u64;
-        if u64::from(page_no) != next || self.pending.len() >= WRITE_BYTES {
+        if u64::from(page_no) != next || self.pending.len() >= self.write_bytes {
             self.flush()?;
             self.pending_page_no = page_no;
         }
-        if self.pending.is_empty() && images.len() >= WRITE_BYTES / 4 {
+        if self.pending.is_empty() && images.len() >= self.write_bytes / 4 {
             return self.write_through(page_no, images);
         }
         self.pending.extend_from_slice(images);
@@ -241,6 +261,10 @@ impl Output {
         self.file.write_at(footer, end)?;
         self.file.sync(SyncSite::RestoredFile)?;
         check_free(&*self.io, &self.target)?;
+        // A name that moves from one directory to another may stand in both after a crash. No restore may go on in a file that
+        // is a database by then, so the journal goes first.
+        self.io.remove_file(&self.dir.join("journal"))?;
+        self.io.sync_dir(&self.dir, SyncSite::EndedJournal)?;
         self.io.rename_new(&self.dir.join("database"), &self.target).map_err(|error| match error {
             Error::Io { kind: std::io::ErrorKind::AlreadyExists, .. } => Error::Target {
                 path: self.target.clone(),
@@ -248,10 +272,8 @@ impl Output {
             },
             error => error,
         })?;
-        self.io.sync_dir(&self.dir, SyncSite::RestoredMove)?;
         self.io.sync_dir(&parent_dir(&self.target), SyncSite::RestoredName)?;
         // The database is there now, whatever becomes of the rest.
-        let _ = self.io.remove_file(&self.dir.join("journal"));
         let _ = self.io.remove_file(&self.dir.join("lock"));
         drop(self.lock);
         let _ = self.io.remove_dir(&self.dir);
@@ -298,6 +320,13 @@ impl Drop for Syncing {
             let _ = thread.join();
         }
     }
+}
+
+/// Whether the file has as many pages as were noted as done.
+fn holds(io: &dyn Io, database: &Path, progress: Progress, page_size: PageSize) -> Result<bool> {
+    Ok(io.kind(database)? == PathKind::File
+        && io.open(database, OpenMode::Read)?.size()?
+            >= u64::from(progress.done_page_no) * u64::from(page_size.get()))
 }
 
 /// What the journal says. `None`: nothing, or of another restore.

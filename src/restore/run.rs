@@ -53,6 +53,11 @@ pub struct Restore {
     log_id: Option<LogId>,
     target: Target,
     takes_over: bool,
+    /// So many bundles are merged at once.
+    merged: usize,
+    /// Progress is noted after so many bytes, instead of what is best.
+    #[cfg(test)]
+    sync_bytes: Option<usize>,
 }
 
 /// How far a restore is.
@@ -88,7 +93,16 @@ impl Restore {
             log_id: None,
             target: Target::Latest,
             takes_over: false,
+            merged: MERGE_MAX,
+            #[cfg(test)]
+            sync_bytes: None,
         }
+    }
+
+    /// Note progress after every `bytes` bytes, which are written one such piece at a time, and merge so many bundles at once.
+    #[cfg(test)]
+    pub(crate) fn in_pieces(self, bytes: usize, merged: usize) -> Restore {
+        Restore { sync_bytes: Some(bytes), merged, ..self }
     }
 
     /// This log, instead of the one that nothing took over.
@@ -143,7 +157,17 @@ impl Restore {
         path: &Path,
         progress: &mut dyn FnMut(Advance),
     ) -> Result<Restored> {
-        let io: Arc<dyn Io> = Arc::new(SystemIo::masked());
+        self.run_over(Arc::new(SystemIo::masked()), storage, path, progress).await
+    }
+
+    /// The same, to the files of `io`.
+    pub(crate) async fn run_over(
+        &self,
+        io: Arc<dyn Io>,
+        storage: &Arc<dyn Storage>,
+        path: &Path,
+        progress: &mut dyn FnMut(Advance),
+    ) -> Result<Restored> {
         output::check_free(&*io, path)?;
         let mut resolved = resolve::resolve(storage, self.log_id, self.target).await?;
         let (log_id, parent) = match self.takes_over {
@@ -151,6 +175,11 @@ impl Restore {
             true => (new_log_id(&*io), Some(parent(storage, &resolved)?)),
         };
         let output = Output::begin(Arc::clone(&io), path, description(&resolved), resolved.page_size)?;
+        #[cfg(test)]
+        let output = match self.sync_bytes {
+            Some(bytes) => output.in_pieces(bytes),
+            None => output,
+        };
         let done = output.done();
         let continued = done.sequence > 0;
         if continued {
@@ -158,7 +187,7 @@ impl Restore {
                 .notes
                 .push("an earlier restore of this state was interrupted, and is gone on with".into());
         }
-        let (mut output, first) = copy(&resolved, output, done, progress).await?;
+        let (mut output, first) = copy(&resolved, self.merged, output, done, progress).await?;
         let first = match first {
             Some(first) => first,
             None => output.read(1)?,
@@ -264,6 +293,7 @@ impl Pieces {
 /// Merge everything into the file. Also the newest image of page 1, unless it was in the file before.
 async fn copy(
     resolved: &Resolved,
+    merged: usize,
     mut output: Output,
     done: Progress,
     progress: &mut dyn FnMut(Advance),
@@ -275,7 +305,7 @@ async fn copy(
         }
         Ok::<_, Error>(output)
     });
-    let merged = merge(resolved, done, &sender, progress).await;
+    let first_page = merge(resolved, merged, done, &sender, progress).await;
     drop(sender);
     let output = match writer.await {
         Ok(output) => output,
@@ -286,11 +316,12 @@ async fn copy(
     };
     // When writing failed, merging failed too, and only says that nobody listens.
     let output = output?;
-    Ok((output, merged?))
+    Ok((output, first_page?))
 }
 
 async fn merge(
     resolved: &Resolved,
+    merged: usize,
     done: Progress,
     sender: &mpsc::Sender<Pieces>,
     progress: &mut dyn FnMut(Advance),
@@ -300,7 +331,7 @@ async fn merge(
     let mut first_page = None;
     let page_size = resolved.page_size.bytes();
     let skipped = output::lock_byte_page_no(resolved.page_size);
-    for (group, bundles) in (0u32..).zip(resolved.bundles.chunks(MERGE_MAX)) {
+    for (group, bundles) in (0u32..).zip(resolved.bundles.chunks(merged)) {
         if group < done.group {
             bytes_before += bundles.iter().map(Bundle::stored_len).sum::<u64>();
             continue;

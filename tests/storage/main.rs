@@ -21,6 +21,7 @@ mod directory;
 mod secrets;
 mod seeds;
 mod stub;
+mod system_calls;
 mod tls;
 
 /// Runs `future` on a runtime as vwal's threads have one.

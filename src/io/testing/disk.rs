@@ -203,6 +203,11 @@ impl Disks {
                 self.push(Object::File(*file), Change::SetLen(*len));
             }
             Op::Sync { file, .. } => self.sync(&Object::File(*file), record.failed),
+            // From one directory to another it need not be one thing: where it is done as a link and a removal, it is two.
+            Op::Rename { file, from, to } if from.parent() != to.parent() => {
+                self.push(names(to), Change::Link(to.clone(), Node::File(*file)));
+                self.push(names(from), Change::Unlink(from.clone()));
+            }
             Op::Rename { file, from, to } => {
                 self.push(names(to), Change::Rename(from.clone(), to.clone(), Node::File(*file)))
             }
