@@ -163,8 +163,11 @@ static int dbClose(sqlite3_file *pFile){
   return REAL(p)->pMethods->xClose(REAL(p));
 }
 
-static int dbRead(sqlite3_file *pFile, void *pBuf, int iAmt, sqlite3_int64 iOfst){
-  DbFile *p = (DbFile*)pFile;
+/* Change counter, size in pages, and freelist: Pager.dbFileVers. */
+#define VERSION_OFFSET 24
+#define VERSION_SIZE   16
+
+static int dbReadPart(DbFile *p, void *pBuf, int iAmt, sqlite3_int64 iOfst){
   if( p->pHandle ){
     int eBase = 0;
     int rc = pVwal->xDbRead(p->pHandle, pBuf, iAmt, iOfst, &eBase);
@@ -180,6 +183,25 @@ static int dbRead(sqlite3_file *pFile, void *pBuf, int iAmt, sqlite3_int64 iOfst
     return rc;
   }
   return REAL(p)->pMethods->xRead(REAL(p), pBuf, iAmt, iOfst);
+}
+
+/*
+** The pager asks for these bytes to find out whether its cache is older than the file. In WAL mode they do not tell: commits need
+** not change them (https://sqlite.org/fileformat2.html#file_change_counter). SQLite believes them all the same when it has just
+** closed its WAL to leave WAL mode, and then goes on with pages from before the last commits of other connections: without vwal
+** those commits are lost. What is read here agrees with no cache.
+*/
+static int dbReadVersion(DbFile *p, void *pBuf, int iAmt, sqlite3_int64 iOfst){
+  unsigned char *a = (unsigned char*)pBuf;
+  int rc = dbReadPart(p, pBuf, iAmt, iOfst);
+  a[0] = (unsigned char)~a[0];
+  return rc;
+}
+
+static int dbRead(sqlite3_file *pFile, void *pBuf, int iAmt, sqlite3_int64 iOfst){
+  DbFile *p = (DbFile*)pFile;
+  if( p->pHandle && iOfst==VERSION_OFFSET && iAmt==VERSION_SIZE ) return dbReadVersion(p, pBuf, iAmt, iOfst);
+  return dbReadPart(p, pBuf, iAmt, iOfst);
 }
 
 /* Write page 1 of a new database, marked as one in WAL mode. See "New" above. */

@@ -159,3 +159,19 @@ fn a_file_that_is_not_ours_keeps_the_directory_and_the_database_stays_as_it_is()
     assert!(!lab.wal("a.db").exists());
     assert_intact(&db, "main");
 }
+
+#[test]
+fn a_connection_that_leaves_wal_mode_does_not_go_on_with_its_old_cache() {
+    // Stock SQLite does, and loses the other connection's commit: a commit in WAL mode need not change what tells a cache
+    // from the file in rollback mode.
+    let lab = Lab::new(Engine::Vwal);
+    drop(lab.create("a.db", "CREATE TABLE t(id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES(1, 'old')"));
+    let db = lab.open("a.db");
+    assert_eq!(query(&db, "SELECT v FROM t"), "old");
+    query(&lab.open("a.db"), "UPDATE t SET v = 'new'");
+    assert_eq!(
+        query(&db, "PRAGMA journal_mode=DELETE; SELECT v FROM t; INSERT INTO t VALUES(2, 'x')"),
+        "delete\nnew"
+    );
+    assert_eq!(query(&lab.open("a.db"), "SELECT id, v FROM t"), "1|new\n2|x");
+}
