@@ -103,6 +103,9 @@ struct Slot {
 #[derive(Default)]
 pub struct Registry {
     slots: Mutex<HashMap<Identity, Arc<Mutex<Slot>>>>,
+    /// Database files of which an fsync failed when a log was about to be made on them, and what it said. What a failed fsync
+    /// did not write counts as written, so the next one would succeed and mean nothing.
+    doubtful: Mutex<HashMap<Identity, String>>,
 }
 
 /// Makes the wal-index of a log.
@@ -150,9 +153,29 @@ impl Registry {
             slot.handles += 1;
             return Ok(Some(Claim { database, identity }));
         }
+        if let Some(cause) = self.doubtful.lock().get(&identity) {
+            return Err(Error::Io {
+                op: "fsync",
+                path: request.database.to_owned(),
+                offset: None,
+                kind: std::io::ErrorKind::Other,
+                message: format!(
+                    "an earlier one failed ({cause}), and what it did not write counts as written now: go on with a copy of the \
+                     database, or in another process"
+                ),
+            });
+        }
         let source = (request.source)(request.options.clone())?;
         let dir = source.dir.clone();
-        let Some(log) = Log::open(source)? else { return Ok(None) };
+        let opened = Log::open(source).inspect_err(|error| match error {
+            Error::Io { op: "fsync", path, .. } | Error::Full { op: "fsync", path }
+                if path == request.database =>
+            {
+                self.doubtful.lock().insert(identity, error.to_string());
+            }
+            _ => {}
+        });
+        let Some(log) = opened? else { return Ok(None) };
         let log = Arc::new(log);
         let wal = Arc::new(Wal::new(Arc::clone(&log), (request.index)(&log)?));
         let background = Background::start(&wal)?;

@@ -373,5 +373,5 @@ fn without_any_fsync_of_a_restore_a_power_loss_loses_something() {
         (SyncSite::EndedJournal, 0),
         (SyncSite::RestoredName, 0),
     ];
-    gate("restore", &sites, 16, |seed, site| recorded(seed, Some(site)));
+    gate("restore", &sites, 16, recorded);
 }

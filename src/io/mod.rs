@@ -58,9 +58,20 @@ pub trait File: Send + Sync {
     /// Make everything written, and the size, survive a power loss. `site`: what for.
     fn sync(&self, site: SyncSite) -> Result<()>;
 
+    /// Read as far as the file goes. A read that ends early although there is more is an error, and not taken for the end.
+    fn read_to_end_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
+        let got = self.read_at(buf, offset)?;
+        if got < buf.len() && offset + (got as u64) < self.size()? {
+            let short =
+                std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "there is more, and it was not read");
+            return Err(Error::io("read", self.path(), Some(offset + got as u64), &short));
+        }
+        Ok(got)
+    }
+
     /// Read exactly `buf.len()` bytes; a shorter file is damage.
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
-        let got = self.read_at(buf, offset)?;
+        let got = self.read_to_end_at(buf, offset)?;
         if got == buf.len() {
             return Ok(());
         }

@@ -32,7 +32,7 @@ pub fn read_meta(io: &dyn Io, dir: &Path) -> Result<Option<Meta>> {
     for slot in 0..2u64 {
         let offset = slot * META_SLOT_SIZE as u64;
         let mut bytes = vec![0; META_SLOT_SIZE];
-        let got = file.read_at(&mut bytes, offset)?;
+        let got = file.read_to_end_at(&mut bytes, offset)?;
         match Meta::decode(&bytes[..got]) {
             Ok(Some(meta)) if newest.is_none_or(|newest| newest.sequence < meta.sequence) => {
                 newest = Some(meta)

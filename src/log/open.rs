@@ -63,7 +63,7 @@ impl BaseState {
     fn read(base: &dyn File) -> Result<BaseState> {
         let size = base.size()?;
         let mut head = [0; DATABASE_HEADER_SIZE];
-        let got = base.read_at(&mut head, 0)?;
+        let got = base.read_to_end_at(&mut head, 0)?;
         let header = DatabaseHeader::parse(&head[..got]);
         let mut footer = None;
         if let (Some(header), Some(pages_end)) = (header, size.checked_sub(FOOTER_SIZE as u64))
@@ -358,17 +358,15 @@ fn is_denied(error: &Error) -> bool {
 
 /// The metadata file of a log that has just been recovered or made.
 pub(super) fn open_meta(source: &LogSource, meta: Meta, base: &BaseState, fresh: bool) -> Result<MetaFile> {
-    if fresh {
-        if !meta.has_footer && base.footer.is_some() {
-            // The footer of a log that ended must not speak for this one.
-            source.base.set_len(u64::from(meta.db_size_pages) * u64::from(meta.page_size.get()))?;
-        }
-        // With synchronous=OFF nobody has made it durable yet, and the frames will be.
-        source.base.sync(SyncSite::FirstBase)?;
-    }
     if !fresh {
         return MetaFile::open(&*source.io, &source.dir, meta);
     }
+    if !meta.has_footer && base.footer.is_some() {
+        // The footer of a log that ended must not speak for this one.
+        source.base.set_len(u64::from(meta.db_size_pages) * u64::from(meta.page_size.get()))?;
+    }
+    // With synchronous=OFF nobody has made it durable yet, and the frames will be.
+    source.base.sync(SyncSite::FirstBase)?;
     // Here and not where the directory is made: a process that ended in between left it without that.
     source.io.sync_dir(&parent_dir(&source.dir), SyncSite::LogDirectoryName)?;
     let file = if meta.sequence == 0 {

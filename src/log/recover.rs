@@ -121,7 +121,7 @@ pub(super) fn find(io: &dyn Io, dir: &Path, meta: Option<&Meta>, read_only: bool
 fn check_head(file: &dyn File, start: u64, meta: &Meta) -> Result<bool> {
     let path = file.path();
     let mut head = vec![0; SEGMENT_HEAD_SIZE];
-    let got = file.read_at(&mut head, 0)?;
+    let got = file.read_to_end_at(&mut head, 0)?;
     head.truncate(got);
     let problem = match SegmentHeader::decode(&head) {
         Err(problem) => problem,

@@ -49,7 +49,7 @@ impl Scan {
 /// The header of a segment and its seal, if it is sealed.
 pub(super) fn read_head(file: &dyn File) -> Result<(SegmentHeader, Option<Seal>)> {
     let mut head = vec![0; SEGMENT_HEAD_SIZE];
-    let got = file.read_at(&mut head, 0)?;
+    let got = file.read_to_end_at(&mut head, 0)?;
     head.truncate(got);
     let header = SegmentHeader::decode(&head).map_err(|problem| Error::corrupt(file.path(), 0, problem))?;
     // A torn seal is what a crash while sealing leaves; the frames under it are verified all the same.
@@ -196,7 +196,7 @@ fn durable_witness(frames: &mut Frames<'_>, header: &SegmentHeader, bad: u64) ->
 /// told. The frames can be verified without the head: the first one carries its checksum.
 pub fn headless_witness(file: &dyn File, start: u64, page_size: PageSize) -> Result<Option<String>> {
     let mut head = vec![0; SEGMENT_HEAD_SIZE];
-    if file.read_at(&mut head, 0)? < head.len() {
+    if file.read_to_end_at(&mut head, 0)? < head.len() {
         return Ok(None);
     }
     let mut frames = Frames::of_size(file, FRAME_HEADER_SIZE + page_size.bytes());
@@ -256,7 +256,7 @@ impl<'a> Frames<'a> {
     pub(super) fn get(&mut self, index: u64) -> Result<Option<&[u8]>> {
         if index < self.first || index >= self.first + self.count {
             let offset = self.offset(index);
-            let got = self.file.read_at(&mut self.buffer, offset)?;
+            let got = self.file.read_to_end_at(&mut self.buffer, offset)?;
             self.first = index;
             self.count = (got / self.frame_size) as u64;
             if self.count == 0 {

@@ -18,5 +18,5 @@ const SITES: &[(SyncSite, u64)] = &[
 
 #[test]
 fn without_any_of_these_fsyncs_a_power_loss_loses_something() {
-    gate("a real SQLite", SITES, 20, |seed, site| recorded(seed, Some(site)));
+    gate("a real SQLite", SITES, 20, recorded);
 }
