@@ -5,7 +5,7 @@ use crate::faults::campaign::Campaign;
 
 #[test]
 fn a_life_and_what_a_kill_leaves_of_it() {
-    let mut campaign = Campaign::new("kill -9", "simulated", 24, 400);
+    let mut campaign = Campaign::new("simulated kills", "a real SQLite", 24, 400);
     while let Some(seed) = campaign.seed() {
         let mut program = Program::new(seed);
         for _ in 0..4 {
