@@ -53,7 +53,7 @@ fn a_failure_in_one_file_fails_the_table() {
     let (code, text) = table(dir.path());
     assert_eq!(code, 1, "{text}");
     assert_eq!(row(&text, "storage"), ["60", "2"]);
-    assert!(text.contains("storage, storm: VWAL_FAULTS_SEED=42 tries it again"), "{text}");
+    assert!(text.contains("storage, storm: FAULTS_SEED=42 tries it again"), "{text}");
     fs::remove_file(dir.path().join("b")).unwrap();
     fs::write(dir.path().join("c"), "not a campaign's\n").unwrap();
     assert_eq!(table(dir.path()).0, 1, "what cannot be counted is no success");
@@ -78,10 +78,10 @@ fn wrong_arguments_are_told() {
 fn night(dir: &Path, then: &str) -> Command {
     let bin = dir.join("bin");
     fs::create_dir_all(&bin).unwrap();
-    let count = "file=\"$VWAL_FAULTS_DIR/kill--9.stub\"
+    let count = "file=\"$FAULTS_DIR/kill--9.stub\"
         cases=$(cut -f 3 \"$file\" 2>/dev/null || echo 0)
         printf 'kill -9\\tstub\\t%d\\t0\\t0\\t\\n' $((cases + 1)) >\"$file\"
-        echo called >>\"$VWAL_FAULTS_DIR/called.log\"";
+        echo called >>\"$FAULTS_DIR/called.log\"";
     fs::write(bin.join("cargo"), format!("#!/bin/sh\n{count}\n{then}\n")).unwrap();
     fs::set_permissions(bin.join("cargo"), fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("a PATH"));
@@ -92,7 +92,7 @@ fn night(dir: &Path, then: &str) -> Command {
         .args(["--default-signal=INT", nightly, "0", "kill -9"])
         .stdin(Stdio::null())
         .env("PATH", path)
-        .env("VWAL_FAULTS_DIR", dir);
+        .env("FAULTS_DIR", dir);
     night
 }
 

@@ -2,7 +2,7 @@
 //!
 //! One seed is one run: a page size, a cache that spills, a few connections with transactions that overlap, an attached
 //! database, and some hundred statements. A failure prints the seed and what was run. To run that one again:
-//! `VWAL_FAULTS_SEED=<seed> cargo test --test oracle`.
+//! `FAULTS_SEED=<seed> cargo test --test oracle`.
 
 #[path = "common/campaign.rs"]
 mod campaign;

@@ -2,7 +2,7 @@
 //!
 //! `VWAL_SHUTTLE=1 cargo test --lib schedules` runs them, and nothing else can be run in that build: every lock and every atomic
 //! belongs to shuttle then (`src/sync.rs`). A run that fails prints its schedule, which `shuttle::replay` takes, and its seed, which
-//! `VWAL_FAULTS_SEED` takes. What shuttle does not show are the effects of weak memory orders: every access is sequentially
+//! `FAULTS_SEED` takes. What shuttle does not show are the effects of weak memory orders: every access is sequentially
 //! consistent to it.
 //!
 //! Each model has a test beside it that plants a fault, and shows that the model finds it.

@@ -1,8 +1,8 @@
 //! How much of a class of faults is tried, and what came of it.
 //!
-//! `cargo test` tries a small part of each class, so that it stays quick. `VWAL_FAULTS=ci` tries as much as has to hold
-//! before a change lands (`.ci/run`), `VWAL_FAULTS=nightly` goes on with new seeds for `VWAL_FAULTS_SECONDS` (`.ci/nightly`).
-//! With `VWAL_FAULTS_DIR` set, each campaign keeps a file there with its figures, from which `.ci/table` makes one table and
+//! `cargo test` tries a small part of each class, so that it stays quick. `FAULTS=ci` tries as much as has to hold
+//! before a change lands (`.ci/run`), `FAULTS=nightly` goes on with new seeds for `FAULTS_SECONDS` (`.ci/nightly`).
+//! With `FAULTS_DIR` set, each campaign keeps a file there with its figures, from which `.ci/table` makes one table and
 //! from which the next night goes on.
 //!
 //! The unit tests of the library take this file in as well, so it stands on `std` alone.
@@ -26,23 +26,23 @@ enum Mode {
 }
 
 fn mode() -> Mode {
-    match std::env::var("VWAL_FAULTS").as_deref() {
+    match std::env::var("FAULTS").as_deref() {
         Err(_) => Mode::Quick,
         Ok("ci") => Mode::Ci,
         Ok("nightly") => {
-            let seconds = std::env::var("VWAL_FAULTS_SECONDS").unwrap_or_else(|_| "60".into());
+            let seconds = std::env::var("FAULTS_SECONDS").unwrap_or_else(|_| "60".into());
             let seconds = seconds
                 .parse()
-                .unwrap_or_else(|_| panic!("VWAL_FAULTS_SECONDS is a number of seconds, not {seconds:?}"));
+                .unwrap_or_else(|_| panic!("FAULTS_SECONDS is a number of seconds, not {seconds:?}"));
             Mode::Nightly(Duration::from_secs(seconds))
         }
-        Ok(other) => panic!("VWAL_FAULTS is ci or nightly, not {other:?}"),
+        Ok(other) => panic!("FAULTS is ci or nightly, not {other:?}"),
     }
 }
 
 /// Whether somebody looks into one seed, and wants to be told what happens.
 pub fn is_one_seed() -> bool {
-    std::env::var_os("VWAL_FAULTS_SEED").is_some()
+    std::env::var_os("FAULTS_SEED").is_some()
 }
 
 /// A part of a class of faults that one test tries.
@@ -73,7 +73,7 @@ pub struct Campaign {
 impl Campaign {
     /// `class` is a row of the table; `part` tells this test from others of its class. `quick` seeds are tried by
     /// `cargo test`, `ci` by CI. The first seed is 0, but in a night, which goes on where the night before ended;
-    /// `VWAL_FAULTS_SEED` is the only one to try, if it is set.
+    /// `FAULTS_SEED` is the only one to try, if it is set.
     pub fn new(class: &'static str, part: &'static str, quick: u64, ci: u64) -> Campaign {
         let mode = mode();
         let now = Instant::now();
@@ -101,9 +101,8 @@ impl Campaign {
         {
             campaign.resume(&text);
         }
-        if let Ok(seed) = std::env::var("VWAL_FAULTS_SEED") {
-            campaign.next =
-                seed.parse().unwrap_or_else(|_| panic!("VWAL_FAULTS_SEED is a number, not {seed:?}"));
+        if let Ok(seed) = std::env::var("FAULTS_SEED") {
+            campaign.next = seed.parse().unwrap_or_else(|_| panic!("FAULTS_SEED is a number, not {seed:?}"));
             campaign.end = campaign.next + 1;
         }
         campaign
@@ -174,7 +173,7 @@ impl Campaign {
     fn fail(&mut self, seed: u64) {
         self.failures += 1;
         self.failed.push(seed);
-        eprintln!("{}, {}: VWAL_FAULTS_SEED={seed} tries this one again", self.class, self.part);
+        eprintln!("{}, {}: FAULTS_SEED={seed} tries this one again", self.class, self.part);
     }
 
     /// So many cases more were tried, and held.
@@ -188,7 +187,7 @@ impl Campaign {
     }
 
     fn file(&self) -> Option<PathBuf> {
-        let dir = std::env::var_os("VWAL_FAULTS_DIR").filter(|dir| !dir.is_empty())?;
+        let dir = std::env::var_os("FAULTS_DIR").filter(|dir| !dir.is_empty())?;
         Some(Path::new(&dir).join(format!("{}.{}", self.class, self.part).replace([' ', '/'], "-")))
     }
 

@@ -1,6 +1,6 @@
 //! Faults by seed: whatever happens below, nothing is overwritten, and every answer is right or an error.
 //!
-//! A failure names its seed. To run that one again: `VWAL_FAULTS_SEED=<seed> cargo test --test storage seeds`.
+//! A failure names its seed. To run that one again: `FAULTS_SEED=<seed> cargo test --test storage seeds`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -471,6 +471,9 @@ fn unexpected(what: String) -> rusqlite::Error {
 }
 
 fn set_mode(db: &Connection, wanted: &str) -> rusqlite::Result<()> {
+    // A connection that has read nothing since another one made the database one in WAL mode takes it for one in rollback mode,
+    // and says so. (As SQLite does without vwal.)
+    db.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
     let mode: String = db.query_row(&format!("PRAGMA journal_mode={wanted}"), [], |row| row.get(0))?;
     if mode == wanted { Ok(()) } else { Err(unexpected(format!("the journal mode stays {mode}"))) }
 }

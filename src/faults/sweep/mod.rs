@@ -5,7 +5,7 @@
 //! which a part of what it was to write is there. Equal disks are recovered once. For some of them, and whenever the process is
 //! killed instead, what recovery itself does is recorded and crashed the same way.
 //!
-//! What fails is made small, and told as `seed:crashpoint:mask`: with that in `VWAL_FAULTS_CRASH` the same test tries this
+//! What fails is made small, and told as `seed:crashpoint:mask`: with that in `FAULTS_CRASH` the same test tries this
 //! crash alone.
 
 mod place;
@@ -109,7 +109,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = place::text(self.seed, &self.path);
-        writeln!(f, "{}\nVWAL_FAULTS_CRASH={place} tries this one again", self.what)
+        writeln!(f, "{}\nFAULTS_CRASH={place} tries this one again", self.what)
     }
 }
 

@@ -340,9 +340,9 @@ pub fn campaign(
     plan: Plan,
     make: impl Fn(u64) -> (String, Recording, Box<dyn Subject>),
 ) {
-    if let Ok(text) = std::env::var("VWAL_FAULTS_CRASH") {
+    if let Ok(text) = std::env::var("FAULTS_CRASH") {
         let (seed, path) =
-            parse(&text).unwrap_or_else(|| panic!("VWAL_FAULTS_CRASH is seed:crashpoint:mask, not {text:?}"));
+            parse(&text).unwrap_or_else(|| panic!("FAULTS_CRASH is seed:crashpoint:mask, not {text:?}"));
         let (label, recording, subject) = make(seed);
         let tried = Sweep::new(&recording, &*subject, Plan { seed, ..plan }).replay(&path);
         tried.unwrap_or_else(|what| panic!("{part}, {label}, {text}: {what}"));
