@@ -104,7 +104,8 @@ fn assert_calls(synchronous: &str, sql: &str, syncs: u64) {
         (COMMITS * syncs..=COMMITS * syncs + few).contains(&fsyncs),
         "{COMMITS} commits made {fsyncs} fsyncs: {calls:?}"
     );
-    let others = all - writes - fsyncs - of(&MEMORY);
+    // On a busy machine, threads that wait for each other for a moment yield instead.
+    let others = all - writes - fsyncs - of(&MEMORY) - of(&["sched_yield"]);
     assert!(others <= few, "{COMMITS} commits made {others} other system calls: {calls:?}");
 }
 
