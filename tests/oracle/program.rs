@@ -319,7 +319,7 @@ impl Program {
             if others {
                 return Step::Sql(
                     slot,
-                    format!("SELECT count(*) FROM t0; PRAGMA journal_mode={mode}; PRAGMA journal_mode"),
+                    format!("SELECT count(*) FROM t0; PRAGMA main.journal_mode={mode}; PRAGMA journal_mode"),
                 );
             }
         }
@@ -331,7 +331,7 @@ impl Program {
         // have committed since (tests/features/journal_modes.rs).
         steps.push(Step::Sql(
             slot,
-            format!("SELECT count(*) FROM t0; PRAGMA journal_mode={mode}; PRAGMA journal_mode"),
+            format!("SELECT count(*) FROM t0; PRAGMA main.journal_mode={mode}; PRAGMA journal_mode"),
         ));
         if self.random.below(3) == 0 {
             let size = self.random.pick(&PAGE_SIZES).to_string();
