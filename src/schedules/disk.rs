@@ -104,6 +104,9 @@ impl Io for SlowDisk {
     fn kind(&self, path: &Path) -> Result<PathKind> {
         self.files.kind(path)
     }
+    fn identity(&self, path: &Path) -> Result<(u64, u64)> {
+        self.files.identity(path)
+    }
     fn list(&self, path: &Path) -> Result<Vec<String>> {
         self.files.list(path)
     }
