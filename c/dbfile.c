@@ -89,16 +89,13 @@ static int dbRemoveEmptyWal(DbFile *p, sqlite3 *db){
 */
 static int dbAdopt(DbFile *p){
   sqlite3 *db = 0;
+  int nLog = 0;
   int rc = sqlite3_open_v2(p->zDb, &db, SQLITE_OPEN_READWRITE|SQLITE_OPEN_PRIVATECACHE, pParentVfs->zName);
   /* The EXCLUSIVE lock comes first, so that nothing is touched when somebody else has the database open. */
   if( rc==SQLITE_OK ) rc = sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE; SELECT 1 FROM sqlite_master", 0, 0, 0);
-  if( rc==SQLITE_OK ) rc = sqlite3_exec(db, "PRAGMA wal_checkpoint(TRUNCATE)", 0, 0, 0);
-  if( rc==SQLITE_OK ){
-    int nLog = 0;
-    /* -1 frames: the database is in rollback mode. */
-    rc = sqlite3_wal_checkpoint_v2(db, "main", SQLITE_CHECKPOINT_PASSIVE, &nLog, 0);
-    if( rc==SQLITE_OK && nLog<0 ) rc = dbRemoveEmptyWal(p, db);
-  }
+  if( rc==SQLITE_OK ) rc = sqlite3_wal_checkpoint_v2(db, "main", SQLITE_CHECKPOINT_TRUNCATE, &nLog, 0);
+  /* -1 frames: the database is in rollback mode. */
+  if( rc==SQLITE_OK && nLog<0 ) rc = dbRemoveEmptyWal(p, db);
   sqlite3_close(db);
   if( rc==SQLITE_OK && pVwal->xWalKind(p->zWal)==2 ) rc = SQLITE_BUSY;
   if( rc==SQLITE_BUSY ){
@@ -185,23 +182,17 @@ static int dbReadPart(DbFile *p, void *pBuf, int iAmt, sqlite3_int64 iOfst){
   return REAL(p)->pMethods->xRead(REAL(p), pBuf, iAmt, iOfst);
 }
 
-/*
-** The pager asks for these bytes to find out whether its cache is older than the file. In WAL mode they do not tell: commits need
-** not change them (https://sqlite.org/fileformat2.html#file_change_counter). SQLite believes them all the same when it has just
-** closed its WAL to leave WAL mode, and then goes on with pages from before the last commits of other connections: without vwal
-** those commits are lost. What is read here agrees with no cache.
-*/
-static int dbReadVersion(DbFile *p, void *pBuf, int iAmt, sqlite3_int64 iOfst){
-  unsigned char *a = (unsigned char*)pBuf;
-  int rc = dbReadPart(p, pBuf, iAmt, iOfst);
-  a[0] = (unsigned char)~a[0];
-  return rc;
-}
-
 static int dbRead(sqlite3_file *pFile, void *pBuf, int iAmt, sqlite3_int64 iOfst){
   DbFile *p = (DbFile*)pFile;
-  if( p->pHandle && iOfst==VERSION_OFFSET && iAmt==VERSION_SIZE ) return dbReadVersion(p, pBuf, iAmt, iOfst);
-  return dbReadPart(p, pBuf, iAmt, iOfst);
+  int rc = dbReadPart(p, pBuf, iAmt, iOfst);
+  if( p->pHandle && iOfst==VERSION_OFFSET && iAmt==VERSION_SIZE ){
+    /* The pager asks for these bytes to find out whether its cache is older than the file. In WAL mode they do not tell: commits
+    ** need not change them (https://sqlite.org/fileformat2.html#file_change_counter). SQLite believes them all the same when it
+    ** has just closed its WAL to leave WAL mode, and then goes on with pages from before the last commits of other connections:
+    ** without vwal those commits are lost. What is read here agrees with no cache. */
+    *(unsigned char*)pBuf = (unsigned char)~*(unsigned char*)pBuf;
+  }
+  return rc;
 }
 
 /* Write page 1 of a new database, marked as one in WAL mode. See "New" above. */

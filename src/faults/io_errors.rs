@@ -191,20 +191,9 @@ fn a_segment_that_cannot_be_read_gives_an_error_and_never_another_page() {
 /// The workloads of the power-loss sweep, with each operation of each kind failing, once or from then on.
 #[test]
 fn any_operation_may_fail_and_nothing_acknowledged_is_lost() {
-    let kinds = [
-        Kind::Open,
-        Kind::Read,
-        Kind::Write,
-        Kind::SetLen,
-        Kind::Sync,
-        Kind::Rename,
-        Kind::Remove,
-        Kind::CreateDir,
-        Kind::SyncDir,
-    ];
     let mut runs = 0;
     for (label, steps) in [("full", FULL), ("normal", NORMAL)] {
-        for kind in kinds {
+        for kind in Kind::ALL {
             for (error, times) in [(EIO, 1), (EIO, usize::MAX), (ENOSPC, 3)] {
                 let mut after = 0;
                 loop {

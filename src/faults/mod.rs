@@ -17,6 +17,7 @@ pub(crate) mod rig;
 mod sealing;
 mod shipped;
 mod sim;
+mod stored;
 mod stormy;
 mod swapping;
 mod sweep;

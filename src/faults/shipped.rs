@@ -1,68 +1,16 @@
 //! Power loss while the log is shipped: storage never has what the disk lost, and the log that is recovered goes on there.
 
-use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use parking_lot::Mutex;
-
 use super::rig::{Content, Db, History, PAGE, Rig, check_bytes};
+use super::stored::Stored;
 use super::sweep::{Crash, Plan, Recording, Recovered, Subject, campaign};
 use crate::error::Result;
-use crate::io::testing::{Mark, TestIo, splitmix};
+use crate::io::testing::{Mark, splitmix};
 use crate::restore::{Restore, Target};
 use crate::ship::ship_once;
-use crate::storage::testing::{TestStorage, block_on};
-use crate::storage::{ObjectInfo, Put, Storage, bundles};
-
-/// Storage that notes after how many operations on the disk an object was put.
-struct Noting {
-    inner: Arc<TestStorage>,
-    io: TestIo,
-    puts: Mutex<Vec<(usize, String)>>,
-}
-
-impl fmt::Debug for Noting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Noting")
-    }
-}
-
-#[async_trait]
-impl Storage for Noting {
-    fn url(&self) -> &str {
-        self.inner.url()
-    }
-
-    async fn put_new(&self, key: &str, content: &[Bytes]) -> Result<Put> {
-        let operations = self.io.trace().len();
-        let put = self.inner.put_new(key, content).await?;
-        self.puts.lock().push((operations, key.to_owned()));
-        Ok(put)
-    }
-
-    async fn get(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
-        self.inner.get(key, range).await
-    }
-
-    async fn head(&self, key: &str) -> Result<Option<ObjectInfo>> {
-        self.inner.head(key).await
-    }
-
-    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<ObjectInfo>> {
-        self.inner.list(prefix, after, limit).await
-    }
-
-    async fn list_names(&self, prefix: &str) -> Result<Vec<String>> {
-        self.inner.list_names(prefix).await
-    }
-
-    async fn delete(&self, keys: &[String]) -> Result<()> {
-        self.inner.delete(keys).await
-    }
-}
+use crate::storage::testing::block_on;
+use crate::storage::{Storage, bundles};
 
 fn ship(db: &Db, storage: &Arc<dyn Storage>) -> Result<()> {
     ship_once(db.wal.log(), storage)
@@ -82,30 +30,15 @@ fn restored(storage: &Arc<dyn Storage>, history: &History) -> u32 {
 struct Shipped {
     rig: Rig,
     history: History,
-    inner: Arc<TestStorage>,
-    puts: Vec<(usize, String)>,
-}
-
-impl Shipped {
-    /// What storage had behind so many lines of the trace, at most.
-    fn there(&self, at: usize) -> Arc<TestStorage> {
-        let storage = TestStorage::new();
-        for (operations, key) in &self.puts {
-            if *operations <= at
-                && let Some(bytes) = self.inner.object(key)
-            {
-                storage.plant(key, bytes);
-            }
-        }
-        storage
-    }
+    stored: Arc<Stored>,
 }
 
 impl Subject for Shipped {
     fn recover(&self, crash: Crash) -> Result<Recovered, String> {
         let restores = crash.at.is_multiple_of(20);
-        let storage: Arc<dyn Storage> = self.there(crash.at);
-        let (db, k) = self.rig.again(crash.disks).open_and_check(&self.history)?;
+        let rig = self.rig.again(crash.disks);
+        let storage: Arc<dyn Storage> = self.stored.at(crash.at, &rig.io);
+        let (db, k) = rig.open_and_check(&self.history)?;
         let end = db.log().published_frame_no();
         let durable = block_on(bundles::durable_frame_no(&storage, db.log().log_id()))
             .map_err(|error| format!("storage: {error}"))?;
@@ -123,7 +56,7 @@ impl Subject for Shipped {
     }
 
     fn context(&self, at: usize) -> u64 {
-        self.puts.iter().filter(|(operations, _)| *operations <= at).count() as u64
+        self.stored.count_at(at)
     }
 }
 
@@ -131,9 +64,8 @@ impl Subject for Shipped {
 pub(super) fn recorded(seed: u64, rig: Rig) -> (String, Recording, Box<dyn Subject>) {
     let mut next = seed;
     let rig = rig.with("vwal_storage", "memory://unused");
-    let inner = TestStorage::new();
-    let noting = Arc::new(Noting { inner: Arc::clone(&inner), io: rig.io.clone(), puts: Mutex::default() });
-    let storage: Arc<dyn Storage> = Arc::clone(&noting) as _;
+    let stored = Stored::new(&rig.io);
+    let storage: Arc<dyn Storage> = Arc::clone(&stored) as _;
     let mut history = History::from([(0, Content::first())]);
     let db = rig.open().unwrap();
     let mut k = 0;
@@ -161,8 +93,7 @@ pub(super) fn recorded(seed: u64, rig: Rig) -> (String, Recording, Box<dyn Subje
     }
     drop(db);
     let recording = Recording { start: rig.io.start(), trace: rig.io.trace() };
-    let puts = noting.puts.lock().clone();
-    (format!("seed {seed}"), recording, Box::new(Shipped { rig, history, inner, puts }))
+    (format!("seed {seed}"), recording, Box::new(Shipped { rig, history, stored }))
 }
 
 #[test]

@@ -17,6 +17,17 @@ fn swap(db: &Db) -> crate::error::Result<()> {
     Ok(())
 }
 
+/// A process that ended when a new segment had cut off a commit that was rolled back, and what its commits make.
+fn killed_behind_a_cut(rig: &Rig) -> History {
+    let (db, history) = due(rig);
+    // Whole in the segment, and never published.
+    db.begin().unwrap();
+    db.frames(900, &[2], 2).unwrap();
+    db.roll_back();
+    swap(&db).unwrap();
+    history
+}
+
 #[test]
 fn a_swap_that_fails_behind_the_name_of_the_new_segment_cuts_nothing_off() {
     for part in [0, 64, 512, 4000] {
@@ -42,13 +53,7 @@ fn a_swap_that_fails_behind_the_name_of_the_new_segment_cuts_nothing_off() {
 #[test]
 fn a_rolled_back_commit_that_a_new_segment_cut_off_does_not_come_back() {
     let rig = Rig::new().with("vwal_swap", "frames>=64");
-    let (db, history) = due(&rig);
-    // Whole in the segment, and never published.
-    db.begin().unwrap();
-    db.frames(900, &[2], 2).unwrap();
-    db.roll_back();
-    swap(&db).unwrap();
-    drop(db);
+    let history = killed_behind_a_cut(&rig);
     let (db, k) = rig.open_and_check(&history).unwrap();
     assert_eq!(k, 64);
     drop(db);
@@ -61,12 +66,7 @@ fn a_rolled_back_commit_that_a_new_segment_cut_off_does_not_come_back() {
 #[test]
 fn a_copy_that_a_killed_process_left_is_no_obstacle_to_the_next_one() {
     let rig = Rig::new().with("vwal_swap", "frames>=64");
-    let (db, history) = due(&rig);
-    db.begin().unwrap();
-    db.frames(900, &[2], 2).unwrap();
-    db.roll_back();
-    swap(&db).unwrap();
-    drop(db);
+    let history = killed_behind_a_cut(&rig);
     let left = segment_name(1).replace(".seg", ".copy");
     let copy = rig.io.open(&in_dir(&left), OpenMode::Create).unwrap();
     copy.write_at(&[7; 100_000], 0).unwrap();

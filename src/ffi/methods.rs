@@ -87,13 +87,13 @@ pub(super) static METHODS: VwalMethods = VwalMethods {
     segment: sql::segment,
 };
 
-/// The files around a database.
-fn io_for(path: &Path) -> Arc<dyn Io> {
+/// The files around a database; `system` says how, where they are those of the system.
+fn io_for(path: &Path, system: impl FnOnce(&Path) -> SystemIo) -> Arc<dyn Io> {
     #[cfg(test)]
     if let Some(io) = crate::io::testing::mount::io_for(path) {
         return io;
     }
-    Arc::new(SystemIo::like(path))
+    Arc::new(system(path))
 }
 
 /// # Safety
@@ -156,11 +156,12 @@ unsafe extern "C" fn attach(
             (path_of(database), path_of(dir), options_of(params, count)?)
         };
         fork::check_open()?;
-        let io = io_for(&database);
+        // The log may be open already: what its files are to be like is looked up when it is not.
+        let io = io_for(&database, |_| SystemIo::masked());
         let source = |options: Options| {
             let (base, read_only) = BaseFile::open(&database, &dir)?;
             Ok(LogSource {
-                io: Arc::clone(&io),
+                io: io_for(&database, SystemIo::like),
                 database: database.clone(),
                 dir: dir.clone(),
                 base: Arc::new(base),
@@ -215,7 +216,7 @@ unsafe extern "C" fn wal_kind(dir: *const c_char) -> c_int {
     // SAFETY: the shim passes a C string.
     let dir = unsafe { path_of(dir) };
     guard(|| {
-        Ok(match io_for(&dir).kind(&dir) {
+        Ok(match io_for(&dir, |_| SystemIo::masked()).kind(&dir) {
             Ok(PathKind::Directory) => 1,
             Ok(PathKind::File) => 2,
             Ok(PathKind::Other) => 3,
@@ -238,7 +239,7 @@ unsafe extern "C" fn created(database: *const c_char) -> c_int {
     // SAFETY: the shim passes a C string.
     let database = unsafe { path_of(database) };
     guard(|| {
-        io_for(&database)
+        io_for(&database, |_| SystemIo::masked())
             .sync_dir(&parent_dir(&database), SyncSite::CreatedDatabase)
             .map(|()| sqlite::SQLITE_OK)
     })

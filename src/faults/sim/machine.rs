@@ -8,8 +8,8 @@ use std::sync::Arc;
 use rusqlite::{Connection, OpenFlags};
 
 use super::golden::{self, Hashed};
-use super::stored::Stored;
 use crate::db::Database;
+use crate::faults::stored::Stored;
 use crate::ffi::simulation;
 use crate::io::SyncSite;
 use crate::io::testing::mount::Mount;

@@ -13,4 +13,3 @@ mod mutation;
 mod power_loss;
 mod program;
 mod step;
-mod stored;

@@ -11,6 +11,7 @@ use super::machine::{Config, Machine, virtual_database};
 use super::step::Step::{self, *};
 use super::step::{STEPS, config_of};
 use crate::faults::campaign::is_one_seed;
+use crate::faults::stored::Stored;
 use crate::io::SyncSite;
 use crate::io::testing::{Disks, Mark, Record, splitmix};
 use crate::ship::ship_once;
@@ -23,7 +24,7 @@ pub struct Life {
     pub trace: Vec<Record>,
     pub hashes: BTreeMap<u32, Hashed>,
     /// The storage that it shipped to.
-    pub stored: Arc<super::stored::Stored>,
+    pub stored: Arc<Stored>,
 }
 
 /// A process under way.
