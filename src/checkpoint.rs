@@ -12,6 +12,7 @@
 //!
 //! A crash anywhere before 5 repeats the pass from the segments, which are all still there.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -95,7 +96,7 @@ impl Log {
                 return Ok(());
             }
             let meta = Meta { stored_frame_no: frame_no, stored_us: commit_us, ..meta };
-            file.put(meta, SyncSite::StoredPosition, |error| self.poison(error))
+            file.put(meta, SyncSite::StoredPosition, |error| self.poison_if_fsync_failed(error))
         })
     }
 
@@ -136,7 +137,9 @@ impl Log {
         let mut intent = before;
         intent.intent_frame_no = target;
         if intent.has_intent() {
-            self.with_meta(|meta| meta.put(intent, SyncSite::Intent, |error| self.poison(error)))?;
+            self.with_meta(|meta| {
+                meta.put(intent, SyncSite::Intent, |error| self.poison_if_fsync_failed(error))
+            })?;
         }
 
         // Reads beyond the new end stop before the file is cut, and reads beyond the old end begin after it has grown.
@@ -178,7 +181,9 @@ impl Log {
         if let Some(stored) = self.stored_commit() {
             (done.stored_frame_no, done.stored_us) = stored;
         }
-        self.with_meta(|meta| meta.put(done, SyncSite::CompletedPass, |error| self.poison(error)))?;
+        self.with_meta(|meta| {
+            meta.put(done, SyncSite::CompletedPass, |error| self.poison_if_fsync_failed(error))
+        })?;
 
         self.cache.base_changes();
         self.control.base_pages.store(db_size_pages, Ordering::Release);
@@ -206,7 +211,7 @@ impl Log {
     /// After a failed fsync of the base file nobody knows which of its pages are durable. The segments still have them
     /// all, so nothing is lost, but this process must not free any.
     fn sync_base(&self, site: SyncSite) -> Result<()> {
-        self.base.sync(site).inspect_err(|error| self.poison(error))
+        self.base.sync(site).inspect_err(|error| self.poison_if_fsync_failed(error))
     }
 
     /// The newest frame of each page in a range of frames that ends at a commit.
@@ -313,10 +318,33 @@ impl Log {
         }
     }
 
+    /// Whether WAL mode can end: nothing has failed, everything in the log directory is vwal's, and the directory can be
+    /// removed. Once some of its files are gone it is too late to find out.
+    pub(crate) fn check_can_leave(&self) -> Result<()> {
+        self.check_writable()?;
+        self.check_names()?;
+        // It is not empty, and so it stays. Whatever else is in the way of removing it is told first.
+        match self.io.remove_dir(&self.dir) {
+            Err(Error::Io { kind: ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists, .. }) => Ok(()),
+            Err(Error::Io { kind: ErrorKind::ResourceBusy, .. }) => Err(Error::InUse {
+                path: self.database.clone(),
+                what: format!(
+                    "'{}' is a mount point, or in use as one, and cannot be removed: WAL mode cannot end here",
+                    self.dir.display()
+                ),
+            }),
+            Err(error) => Err(error),
+            Ok(()) => {
+                Err(Error::corrupt(&self.dir, None, "it was empty: somebody else has removed its files"))
+            }
+        }
+    }
+
     /// WAL mode ends: drain, and remove the log directory. The caller is the only user of the database.
     ///
     /// Errors: nothing is removed when something in the directory is not vwal's.
     pub fn leave(&self) -> Result<()> {
+        self.check_can_leave()?;
         self.drain()?;
         {
             // All of it, whether storage has it or not: there will be no log that could keep the rest.
@@ -342,7 +370,7 @@ impl Log {
             _ => 0,
         };
         names.sort_by(|a, b| (rank(a), a).cmp(&(rank(b), b)));
-        // A directory that is half removed is no place for further commits.
+        // A directory that is half removed is no place for further commits, whatever it was that failed.
         self.remove_files(&names).inspect_err(|error| self.poison(error))
     }
 

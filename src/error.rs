@@ -1,5 +1,6 @@
 //! The error of every layer. Each variant says what happened, where, and what to do about it.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,8 +10,8 @@ pub enum Error {
     /// An operation on a file failed.
     #[error("{op} '{}' failed{}: {message}", path.display(), at(*offset))]
     Io {
-        /// What was tried: "read", "write", "open", ...
-        op: &'static str,
+        /// What was tried.
+        op: FileOp,
         /// The file or directory.
         path: PathBuf,
         /// Byte offset in the file, where there is one.
@@ -50,7 +51,7 @@ pub enum Error {
     #[error("no space left to {op} '{}'", path.display())]
     Full {
         /// What was tried.
-        op: &'static str,
+        op: FileOp,
         /// The file.
         path: PathBuf,
     },
@@ -60,10 +61,11 @@ pub enum Error {
         /// The log directory or file.
         path: PathBuf,
     },
-    /// An fsync failed earlier, so what the disk holds is unknown. The log accepts no commit until it is reopened.
-    #[error("an earlier fsync of '{}' failed ({message}): close all connections to the database and open it again", path.display())]
+    /// An fsync failed earlier, so what the disk holds is unknown; or the log lost files that it needs. It accepts no commit
+    /// until it is reopened.
+    #[error("no commit can rely on '{}' since an earlier failure ({message}): close all connections to the database and open it again", path.display())]
     Poisoned {
-        /// The file whose fsync failed.
+        /// The file or directory that cannot be relied on.
         path: PathBuf,
         /// The system's words at the time.
         message: String,
@@ -192,6 +194,80 @@ pub enum StorageErrorKind {
     Other,
 }
 
+/// What was tried with a file or a directory. Messages say it; result codes and the poison of a log depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FileOp {
+    /// Append a frame to a log that has as many as the page index can tell apart.
+    Append,
+    /// Make a directory.
+    CreateDir,
+    /// List a directory.
+    List,
+    /// Take a lock.
+    Lock,
+    /// Ask for size, kind or identity.
+    LookAt,
+    /// Map a file into memory.
+    Map,
+    /// Open a file, or a directory for its fsync.
+    Open,
+    /// Read bytes.
+    Read,
+    /// Remove a file.
+    Remove,
+    /// Remove a directory.
+    RemoveDir,
+    /// Give a file another name.
+    Rename,
+    /// Cut or extend a file.
+    Resize,
+    /// Set mode and owner of a new file.
+    SetMode,
+    /// Start a runtime for storage.
+    StartRuntime,
+    /// Start a thread for a database.
+    StartThread,
+    /// fsync a file.
+    Sync,
+    /// fsync a directory.
+    SyncDir,
+    /// Write bytes.
+    Write,
+}
+
+impl FileOp {
+    /// Whether it makes something durable.
+    pub(crate) fn is_fsync(self) -> bool {
+        matches!(self, FileOp::Sync | FileOp::SyncDir)
+    }
+}
+
+impl fmt::Display for FileOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FileOp::Append => "append to",
+            FileOp::CreateDir => "create the directory",
+            FileOp::List => "list",
+            FileOp::Lock => "lock",
+            FileOp::LookAt => "look at",
+            FileOp::Map => "map",
+            FileOp::Open => "open",
+            FileOp::Read => "read",
+            FileOp::Remove => "remove",
+            FileOp::RemoveDir => "remove the directory",
+            FileOp::Rename => "rename",
+            FileOp::Resize => "resize",
+            FileOp::SetMode => "set the mode of",
+            FileOp::StartRuntime => "start a runtime for",
+            FileOp::StartThread => "start a thread for",
+            FileOp::Sync => "fsync",
+            FileOp::SyncDir => "fsync the directory",
+            FileOp::Write => "write",
+        })
+    }
+}
+
 fn at(offset: Option<u64>) -> String {
     offset.map(|offset| format!(" at offset {offset}")).unwrap_or_default()
 }
@@ -201,12 +277,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// The error of an I/O operation; a full disk or quota becomes [`Error::Full`].
-    pub fn io(op: &'static str, path: &Path, offset: Option<u64>, error: &io::Error) -> Self {
+    pub fn io(op: FileOp, path: &Path, offset: Option<u64>, error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
                 Error::Full { op, path: path.to_owned() }
             }
-            io::ErrorKind::ReadOnlyFilesystem => Error::ReadOnly { path: path.to_owned() },
+            // An fsync that says so has failed as much as any other: some file systems become read-only after a bad write.
+            io::ErrorKind::ReadOnlyFilesystem if !op.is_fsync() => Error::ReadOnly { path: path.to_owned() },
             kind => Error::Io { op, path: path.to_owned(), offset, kind, message: error.to_string() },
         }
     }
@@ -214,6 +291,12 @@ impl Error {
     /// Damage in `path` at `offset`.
     pub fn corrupt(path: &Path, offset: impl Into<Option<u64>>, what: impl Into<String>) -> Self {
         Error::Corrupt { path: path.to_owned(), offset: offset.into(), what: what.into() }
+    }
+
+    /// Whether an fsync was done, and failed: what it should have written may be lost, and a second one would not tell. An
+    /// fsync that could not be tried at all (no descriptor, no space for a copy) is not one that failed.
+    pub(crate) fn is_failed_fsync(&self) -> bool {
+        matches!(self, Error::Io { op, .. } | Error::Full { op, .. } if op.is_fsync())
     }
 
     /// Whether the error says that a file or directory does not exist.
@@ -234,6 +317,6 @@ mod tests {
             "'x.db-wal/1.seg' is damaged at offset 4096: frame 7 has checksum 1, expected 2"
         );
         let full = io::Error::from(io::ErrorKind::StorageFull);
-        assert!(matches!(Error::io("write", Path::new("a"), Some(1), &full), Error::Full { .. }));
+        assert!(matches!(Error::io(FileOp::Write, Path::new("a"), Some(1), &full), Error::Full { .. }));
     }
 }

@@ -52,7 +52,7 @@ mod types;
 mod wal;
 
 pub use db::{Database, SegmentInfo, Status, inspect};
-pub use error::{Error, Result, StorageErrorKind};
+pub use error::{Error, FileOp, Result, StorageErrorKind};
 pub use ffi::{register, sqlite3_vwal_init};
 pub use log::read_meta;
 pub use options::{Ack, BacklogFull, Options, Retention, RetentionRule, SwapPolicy, WhenFenced};

@@ -8,14 +8,15 @@
 //! Both sleep while there is nothing to do: an idle database costs no wake-ups.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, FileOp, Result};
 use crate::io::SyncSite;
 use crate::log::Log;
 use crate::ship;
+use crate::sync::Instant;
 use crate::wal::Wal;
 
 /// A task that failed is tried again after this long.
@@ -25,16 +26,16 @@ const PAUSE: Duration = Duration::from_micros(200);
 
 pub(super) struct Background {
     wal: Arc<Wal>,
-    stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
     shipping: Option<ship::Threads>,
 }
 
 impl Background {
     pub(super) fn start(wal: &Arc<Wal>) -> Result<Background> {
-        let mut background =
-            Background { wal: Arc::clone(wal), stop: Arc::default(), threads: Vec::new(), shipping: None };
+        let mut background = Background { wal: Arc::clone(wal), threads: Vec::new(), shipping: None };
         if !wal.log().read_only && wal.log().io.runs_threads() {
+            wal.log().syncer.restart();
+            wal.log().checkpointer.restart();
             background.spawn("vwal-syncer", sync_loop)?;
             background.spawn("vwal-ckpt", checkpoint_loop)?;
             background.shipping = ship::start(wal.log())?;
@@ -47,15 +48,15 @@ impl Background {
         self.shipping.as_ref().map(|threads| Arc::clone(threads.shipping()))
     }
 
-    fn spawn(&mut self, name: &str, run: fn(&Wal, &AtomicBool)) -> Result<()> {
-        let (wal, stop) = (Arc::clone(&self.wal), Arc::clone(&self.stop));
-        let thread = std::thread::Builder::new().name(name.into()).spawn(move || run(&wal, &stop));
+    fn spawn(&mut self, name: &str, run: fn(&Wal)) -> Result<()> {
+        let wal = Arc::clone(&self.wal);
+        let thread = std::thread::Builder::new().name(name.into()).spawn(move || run(&wal));
         match thread {
             Ok(thread) => {
                 self.threads.push(thread);
                 Ok(())
             }
-            Err(error) => Err(Error::io("start a thread for", self.wal.log().database(), None, &error)),
+            Err(error) => Err(Error::io(FileOp::StartThread, self.wal.log().database(), None, &error)),
         }
     }
 }
@@ -63,9 +64,8 @@ impl Background {
 impl Drop for Background {
     fn drop(&mut self) {
         drop(self.shipping.take());
-        self.stop.store(true, Ordering::Release);
-        self.wal.log().syncer.notify();
-        self.wal.log().checkpointer.notify();
+        self.wal.log().syncer.stop();
+        self.wal.log().checkpointer.stop();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 self.wal.log().note_error(&Error::Usage("a background thread of vwal panicked".into()));
@@ -74,7 +74,7 @@ impl Drop for Background {
     }
 }
 
-fn sync_loop(wal: &Wal, stop: &AtomicBool) {
+pub(crate) fn sync_loop(wal: &Wal) {
     let log = wal.log();
     let interval = log.options.sync_interval;
     // A commit that was not durable, and when it was first seen.
@@ -84,7 +84,7 @@ fn sync_loop(wal: &Wal, stop: &AtomicBool) {
     // The last frame when the current segment was due.
     let mut seen = None;
     let mut failed = false;
-    while !stop.load(Ordering::Acquire) {
+    while !log.syncer.is_stopped() {
         // Each of these on its own: a disk without room for a segment or an index must not keep commits from being fsynced.
         let mut errors = Vec::new();
         log.cache.prepare();
@@ -115,37 +115,35 @@ fn sync_loop(wal: &Wal, stop: &AtomicBool) {
         }
         failed = !errors.is_empty();
         // From here on a commit wakes this thread, unless it is about to wake up anyway.
-        log.syncer_idle.store(true, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        let unsynced = log.published_frame_no() > log.synced_frame_no() && log.check_poison().is_ok();
-        let timeout = if unsynced && !interval.is_zero() {
-            log.syncer_idle.store(false, Ordering::SeqCst);
-            let (since, _) = waiting.get_or_insert_with(|| (Instant::now(), log.published_frame_no()));
-            Some(interval.saturating_sub(since.elapsed()))
-        } else {
+        let is_unsynced = || log.published_frame_no() > log.synced_frame_no() && log.check_poison().is_ok();
+        let timeout = if log.syncer.may_sleep(|| is_unsynced() && !interval.is_zero()) {
             waiting = None;
             None
+        } else {
+            let (since, _) = waiting.get_or_insert_with(|| (Instant::now(), log.published_frame_no()));
+            Some(interval.saturating_sub(since.elapsed()))
         };
-        let most = if look_again { Some(PAUSE) } else { failed.then_some(RETRY) };
+        // Once the log is poisoned there is nothing left to try.
+        let tries_again = failed && log.check_poison().is_ok();
+        let most = if look_again { Some(PAUSE) } else { tries_again.then_some(RETRY) };
         log.syncer.wait(timeout.into_iter().chain(most).min());
     }
 }
 
-fn checkpoint_loop(wal: &Wal, stop: &AtomicBool) {
+pub(crate) fn checkpoint_loop(wal: &Wal) {
     let log = wal.log();
     let mut stuck = false;
-    loop {
+    while !log.checkpointer.is_stopped() {
         let timeout = if stuck { Some(RETRY) } else { due_in(log) };
         if timeout != Some(Duration::ZERO) {
             log.checkpointer.wait(timeout);
         }
-        if stop.load(Ordering::Acquire) {
+        if log.checkpointer.is_stopped() {
             return;
         }
         if log.check_poison().is_err() {
-            // There is nothing left to do for this thread but to be stopped.
+            // There is nothing left to do for this thread but to be stopped: `due_in` has it sleep until then.
             stuck = false;
-            log.checkpointer.wait(None);
             continue;
         }
         let before = log.checkpointed_frame_no();

@@ -6,5 +6,7 @@ pub mod inspect;
 mod metrics;
 mod registry;
 
+#[cfg(all(test, shuttle))]
+pub(crate) use background::{checkpoint_loop, sync_loop};
 pub use database::{Database, SegmentInfo, Status};
 pub use registry::{Claim, OpenRequest, Registry};

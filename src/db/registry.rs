@@ -10,7 +10,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::background::Background;
-use crate::error::{Error, Result};
+use crate::error::{Error, FileOp, Result};
 use crate::io::{Io, SyncSite};
 use crate::log::{Log, LogSource};
 use crate::options::Options;
@@ -155,7 +155,7 @@ impl Registry {
         }
         if let Some(cause) = self.doubtful.lock().get(&identity) {
             return Err(Error::Io {
-                op: "fsync",
+                op: FileOp::Sync,
                 path: request.database.to_owned(),
                 offset: None,
                 kind: std::io::ErrorKind::Other,
@@ -168,7 +168,7 @@ impl Registry {
         let source = (request.source)(request.options.clone())?;
         let dir = source.dir.clone();
         let opened = Log::open(source).inspect_err(|error| match error {
-            Error::Io { op: "fsync", path, .. } | Error::Full { op: "fsync", path }
+            Error::Io { op: FileOp::Sync, path, .. } | Error::Full { op: FileOp::Sync, path }
                 if path == request.database =>
             {
                 self.doubtful.lock().insert(identity, error.to_string());

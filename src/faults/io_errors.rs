@@ -6,7 +6,7 @@ use libc::{EIO, ENOSPC};
 
 use super::rig::{BASE, Content, History, Rig};
 use super::workload::{FULL, NORMAL, Step, Workload};
-use crate::error::Error;
+use crate::error::{Error, FileOp};
 use crate::io::SyncSite;
 use crate::io::testing::{Fault, Kind};
 
@@ -181,8 +181,8 @@ fn a_segment_that_cannot_be_read_gives_an_error_and_never_another_page() {
     db.commit(2, &[2], 3, true).unwrap();
     db.backfill(4);
     rig.io.fail(Fault::on(Kind::Read, EIO).at(".seg"));
-    assert!(matches!(db.view().unwrap_err(), Error::Io { op: "read", .. }));
-    assert!(matches!(db.wal_page(1).unwrap_err(), Error::Io { op: "read", .. }));
+    assert!(matches!(db.view().unwrap_err(), Error::Io { op: FileOp::Read, .. }));
+    assert!(matches!(db.wal_page(1).unwrap_err(), Error::Io { op: FileOp::Read, .. }));
     rig.io.heal();
     assert_eq!(db.check(&history), Ok(2), "it is not poisoned by that");
     db.commit(3, &[2], 3, true).unwrap();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use libsqlite3_sys as sqlite;
 
 use super::shim::{self, VwalBase};
-use crate::error::{Error, Result};
+use crate::error::{Error, FileOp, Result};
 use crate::io::{File, SyncSite};
 
 /// Bytes that one call of the VFS moves: the largest page. The unix VFS cannot write more than 131071 at once
@@ -41,18 +41,18 @@ impl BaseFile {
             shim::vwal_base_open(database_name.as_ptr(), wal_name.as_ptr(), &mut read_only, &mut base)
         };
         let file = BaseFile { path: database.to_owned(), base };
-        file.check("open", None, code)?;
+        file.check(FileOp::Open, None, code)?;
         Ok((file, read_only != 0))
     }
 
-    fn check(&self, op: &'static str, offset: Option<u64>, code: c_int) -> Result<()> {
+    fn check(&self, op: FileOp, offset: Option<u64>, code: c_int) -> Result<()> {
         if code == sqlite::SQLITE_OK {
             return Ok(());
         }
         if code & 0xff == sqlite::SQLITE_FULL {
             return Err(Error::Full { op, path: self.path.clone() });
         }
-        if code & 0xff == sqlite::SQLITE_READONLY {
+        if code & 0xff == sqlite::SQLITE_READONLY && !op.is_fsync() {
             return Err(Error::ReadOnly { path: self.path.clone() });
         }
         let system = std::io::Error::last_os_error();
@@ -93,7 +93,7 @@ impl File for BaseFile {
                     signed(at),
                 )
             };
-            self.check("read", Some(at), code)?;
+            self.check(FileOp::Read, Some(at), code)?;
             done += len;
         }
         Ok(available)
@@ -106,7 +106,7 @@ impl File for BaseFile {
             let code = unsafe {
                 shim::vwal_base_write(self.base, bytes.as_ptr().cast(), bytes.len() as c_int, signed(at))
             };
-            self.check("write", Some(at), code)?;
+            self.check(FileOp::Write, Some(at), code)?;
         }
         Ok(())
     }
@@ -114,14 +114,14 @@ impl File for BaseFile {
     fn set_len(&self, len: u64) -> Result<()> {
         // SAFETY: `base` is open until `self` is dropped.
         let code = unsafe { shim::vwal_base_truncate(self.base, signed(len)) };
-        self.check("resize", Some(len), code)
+        self.check(FileOp::Resize, Some(len), code)
     }
 
     fn size(&self) -> Result<u64> {
         let mut len = 0;
         // SAFETY: `base` is open until `self` is dropped.
         let code = unsafe { shim::vwal_base_size(self.base, &mut len) };
-        self.check("look at", None, code)?;
+        self.check(FileOp::LookAt, None, code)?;
         Ok(u64::try_from(len).unwrap_or(0))
     }
 
@@ -135,7 +135,7 @@ impl File for BaseFile {
             let _ = site;
             sync()
         };
-        self.check("fsync", None, code)
+        self.check(FileOp::Sync, None, code)
     }
 }
 

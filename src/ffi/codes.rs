@@ -4,18 +4,19 @@ use std::ffi::c_int;
 
 use libsqlite3_sys as sqlite;
 
-use crate::error::Error;
+use crate::error::{Error, FileOp};
 
 impl Error {
     /// The result code that SQLite gets.
     pub(crate) fn sqlite_code(&self) -> c_int {
         match self {
-            Error::Io { op: "read", .. } => sqlite::SQLITE_IOERR_READ,
-            Error::Io { op: "write", .. } => sqlite::SQLITE_IOERR_WRITE,
-            Error::Io { op: "fsync" | "fsync the directory", .. } => sqlite::SQLITE_IOERR_FSYNC,
-            Error::Io { op: "open" | "lock" | "list" | "create the directory" | "map", .. } => {
-                sqlite::SQLITE_CANTOPEN
-            }
+            Error::Io { op: FileOp::Read, .. } => sqlite::SQLITE_IOERR_READ,
+            Error::Io { op: FileOp::Write, .. } => sqlite::SQLITE_IOERR_WRITE,
+            Error::Io { op: FileOp::Sync | FileOp::SyncDir, .. } => sqlite::SQLITE_IOERR_FSYNC,
+            Error::Io {
+                op: FileOp::Open | FileOp::Lock | FileOp::List | FileOp::CreateDir | FileOp::Map,
+                ..
+            } => sqlite::SQLITE_CANTOPEN,
             Error::Io { .. } => sqlite::SQLITE_IOERR,
             Error::Corrupt { .. } => sqlite::SQLITE_CORRUPT,
             Error::Busy { .. } | Error::InUse { .. } | Error::Timeout(_) => sqlite::SQLITE_BUSY,

@@ -332,8 +332,7 @@ unsafe extern "C" fn can_leave(handle: *mut Handle) -> c_int {
     unsafe {
         with_handle(handle, |handle| {
             if !handle.wal.wal().has_left() {
-                handle.log().check_writable()?;
-                handle.log().check_names()?;
+                handle.log().check_can_leave()?;
             }
             Ok(sqlite::SQLITE_OK)
         })

@@ -11,7 +11,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, FileOp, Result};
 
 /// Descriptors of the locks that this process holds.
 ///
@@ -62,7 +62,7 @@ pub struct LockFile {
 impl LockFile {
     /// Take the lock, or say who has it. `read_only`: the file must exist and is not written to.
     pub(super) fn acquire(path: &Path, read_only: bool, mode: u32) -> Result<Result<LockFile, Holder>> {
-        let error = |error: std::io::Error| Error::io("lock", path, None, &error);
+        let error = |error: std::io::Error| Error::io(FileOp::Lock, path, None, &error);
         let mut file = fs::OpenOptions::new()
             .read(true)
             .write(!read_only)
@@ -105,7 +105,7 @@ impl LockFile {
 
     /// Who holds the lock at `path`, if anybody does. Takes nothing and changes nothing.
     pub fn holder(path: &Path) -> Result<Option<Holder>> {
-        let error = |error: std::io::Error| Error::io("read", path, None, &error);
+        let error = |error: std::io::Error| Error::io(FileOp::Read, path, None, &error);
         let mut file = match fs::OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC)

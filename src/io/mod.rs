@@ -17,7 +17,7 @@ pub use lock::{Holder, LockFile, inherited_lock_descriptors};
 pub use sync_site::SyncSite;
 pub use system::{SystemIo, lower_priority};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, FileOp, Result};
 
 /// What a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub trait File: Send + Sync {
         if got < buf.len() && offset + (got as u64) < self.size()? {
             let short =
                 std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "there is more, and it was not read");
-            return Err(Error::io("read", self.path(), Some(offset + got as u64), &short));
+            return Err(Error::io(FileOp::Read, self.path(), Some(offset + got as u64), &short));
         }
         Ok(got)
     }

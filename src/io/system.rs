@@ -11,7 +11,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use super::{File, Holder, Io, LockFile, Mapping, OpenMode, PathKind, SyncSite};
-use crate::error::{Error, Result};
+use crate::error::{Error, FileOp, Result};
 
 /// Files of the operating system. What it makes gets the mode and owner of the database, as SQLite does it for its own
 /// -wal and -shm files (<https://sqlite.org/tempfiles.html>, `findCreateFileMode` in `os_unix.c`).
@@ -44,7 +44,7 @@ impl SystemIo {
         if self.masked {
             return Ok(());
         }
-        let error = |error: std::io::Error| Error::io("set the mode of", path, None, &error);
+        let error = |error: std::io::Error| Error::io(FileOp::SetMode, path, None, &error);
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(error)?;
         let Some((uid, gid)) = self.owner else { return Ok(()) };
         let made = fs::symlink_metadata(path).map_err(error)?;
@@ -58,7 +58,7 @@ impl SystemIo {
 
 impl Io for SystemIo {
     fn open(&self, path: &Path, mode: OpenMode) -> Result<Arc<dyn File>> {
-        let error = |error: std::io::Error| Error::io("open", path, None, &error);
+        let error = |error: std::io::Error| Error::io(FileOp::Open, path, None, &error);
         let missing = mode == OpenMode::Create && self.kind(path)? == PathKind::Missing;
         let file = fs::OpenOptions::new()
             .read(true)
@@ -84,17 +84,17 @@ impl Io for SystemIo {
             Ok(meta) if meta.is_file() => Ok(PathKind::File),
             Ok(_) => Ok(PathKind::Other),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(PathKind::Missing),
-            Err(error) => Err(Error::io("look at", path, None, &error)),
+            Err(error) => Err(Error::io(FileOp::LookAt, path, None, &error)),
         }
     }
 
     fn identity(&self, path: &Path) -> Result<(u64, u64)> {
-        let meta = fs::metadata(path).map_err(|error| Error::io("look at", path, None, &error))?;
+        let meta = fs::metadata(path).map_err(|error| Error::io(FileOp::LookAt, path, None, &error))?;
         Ok((meta.dev(), meta.ino()))
     }
 
     fn list(&self, path: &Path) -> Result<Vec<String>> {
-        let error = |error: std::io::Error| Error::io("list", path, None, &error);
+        let error = |error: std::io::Error| Error::io(FileOp::List, path, None, &error);
         let mut names = Vec::new();
         for entry in fs::read_dir(path).map_err(error)? {
             // A name that is not UTF-8 is not one of ours.
@@ -111,24 +111,24 @@ impl Io for SystemIo {
         fs::DirBuilder::new()
             .mode(mode)
             .create(path)
-            .map_err(|error| Error::io("create the directory", path, None, &error))?;
+            .map_err(|error| Error::io(FileOp::CreateDir, path, None, &error))?;
         self.adopt(path, mode)
     }
 
     fn remove_dir(&self, path: &Path) -> Result<()> {
-        fs::remove_dir(path).map_err(|error| Error::io("remove the directory", path, None, &error))
+        fs::remove_dir(path).map_err(|error| Error::io(FileOp::RemoveDir, path, None, &error))
     }
 
     fn remove_file(&self, path: &Path) -> Result<()> {
-        fs::remove_file(path).map_err(|error| Error::io("remove", path, None, &error))
+        fs::remove_file(path).map_err(|error| Error::io(FileOp::Remove, path, None, &error))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {
-        fs::rename(from, to).map_err(|error| Error::io("rename", from, None, &error))
+        fs::rename(from, to).map_err(|error| Error::io(FileOp::Rename, from, None, &error))
     }
 
     fn rename_new(&self, from: &Path, to: &Path) -> Result<()> {
-        let error = |error: std::io::Error| Error::io("rename", to, None, &error);
+        let error = |error: std::io::Error| Error::io(FileOp::Rename, to, None, &error);
         match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
             Ok(()) => Ok(()),
             // Not every file system can do it. A link is not made over an existing name either.
@@ -141,9 +141,9 @@ impl Io for SystemIo {
     }
 
     fn sync_dir(&self, path: &Path, _: SyncSite) -> Result<()> {
-        fs::File::open(path)
-            .and_then(|dir| dir.sync_all())
-            .map_err(|error| Error::io("fsync the directory", path, None, &error))
+        // A directory that cannot be opened has not been fsynced, and no fsync of it has failed.
+        let dir = fs::File::open(path).map_err(|error| Error::io(FileOp::Open, path, None, &error))?;
+        dir.sync_all().map_err(|error| Error::io(FileOp::SyncDir, path, None, &error))
     }
 
     fn map(&self, path: &Path, offset: u64, len: usize) -> Result<Box<dyn Mapping>> {
@@ -154,7 +154,7 @@ impl Io for SystemIo {
             .open(path);
         let map = file.and_then(|file| memmap2::MmapOptions::new().offset(offset).len(len).map_raw(&file));
         map.map(|map| Box::new(Mapped(map)) as Box<dyn Mapping>)
-            .map_err(|error| Error::io("map", path, Some(offset), &error))
+            .map_err(|error| Error::io(FileOp::Map, path, Some(offset), &error))
     }
 
     fn lock(&self, path: &Path, read_only: bool) -> Result<Result<LockFile, Holder>> {
@@ -213,7 +213,7 @@ impl File for SystemFile {
                 Ok(0) => break,
                 Ok(n) => done += n,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::io("read", &self.path, Some(offset), &error)),
+                Err(error) => return Err(Error::io(FileOp::Read, &self.path, Some(offset), &error)),
             }
         }
         Ok(done)
@@ -222,19 +222,20 @@ impl File for SystemFile {
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<()> {
         self.file
             .write_all_at(buf, offset)
-            .map_err(|error| Error::io("write", &self.path, Some(offset), &error))
+            .map_err(|error| Error::io(FileOp::Write, &self.path, Some(offset), &error))
     }
 
     fn set_len(&self, len: u64) -> Result<()> {
-        self.file.set_len(len).map_err(|error| Error::io("resize", &self.path, Some(len), &error))
+        self.file.set_len(len).map_err(|error| Error::io(FileOp::Resize, &self.path, Some(len), &error))
     }
 
     fn size(&self) -> Result<u64> {
-        let meta = self.file.metadata().map_err(|error| Error::io("look at", &self.path, None, &error))?;
+        let meta =
+            self.file.metadata().map_err(|error| Error::io(FileOp::LookAt, &self.path, None, &error))?;
         Ok(meta.len())
     }
 
     fn sync(&self, _: SyncSite) -> Result<()> {
-        self.file.sync_data().map_err(|error| Error::io("fsync", &self.path, None, &error))
+        self.file.sync_data().map_err(|error| Error::io(FileOp::Sync, &self.path, None, &error))
     }
 }

@@ -23,7 +23,7 @@ use lock_dir::LockDir;
 pub use random::splitmix;
 
 use super::{File, Holder, Io, LockFile, Mapping, OpenMode, PathKind, SyncSite};
-use crate::error::{Error, Result};
+use crate::error::{Error, FileOp, Result};
 use crate::sync::{Condvar, Mutex};
 
 struct State {
@@ -235,12 +235,16 @@ impl TestIo {
         if site.is_some_and(|site| state.skipped.contains(&site)) {
             return Ok(());
         }
-        let (works, result) = state.check_sync(Kind::SyncDir, "fsync the directory", path);
+        if site.is_some() {
+            // The directory is opened for it.
+            state.check(Kind::Open, FileOp::Open, path, None)?;
+        }
+        let (works, result) = state.check_sync(Kind::SyncDir, FileOp::SyncDir, path);
         state.trace.push(Record { op: Op::SyncDir { path: path.to_owned(), site }, failed: !works });
         result
     }
 
-    fn no_entry(op: &'static str, path: &Path) -> Error {
+    fn no_entry(op: FileOp, path: &Path) -> Error {
         Error::io(op, path, None, &std::io::Error::from_raw_os_error(libc::ENOENT))
     }
 }
@@ -262,7 +266,7 @@ impl State {
         None
     }
 
-    fn check(&mut self, kind: Kind, op: &'static str, path: &Path, offset: Option<u64>) -> Result<()> {
+    fn check(&mut self, kind: Kind, op: FileOp, path: &Path, offset: Option<u64>) -> Result<()> {
         match self.fault(kind, path) {
             None => Ok(()),
             Some(fault) => Err(fault.told(op, path, offset)),
@@ -270,7 +274,7 @@ impl State {
     }
 
     /// An fsync; whether it does anything, and what is told.
-    fn check_sync(&mut self, kind: Kind, op: &'static str, path: &Path) -> (bool, Result<()>) {
+    fn check_sync(&mut self, kind: Kind, op: FileOp, path: &Path) -> (bool, Result<()>) {
         match self.fault(kind, path) {
             None => (true, Ok(())),
             Some(fault) if fault.lies => (false, Ok(())),
@@ -290,7 +294,7 @@ impl State {
 impl Io for TestIo {
     fn open(&self, path: &Path, mode: OpenMode) -> Result<Arc<dyn File>> {
         let mut state = self.inner.state.lock();
-        state.check(Kind::Open, "open", path, None)?;
+        state.check(Kind::Open, FileOp::Open, path, None)?;
         let id = match state.live.names.get(path) {
             Some(&Node::File(id)) => id,
             None if mode == OpenMode::Create => {
@@ -302,7 +306,7 @@ impl Io for TestIo {
                 state.record(Op::Create { file: id, path: path.to_owned() });
                 id
             }
-            _ => return Err(TestIo::no_entry("open", path)),
+            _ => return Err(TestIo::no_entry(FileOp::Open, path)),
         };
         Ok(Arc::new(TestFile { inner: Arc::clone(&self.inner), path: path.to_owned(), id }))
     }
@@ -318,7 +322,7 @@ impl Io for TestIo {
     fn identity(&self, path: &Path) -> Result<(u64, u64)> {
         match self.live_node(path) {
             Some(Node::File(id)) => Ok((0, id as u64)),
-            _ => Err(TestIo::no_entry("look at", path)),
+            _ => Err(TestIo::no_entry(FileOp::LookAt, path)),
         }
     }
 
@@ -330,7 +334,7 @@ impl Io for TestIo {
 
     fn create_dir(&self, path: &Path) -> Result<()> {
         let mut state = self.inner.state.lock();
-        state.check(Kind::CreateDir, "create the directory", path, None)?;
+        state.check(Kind::CreateDir, FileOp::CreateDir, path, None)?;
         state.live.names.insert(path.to_owned(), Node::Directory);
         state.record(Op::CreateDir { path: path.to_owned() });
         Ok(())
@@ -338,28 +342,29 @@ impl Io for TestIo {
 
     fn remove_dir(&self, path: &Path) -> Result<()> {
         let mut state = self.inner.state.lock();
-        state.check(Kind::Remove, "remove the directory", path, None)?;
+        state.check(Kind::Remove, FileOp::RemoveDir, path, None)?;
         if state.live.list(path).next().is_some() {
-            return Err(TestIo::no_entry("remove the directory", path));
+            let full = std::io::Error::from_raw_os_error(libc::ENOTEMPTY);
+            return Err(Error::io(FileOp::RemoveDir, path, None, &full));
         }
-        state.live.names.remove(path).ok_or_else(|| TestIo::no_entry("remove the directory", path))?;
+        state.live.names.remove(path).ok_or_else(|| TestIo::no_entry(FileOp::RemoveDir, path))?;
         state.record(Op::RemoveDir { path: path.to_owned() });
         Ok(())
     }
 
     fn remove_file(&self, path: &Path) -> Result<()> {
         let mut state = self.inner.state.lock();
-        state.check(Kind::Remove, "remove", path, None)?;
-        state.live.names.remove(path).ok_or_else(|| TestIo::no_entry("remove", path))?;
+        state.check(Kind::Remove, FileOp::Remove, path, None)?;
+        state.live.names.remove(path).ok_or_else(|| TestIo::no_entry(FileOp::Remove, path))?;
         state.record(Op::Remove { path: path.to_owned() });
         Ok(())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {
         let mut state = self.inner.state.lock();
-        state.check(Kind::Rename, "rename", from, None)?;
+        state.check(Kind::Rename, FileOp::Rename, from, None)?;
         let Some(&Node::File(file)) = state.live.names.get(from) else {
-            return Err(TestIo::no_entry("rename", from));
+            return Err(TestIo::no_entry(FileOp::Rename, from));
         };
         state.live.names.remove(from);
         state.live.names.insert(to.to_owned(), Node::File(file));
@@ -369,7 +374,7 @@ impl Io for TestIo {
 
     fn rename_new(&self, from: &Path, to: &Path) -> Result<()> {
         if self.inner.state.lock().live.names.contains_key(to) {
-            return Err(Error::io("rename", to, None, &std::io::ErrorKind::AlreadyExists.into()));
+            return Err(Error::io(FileOp::Rename, to, None, &std::io::ErrorKind::AlreadyExists.into()));
         }
         self.rename(from, to)
     }

@@ -26,6 +26,7 @@ mod segments;
 mod stats;
 mod sync;
 mod tail;
+mod wakeup;
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -47,43 +48,14 @@ use crate::options::Options;
 use crate::page_index::PageIndex;
 use crate::segment::{FrameMark, Segment, SpareFiles};
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
-use crate::sync::{Condvar, Mutex, RwLock};
+use crate::sync::{Mutex, RwLock};
 use crate::types::{LogId, PageSize, Parent};
 pub use pace::Debt;
 use pace::Pace;
 use remote::Remote;
 use segments::{Names, SegmentSizes};
 use tail::Tail;
-
-/// A flag that a background thread sleeps on.
-#[derive(Default)]
-pub(crate) struct Signal {
-    set: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Signal {
-    /// Wake the thread.
-    pub(crate) fn notify(&self) {
-        let mut set = self.set.lock();
-        if !*set {
-            *set = true;
-            self.changed.notify_one();
-        }
-    }
-
-    /// Sleep until notified, or for `timeout`.
-    pub(crate) fn wait(&self, timeout: Option<std::time::Duration>) {
-        let mut set = self.set.lock();
-        if !*set {
-            match timeout {
-                Some(timeout) => drop(self.changed.wait_for(&mut set, timeout)),
-                None => self.changed.wait(&mut set),
-            }
-        }
-        *set = false;
-    }
-}
+pub(crate) use wakeup::Wakeup;
 
 /// An open log. Shared by all connections of the process to one database.
 pub struct Log {
@@ -118,15 +90,13 @@ pub struct Log {
     names: Names,
     /// Time of the oldest commit that is not checkpointed, microseconds since 1970; 0: none.
     pub(crate) oldest_us: AtomicU64,
-    /// The syncer sleeps without a timeout: the next commit wakes it.
-    pub(crate) syncer_idle: AtomicBool,
     /// A commit that reaches this frame wakes the syncer, who looks after the current segment then. Changed under the lock of
     /// the tail.
     syncer_wanted_at: AtomicU64,
-    pub(crate) syncer: Signal,
+    pub(crate) syncer: Wakeup,
     pub(crate) remote: Remote,
     pace: Pace,
-    pub(crate) checkpointer: Signal,
+    pub(crate) checkpointer: Wakeup,
     pub(crate) pass: Mutex<()>,
     /// How many are reading the base file as it is: no pass may change it.
     pub(crate) base_pins: AtomicU32,
@@ -362,9 +332,7 @@ impl Log {
             self.oldest_us.store(self.io.now_us(), Ordering::Relaxed);
             self.checkpointer.notify();
         }
-        if self.syncer_idle.load(Ordering::Relaxed) && self.syncer_idle.swap(false, Ordering::AcqRel) {
-            self.syncer.notify();
-        }
+        self.syncer.notify_if_idle();
         if self.published_frame_no() >= self.syncer_wanted_at.load(Ordering::Relaxed) {
             self.syncer_wanted_at.store(u64::MAX, Ordering::Relaxed);
             self.syncer.notify();

@@ -223,8 +223,12 @@ impl Log {
         };
         let log = recover::build(source, lock, meta, &base, found)?;
         if !log.options.group_commit && !log.read_only {
-            // Nothing is visible before it is durable.
-            log.sync_to(log.published_frame_no(), SyncSite::RecoveredFrames)?;
+            // Nothing is visible before it is durable. On a full disk, where recovered frames cannot be copied, reading goes on:
+            // the next commit makes them durable before itself, or is told that the disk is full.
+            match log.sync_to(log.published_frame_no(), SyncSite::RecoveredFrames) {
+                Err(error @ Error::Full { .. }) if !error.is_failed_fsync() => log.note_error(&error),
+                synced => synced?,
+            }
         }
         Ok(Some(log))
     }

@@ -20,7 +20,7 @@ use super::control::Recent;
 use super::open::{BaseState, LogSource, open_meta};
 use super::segments::{COPY_SUFFIX, Names, SegmentSizes, replace_by_copy};
 use super::tail::Tail;
-use super::{Control, Log, MetaFile, Signal};
+use super::{Control, Log, MetaFile, Wakeup};
 use crate::cache::LogCache;
 use crate::error::{Error, Result};
 use crate::format::frame::FRAME_HEADER_SIZE;
@@ -382,11 +382,10 @@ pub(super) fn build(
         segment_sizes,
         names: Names::default(),
         syncer_wanted_at: AtomicU64::new(u64::MAX),
-        syncer_idle: AtomicBool::new(false),
-        syncer: Signal::default(),
+        syncer: Wakeup::default(),
         pace: Default::default(),
         remote: Default::default(),
-        checkpointer: Signal::default(),
+        checkpointer: Wakeup::default(),
         pass: Mutex::new(()),
         base_pins: AtomicU32::new(0),
         parent: meta.parent,

@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use super::{Log, Signal};
+use super::{Log, Wakeup};
 use crate::error::{Error, Result};
 use crate::options::{BacklogFull, WhenFenced};
-use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Condvar, Instant, Mutex};
 
 /// See the module. Every log has one; without storage it is never looked at.
@@ -26,10 +26,8 @@ pub(crate) struct Remote {
     moved: Condvar,
     /// How many wait for storage: then there is no reason to collect more commits.
     pub(crate) waiters: AtomicUsize,
-    /// The shipper sleeps without a timeout: the next commit wakes it.
-    pub(crate) idle: AtomicBool,
     /// Wakes the shipper.
-    pub(crate) shipper: Signal,
+    pub(crate) shipper: Wakeup,
 }
 
 #[derive(Default)]
@@ -158,7 +156,8 @@ impl Log {
             };
         let mut inner = self.remote.inner.lock();
         while self.unshipped_bytes() >= limit && inner.fence.is_none() {
-            let expired = self.remote.moved.wait_until(&mut inner, deadline).timed_out();
+            // Where shipping has stopped already nobody will wake this thread.
+            let expired = inner.stopped || self.remote.moved.wait_until(&mut inner, deadline).timed_out();
             if (expired || inner.stopped) && self.unshipped_bytes() >= limit {
                 return Err(Error::Backlog {
                     path: self.database.clone(),
@@ -206,20 +205,14 @@ impl Log {
 
     /// After a publish: the shipper has something to do. As in [`Log::committed`], the fence is the caller's.
     pub(super) fn wake_shipper(&self) {
-        if self.remote.idle.load(Ordering::Relaxed) && self.remote.idle.swap(false, Ordering::AcqRel) {
-            self.remote.shipper.notify();
-        }
+        self.remote.shipper.notify_if_idle();
     }
 
     /// The shipper is about to sleep until the next commit. False: there is one already.
     pub(crate) fn shipper_may_sleep(&self, shipped: u64) -> bool {
-        self.remote.idle.store(true, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        if self.published_frame_no() > shipped || self.remote.waiters.load(Ordering::SeqCst) > 0 {
-            self.remote.idle.store(false, Ordering::SeqCst);
-            return false;
-        }
-        true
+        self.remote.shipper.may_sleep(|| {
+            self.published_frame_no() > shipped || self.remote.waiters.load(Ordering::SeqCst) > 0
+        })
     }
 }
 

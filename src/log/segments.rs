@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::Log;
 use super::tail::Tail;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::segment_header::{SEGMENT_HEAD_SIZE, SegmentHeader};
 use crate::format::segment_index::{index_offset, index_size};
 use crate::io::{File, Io, OpenMode, SyncSite};
@@ -159,7 +159,7 @@ impl Log {
             // It may be in another file now.
             let Some(segment) = self.find_segment(segment.start()) else { continue };
             if segment.write_seal(&*self.io)? {
-                segment.sync_seal().inspect_err(|error| self.poison(error))?;
+                segment.sync_seal().inspect_err(|error| self.poison_if_fsync_failed(error))?;
             }
         }
         Ok(())
@@ -170,7 +170,12 @@ impl Log {
     ///
     /// Nothing frees the segment meanwhile, since it is not durable. The caller fsyncs the directory.
     pub(super) fn renew(&self, segment: &Arc<Segment>) -> Result<()> {
-        let file = replace_by_copy(&*self.io, segment, SyncSite::RenewedSegment)?;
+        let file = replace_by_copy(&*self.io, segment, SyncSite::RenewedSegment).inspect_err(|error| {
+            // The pages that recovery read are gone: commits on top of them would be lost with them at the next open.
+            if matches!(error, Error::Corrupt { .. }) {
+                self.poison(error);
+            }
+        })?;
         self.names.changed.fetch_add(1, Ordering::AcqRel);
         let renewed = Arc::new(segment.in_copy(file));
         let mut segments = self.segments.write();
@@ -239,7 +244,7 @@ impl Log {
         let _alone = self.names.fsync.lock();
         self.check_poison()?;
         let changed = self.names.changed.load(Ordering::Acquire);
-        self.io.sync_dir(&self.dir, site).inspect_err(|error| self.poison(error))?;
+        self.io.sync_dir(&self.dir, site).inspect_err(|error| self.poison_if_fsync_failed(error))?;
         self.names.durable.fetch_max(changed, Ordering::AcqRel);
         Ok(())
     }
@@ -273,9 +278,15 @@ impl Log {
 /// Put a copy of its published frames, and nothing else, in the place of a segment's file. The name is not durable yet.
 pub(super) fn replace_by_copy(io: &dyn Io, segment: &Segment, site: SyncSite) -> Result<Arc<dyn File>> {
     let copy_path = segment.path().with_extension(COPY_SUFFIX);
-    let copy = io.open(&copy_path, OpenMode::Create)?;
-    segment.copy_to(&*copy, site)?;
-    drop(copy);
-    io.rename(&copy_path, segment.path())?;
+    let copied = io.open(&copy_path, OpenMode::Create).and_then(|copy| {
+        segment.copy_to(&*copy, site)?;
+        drop(copy);
+        io.rename(&copy_path, segment.path())
+    });
+    if let Err(error) = copied {
+        // On a full disk its blocks are for commits. Where it stays, the next copy is written over it.
+        let _ = io.remove_file(&copy_path);
+        return Err(error);
+    }
     io.open(segment.path(), OpenMode::ReadWrite)
 }

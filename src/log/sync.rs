@@ -141,11 +141,14 @@ impl Log {
             Ok(()) => {
                 self.control.synced.fetch_max(target, Ordering::AcqRel);
             }
-            Err(error) => self.set_poison(&mut inner, error),
+            Err(error) if error.is_failed_fsync() => self.set_poison(&mut inner, error),
+            // It could not be tried: an error of this caller. The others try for themselves.
+            Err(_) => {}
         }
+        let is_poisoned = inner.poison.is_some();
         let finished = inner.group.finish(Instant::now());
         drop(inner);
-        if result.is_err() {
+        if is_poisoned {
             self.sync.wake_all();
             return result;
         }
@@ -157,7 +160,7 @@ impl Log {
             Call::One => self.sync.done(finished.number + 1).notify_one(),
             Call::All => self.sync.done(finished.number + 1).notify_all(),
         }
-        Ok(())
+        result
     }
 
     /// Fsync every segment that has frames up to `target` which are not durable, and the directory if names in it changed.
@@ -199,7 +202,15 @@ impl Log {
         self.sync.lock().group.gathered()
     }
 
-    /// An fsync failed somewhere: accept no more commits.
+    /// Something failed of which an fsync may be a part: accept no more commits if it was the fsync. What could not be
+    /// opened, written or removed says nothing about what is durable.
+    pub(crate) fn poison_if_fsync_failed(&self, error: &Error) {
+        if error.is_failed_fsync() {
+            self.poison(error);
+        }
+    }
+
+    /// What this log relies on may be gone: accept no more commits.
     pub(crate) fn poison(&self, error: &Error) {
         self.set_poison(&mut self.sync.lock(), error);
         self.sync.wake_all();
@@ -211,7 +222,7 @@ impl Log {
         self.note_error(error);
     }
 
-    /// The error that every commit gets after a failed fsync.
+    /// The error that every commit gets once the log is poisoned.
     pub(crate) fn check_poison(&self) -> Result<()> {
         if !self.sync.poisoned.load(Ordering::Acquire) {
             return Ok(());

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use super::Log;
-use crate::error::{Error, Result};
+use crate::error::{Error, FileOp, Result};
 use crate::format::frame::{FRAME_HEADER_SIZE, FrameStamp, SQLITE_FRAME_HEADER_SIZE};
 use crate::page_index::MAX_WINDOW;
 use crate::segment::{FrameMark, Segment};
@@ -158,7 +158,7 @@ impl Tail {
             self.flush(log)?;
         }
         if self.end() - log.checkpointed_frame_no() >= MAX_WINDOW / 2 {
-            return Err(Error::Full { op: "append to", path: log.dir.clone() });
+            return Err(Error::Full { op: FileOp::Append, path: log.dir.clone() });
         }
         self.marks.push(FrameMark { page_no: 0, db_size_pages: 0 });
         self.buffer.resize(self.buffer.len() + self.frame_size, 0);

@@ -12,7 +12,7 @@ use super::compact::Compactor;
 use super::retain::{expire, survey};
 use super::thread::Shipping;
 use crate::error::{Error, Result, StorageErrorKind};
-use crate::log::{Log, Signal};
+use crate::log::{Log, Wakeup};
 use crate::storage::bundles::{self, Head};
 use crate::storage::{Put, Storage};
 use crate::types::Level;
@@ -40,7 +40,7 @@ struct Answers {
 }
 
 impl Requests {
-    pub(super) fn ask(&self, keeper: &Signal) -> Result<u64> {
+    pub(super) fn ask(&self, keeper: &Wakeup) -> Result<u64> {
         let mut inner = self.inner.lock();
         inner.asked += 1;
         let mine = inner.asked;

@@ -11,10 +11,10 @@ use tokio::sync::watch;
 use super::keeper::Keeper;
 use super::shipper::{Due, Shipper};
 use super::stats::Stats;
-use crate::error::{Error, Result};
+use crate::error::{Error, FileOp, Result};
 use crate::format::bundle::Trailer;
 use crate::io::lower_priority;
-use crate::log::{Log, Signal};
+use crate::log::{Log, Wakeup};
 use crate::options::Ack;
 use crate::storage::bundles::Head;
 use crate::storage::{RetryPolicy, Storage, StorageUrl};
@@ -34,7 +34,7 @@ pub(crate) struct Shipping {
     pub(super) url: StorageUrl,
     pub(super) stats: Stats,
     /// Wakes the keeper.
-    pub(super) keeper: Signal,
+    pub(super) keeper: Wakeup,
     /// Bundles of level 0 that the keeper has not heard of yet.
     pub(super) news: Mutex<Vec<(Head, Trailer)>>,
     pub(super) snapshots: super::keeper::Requests,
@@ -58,6 +58,7 @@ pub(crate) fn start(log: &Arc<Log>) -> Result<Option<Threads>> {
     crate::storage::open(&url, RETRIES)?;
     let shipping = Arc::new(Shipping::new(url));
     log.set_shipping_stopped(false);
+    log.remote.shipper.restart();
     let mut threads = Threads { log: Arc::clone(log), shipping: Arc::clone(&shipping), handles: Vec::new() };
     threads.spawn("vwal-ship", ship_loop, |log, _| log.set_shipping_stopped(true))?;
     threads.spawn("vwal-keep", keep_loop, |_, shipping| shipping.snapshots.refuse())?;
@@ -74,7 +75,7 @@ impl Threads {
             drop(end);
         });
         let thread =
-            thread.map_err(|error| Error::io("start a thread for", self.log.database(), None, &error))?;
+            thread.map_err(|error| Error::io(FileOp::StartThread, self.log.database(), None, &error))?;
         self.handles.push(thread);
         Ok(())
     }
@@ -89,8 +90,8 @@ impl Drop for Threads {
     fn drop(&mut self) {
         self.shipping.stop.send_replace(true);
         self.log.set_shipping_stopped(true);
-        self.log.remote.shipper.notify();
-        self.shipping.keeper.notify();
+        self.log.remote.shipper.stop();
+        self.shipping.keeper.stop();
         for thread in self.handles.drain(..) {
             if thread.join().is_err() {
                 self.log.note_error(&Error::Usage("a thread that ships the log panicked".into()));
@@ -120,7 +121,7 @@ impl Shipping {
         Shipping {
             url,
             stats: Stats::default(),
-            keeper: Signal::default(),
+            keeper: Wakeup::default(),
             news: Mutex::default(),
             snapshots: Default::default(),
             stop: watch::Sender::new(false),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, FileOp, Result};
 
 /// A runtime for this thread. Storage is opened on it ([`open`](super::open)), and used on it only.
 ///
@@ -16,5 +16,5 @@ pub fn runtime() -> Result<Runtime> {
         .max_blocking_threads(4)
         .thread_keep_alive(Duration::from_secs(1))
         .build()
-        .map_err(|error| Error::io("start a runtime for", Path::new("storage"), None, &error))
+        .map_err(|error| Error::io(FileOp::StartRuntime, Path::new("storage"), None, &error))
 }

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 use serde::Serialize;
 use vwal::restore::{Restore, Target};
 use vwal::storage::StorageUrl;
-use vwal::{Database, Error};
+use vwal::{Database, Error, FileOp};
 
 use super::super::{Failure, open};
 use super::source;
@@ -102,8 +102,9 @@ pub fn bring_back(copy: &Path) -> Result<(), Failure> {
 /// How the first `len` bytes of two database files differ. The copy was made by SQLite's backup, which writes its own
 /// counters, schema cookie and journal mode into the first page (<https://sqlite.org/fileformat2.html#the_database_header>).
 fn difference(restored: &Path, copy: &Path, len: u64) -> Result<Option<String>, Failure> {
-    let read =
-        |path: &Path| fs::read(path).map_err(|error| Failure::from(Error::io("read", path, None, &error)));
+    let read = |path: &Path| {
+        fs::read(path).map_err(|error| Failure::from(Error::io(FileOp::Read, path, None, &error)))
+    };
     let (mut restored, mut copy) = (read(restored)?, read(copy)?);
     restored.truncate(usize::try_from(len).unwrap_or(usize::MAX));
     for bytes in [&mut restored, &mut copy] {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::error::Error;
+use crate::error::{Error, FileOp};
 
 /// Kinds of operations, for [`Fault`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,7 +59,7 @@ impl Fault {
     }
 
     /// The error that is told.
-    pub(super) fn told(&self, op: &'static str, path: &Path, offset: Option<u64>) -> Error {
+    pub(super) fn told(&self, op: FileOp, path: &Path, offset: Option<u64>) -> Error {
         Error::io(op, path, offset, &std::io::Error::from_raw_os_error(self.error))
     }
 

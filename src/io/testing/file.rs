@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{FileId, Inner, Kind, Op, Record};
-use crate::error::Result;
+use crate::error::{FileOp, Result};
 use crate::io::{File, SyncSite};
 
 pub(super) struct TestFile {
@@ -22,7 +22,7 @@ impl File for TestFile {
         let mut state = self.inner.state.lock();
         let most = match state.fault(Kind::Read, &self.path) {
             Some(fault) if fault.lies => fault.part,
-            Some(fault) => return Err(fault.told("read", &self.path, Some(offset))),
+            Some(fault) => return Err(fault.told(FileOp::Read, &self.path, Some(offset))),
             None => usize::MAX,
         };
         let data = &state.live.files[&self.id].data;
@@ -45,13 +45,13 @@ impl File for TestFile {
         }
         match fault {
             None => Ok(()),
-            Some(fault) => Err(fault.told("write", &self.path, Some(offset))),
+            Some(fault) => Err(fault.told(FileOp::Write, &self.path, Some(offset))),
         }
     }
 
     fn set_len(&self, len: u64) -> Result<()> {
         let mut state = self.inner.state.lock();
-        state.check(Kind::SetLen, "resize", &self.path, Some(len))?;
+        state.check(Kind::SetLen, FileOp::Resize, &self.path, Some(len))?;
         state.content(self.id).set_len(len);
         if !self.is_worthless() {
             state.record(Op::SetLen { file: self.id, len });
@@ -86,7 +86,7 @@ impl TestFile {
             self.inner.changed.wait(&mut state);
         }
         state.held -= 1;
-        let (works, result) = state.check_sync(Kind::Sync, "fsync", &self.path);
+        let (works, result) = state.check_sync(Kind::Sync, FileOp::Sync, &self.path);
         state.trace.push(Record { op: Op::Sync { file: self.id, site }, failed: !works });
         result
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use super::Place;
-use crate::error::{Error, Result};
+use crate::error::{Error, FileOp, Result};
 use crate::io::{File, Holder, Io, LockFile, Mapping, OpenMode, PathKind, SyncSite, SystemIo};
 
 /// The operations on names, in order; a failing directory fsync on demand.
@@ -77,7 +77,7 @@ impl Io for Recorder {
     fn sync_dir(&self, path: &Path, site: SyncSite) -> Result<()> {
         self.note("sync", path);
         if self.fail_sync_dir.load(Ordering::Relaxed) {
-            return Err(Error::io("fsync the directory", path, None, &std::io::Error::from_raw_os_error(5)));
+            return Err(Error::io(FileOp::SyncDir, path, None, &std::io::Error::from_raw_os_error(5)));
         }
         self.inner.sync_dir(path, site)
     }
