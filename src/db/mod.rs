@@ -4,6 +4,7 @@ mod background;
 mod database;
 pub mod inspect;
 mod metrics;
+mod patience;
 mod registry;
 
 #[cfg(all(test, shuttle))]

@@ -6,10 +6,12 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
 use super::background::Background;
+use super::patience::Patience;
 use crate::error::{Error, FileOp, Result};
 use crate::io::{Io, SyncSite};
 use crate::log::{Log, LogSource};
@@ -27,6 +29,7 @@ pub struct OpenDatabase {
     dir: PathBuf,
     /// `None`: stopped.
     background: Mutex<Option<Background>>,
+    patience: Arc<Patience>,
 }
 
 impl OpenDatabase {
@@ -59,13 +62,18 @@ impl OpenDatabase {
         self.background.lock().as_ref()?.shipping()
     }
 
-    /// Give storage what it does not have yet, for as long as the options allow. What remains is in the segments.
+    /// Give storage what it does not have yet, for as long as the options allow and `Patience` has it. What remains is in the
+    /// segments.
     fn ship_the_rest(&self) {
         let log = self.wal.log();
         if !log.has_storage() || log.check_writable().is_err() {
             return;
         }
-        let shipped = log.wait_stored(log.published_frame_no(), log.options.shipping.close_timeout);
+        let storage = log.options.shipping.storage.as_ref().map(ToString::to_string).unwrap_or_default();
+        let timeout = log.options.shipping.close_timeout;
+        let allowed = self.patience.begin(&storage, timeout, Instant::now());
+        let shipped = log.wait_stored(log.published_frame_no(), allowed);
+        self.patience.ended(&storage, timeout, allowed, shipped.is_ok(), Instant::now());
         if let Err(error) = shipped.and_then(|()| log.note_stored()) {
             log.note_error(&error);
         }
@@ -106,6 +114,8 @@ pub struct Registry {
     /// Database files of which an fsync failed when a log was about to be made on them, and what it said. What a failed fsync
     /// did not write counts as written, so the next one would succeed and mean nothing.
     doubtful: Mutex<HashMap<Identity, String>>,
+    /// How long closes wait for storage.
+    patience: Arc<Patience>,
 }
 
 /// Makes the wal-index of a log.
@@ -184,6 +194,7 @@ impl Registry {
             options: request.options.clone(),
             dir,
             background: Mutex::new(Some(background)),
+            patience: Arc::clone(&self.patience),
         });
         *slot = Slot { open: Some(Arc::clone(&database)), handles: 1 };
         Ok(Some(Claim { database, identity }))
