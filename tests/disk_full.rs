@@ -273,6 +273,33 @@ fn closing_and_opening_on_a_full_disk_loses_nothing() {
 }
 
 #[test]
+fn after_a_crash_a_full_disk_is_opened_and_commits_say_that_it_is_full() {
+    for group_commit in ["on", "off"] {
+        let Some(disk) = Disk::mount(24) else { return };
+        {
+            // Frames of which nothing shows that they are durable, more than there will be space for.
+            let elsewhere = tempfile::tempdir().unwrap();
+            let live = elsewhere.path().join("live.db");
+            let db = Engine::Vwal.open(&live, "vwal_swap=frames%3E=100000").unwrap();
+            query(&db, &format!("PRAGMA synchronous=OFF; PRAGMA wal_autocheckpoint=0; {TABLE}"));
+            (0..200).for_each(|_| insert(&db, 20_000).unwrap());
+            copy_database(&live, &disk.database());
+        }
+        disk.fill(1 << 20);
+        let params = format!("vwal_group_commit={group_commit}");
+        let db = Engine::Vwal.open(&disk.database(), &params).expect("nothing is missing");
+        assert_eq!(count(&db), 200, "group commit {group_commit}");
+        query(&db, "PRAGMA synchronous=FULL");
+        for _ in 0..3 {
+            assert_full(insert(&db, 100), "what it builds on cannot be made durable");
+        }
+        disk.empty();
+        insert(&db, 100).expect("there is space again");
+        assert_intact(&db, "main");
+    }
+}
+
+#[test]
 fn the_first_write_on_a_full_disk() {
     // None at all, and a little: for a few of the files that a new log needs.
     for left in [0, 4096, 3 * 4096, 6 * 4096, 10 * 4096, 20 * 4096] {

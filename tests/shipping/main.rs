@@ -2,6 +2,7 @@
 
 mod backlog;
 mod basics;
+mod closing;
 mod cost;
 mod fencing;
 mod gaps;
