@@ -9,12 +9,15 @@ fn databases_that_are_closed_together_wait_for_storage_once() {
     // Each of them on its own would wait this long.
     const TIMEOUT: Duration = Duration::from_secs(4);
     for at_once in [false, true] {
-        let lab = FaultyLab::new(if at_once { "closing-at-once" } else { "closing-in-turn" });
-        lab.store.set_down(true);
-        let databases: Vec<_> = (0..8)
-            .map(|number| {
+        // Each database has a storage of its own, and all are away.
+        let labs: Vec<FaultyLab> =
+            (0..8).map(|number| FaultyLab::new(&format!("closing-{at_once}-{number}"))).collect();
+        let databases: Vec<_> = labs
+            .iter()
+            .map(|lab| {
+                lab.store.set_down(true);
                 let params = format!("&vwal_close_timeout_ms={}", TIMEOUT.as_millis());
-                let db = lab.open_named(&format!("{number}.db"), &params).unwrap();
+                let db = lab.open(&params).unwrap();
                 db.execute_batch("CREATE TABLE t(x); INSERT INTO t VALUES (1)").unwrap();
                 db
             })
@@ -29,9 +32,9 @@ fn databases_that_are_closed_together_wait_for_storage_once() {
         }
         assert!(started.elapsed() < 4 * TIMEOUT, "they took {:?}", started.elapsed());
         // What was not shipped is in the log, and is shipped after the next open.
-        lab.store.set_down(false);
-        for number in 0..8 {
-            let db = lab.open_named(&format!("{number}.db"), "").unwrap();
+        for lab in &labs {
+            lab.store.set_down(false);
+            let db = lab.open("").unwrap();
             let database = crate::lab::database(&db);
             wait_for("shipping", || database.durable_frame_no() == database.frame_no());
         }

@@ -87,11 +87,7 @@ impl FaultyLab {
     }
 
     pub fn open(&self, params: &str) -> rusqlite::Result<Connection> {
-        self.open_named("app.db", params)
-    }
-
-    pub fn open_named(&self, name: &str, params: &str) -> rusqlite::Result<Connection> {
-        let path = self.dir.path().join(name);
+        let path = self.dir.path().join("app.db");
         Connection::open(format!(
             "file:{}?vfs=vwal{params}&vwal_storage=memory://{}&vwal_ship_interval_ms=50",
             path.display(),
