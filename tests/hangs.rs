@@ -115,7 +115,10 @@ fn attach(pid: u32, inject: &str) -> Option<Child> {
         .stderr(Stdio::piped())
         .spawn();
     let attached = strace.map(|mut strace| {
-        let said = strace.stderr.take().is_some_and(|stderr| read_until(BufReader::new(stderr), "attached"));
+        let mut stderr = BufReader::new(strace.stderr.take().expect("a pipe"));
+        let said = read_until(&mut stderr, "attached");
+        // It tells of each new thread, and dies of a pipe that nobody holds.
+        strace.stderr = Some(stderr.into_inner());
         (strace, said)
     });
     match attached {
