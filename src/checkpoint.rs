@@ -159,7 +159,7 @@ impl Log {
         done.version_valid_for = header.version_valid_for;
         done.has_footer = true;
         done.commit_us = commit_us;
-        self.write_footer(&done)?;
+        self.write_footer(&done, before.db_size_pages)?;
         self.sync_base(SyncSite::BaseFooter)?;
         self.has_footer.store(true, Ordering::Release);
         if let Some(stored) = self.stored_commit() {
@@ -208,11 +208,12 @@ impl Log {
 
     /// Write the footer of a base file whose pages are durable, and cut off what is after it. Whichever of the two a power loss
     /// undoes, the file ends with a footer, or with so many bytes that are none.
-    fn write_footer(&self, meta: &Meta) -> Result<()> {
+    fn write_footer(&self, meta: &Meta, old_pages: u32) -> Result<()> {
         let end = u64::from(meta.db_size_pages) * self.page_size.bytes() as u64;
         self.base.write_at(&meta.footer().encode(), end)?;
         let length = end + FOOTER_SIZE as u64;
-        if self.base.size()? > length {
+        // Also when it has been cut: a failed fsync may have taken that for done (invariant 10).
+        if self.base.size()? > length || meta.db_size_pages < old_pages {
             self.base.set_len(length)?;
         }
         let size = self.base.size()?;
