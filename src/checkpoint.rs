@@ -4,8 +4,9 @@
 //!
 //! 1. every frame up to the target is fsynced, so the base file never holds what the log could lose;
 //! 2. the intent goes into a metadata slot: from now on the base file may be between two states;
-//! 3. pages are written in page order, each once, and the file is fsynced;
-//! 4. the footer is written, and the file is fsynced;
+//! 3. if the file becomes longer, the footer moves to the new end; pages are written in page order, each once, and the file is
+//!    fsynced;
+//! 4. the footer is written, the file is cut if it becomes shorter, and fsynced;
 //! 5. the metadata says that the base file is at the target;
 //! 6. the index entries go: readers find those pages in the base file;
 //! 7. segments that nobody needs are freed, oldest first, and the directory is fsynced.
@@ -18,7 +19,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::database_header::{DATABASE_HEADER_SIZE, DatabaseHeader};
-use crate::format::footer::Footer;
+use crate::format::footer::{FOOTER_SIZE, Footer};
 use crate::format::frame::{FRAME_HEADER_SIZE, commit_time};
 use crate::format::meta::Meta;
 use crate::io::{SyncSite, parent_dir};
@@ -125,7 +126,6 @@ impl Log {
     }
 
     fn advance_base(&self, target: u64) -> Result<()> {
-        let page_size = self.page_size.bytes() as u64;
         let from = self.checkpointed_frame_no();
         let pages = self.newest_frames(from + 1, target);
         let before = self.with_meta(|meta| Ok(meta.get()))?;
@@ -146,30 +146,14 @@ impl Log {
         self.cache.base_changes();
         let old_pages = self.control.base_pages.load(Ordering::Acquire);
         self.control.base_pages.store(old_pages.min(db_size_pages), Ordering::Release);
-        // The old footer must not end up as the content of a page that no frame writes.
-        self.base.set_len(u64::from(old_pages.min(db_size_pages)) * page_size)?;
+        self.lengthen_base(&before, db_size_pages, &pages.list)?;
         self.write_pages(&pages.list, db_size_pages)?;
-        self.base.set_len(u64::from(db_size_pages) * page_size)?;
         self.sync_base(SyncSite::BasePages)?;
 
         let mut head = [0; DATABASE_HEADER_SIZE];
         self.base.read_exact_at(&mut head, 0)?;
         let header = DatabaseHeader::parse(&head)
             .ok_or_else(|| Error::corrupt(&self.database, 0, "page 1 is not the start of a database"))?;
-        let footer = Footer {
-            frame_no: target,
-            log_id: self.log_id,
-            page_size: self.page_size,
-            db_size_pages,
-            change_counter: header.change_counter,
-            version_valid_for: header.version_valid_for,
-            commit_us,
-            parent: before.parent,
-        };
-        self.base.write_at(&footer.encode(), u64::from(db_size_pages) * page_size)?;
-        self.sync_base(SyncSite::BaseFooter)?;
-        self.has_footer.store(true, Ordering::Release);
-
         let mut done = intent;
         done.checkpointed_frame_no = target;
         done.intent_frame_no = target;
@@ -178,6 +162,9 @@ impl Log {
         done.version_valid_for = header.version_valid_for;
         done.has_footer = true;
         done.commit_us = commit_us;
+        self.write_footer(&done, before.db_size_pages)?;
+        self.sync_base(SyncSite::BaseFooter)?;
+        self.has_footer.store(true, Ordering::Release);
         if let Some(stored) = self.stored_commit() {
             (done.stored_frame_no, done.stored_us) = stored;
         }
@@ -197,6 +184,48 @@ impl Log {
         fence(Ordering::SeqCst);
         if self.published_frame_no() > target {
             self.oldest_us.store(self.io.now_us(), Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Make room for `db_size_pages` pages, and see to it that those which no frame writes are zeros.
+    ///
+    /// The file must end with a footer at every moment, whole or torn: one without is not vwal's (`log/base.rs`). So the footer
+    /// goes to the new end first, and that one write makes the file as long as it will be. Until the pass is complete it fits
+    /// no state of the file, since no state has 0 pages.
+    fn lengthen_base(&self, before: &Meta, db_size_pages: u32, list: &[(u32, u64)]) -> Result<()> {
+        let page_size = self.page_size.bytes();
+        let end = u64::from(db_size_pages) * page_size as u64;
+        let size = self.base.size()?;
+        if db_size_pages > before.db_size_pages || size < end + FOOTER_SIZE as u64 {
+            let footer = Footer { db_size_pages: 0, ..before.footer() };
+            self.base.write_at(&footer.encode(), end)?;
+        }
+        // The old footer, and that of a pass which a crash interrupted, must not end up as the content of a page.
+        let used = u32::try_from(size.div_ceil(page_size as u64)).unwrap_or(u32::MAX);
+        for page_no in before.db_size_pages.saturating_add(1)..=used.min(db_size_pages) {
+            if list.binary_search_by_key(&page_no, |&(page_no, _)| page_no).is_err() {
+                self.base.write_at(&vec![0; page_size], u64::from(page_no - 1) * page_size as u64)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Write the footer of a base file whose pages are durable, and cut off what is after it. Whichever of the two a power loss
+    /// undoes, the file ends with a footer, or with so many bytes that are none.
+    fn write_footer(&self, meta: &Meta, old_pages: u32) -> Result<()> {
+        let end = u64::from(meta.db_size_pages) * self.page_size.bytes() as u64;
+        self.base.write_at(&meta.footer().encode(), end)?;
+        let length = end + FOOTER_SIZE as u64;
+        // Also when it has been cut: a failed fsync may have taken that for done (invariant 10).
+        if self.base.size()? > length || meta.db_size_pages < old_pages {
+            self.base.set_len(length)?;
+        }
+        let size = self.base.size()?;
+        if size > length {
+            // The VFS rounds sizes up (SQLITE_FCNTL_CHUNK_SIZE), and a footer counts at the end of the file only.
+            let place = size.next_multiple_of(self.page_size.bytes() as u64);
+            self.base.write_at(&meta.footer().encode(), place)?;
         }
         Ok(())
     }

@@ -220,7 +220,7 @@ fn the_metadata_slot() {
         &slot[..124],
         &[
             ("magic", b"VWALMETA"),
-            ("version", &2u32.to_be_bytes()),
+            ("version", &3u32.to_be_bytes()),
             ("page_size", &8192u32.to_be_bytes()),
             ("sequence", &0x1112_1315u64.to_be_bytes()),
             ("log_id", log_id().0.as_bytes()),
@@ -273,7 +273,7 @@ fn the_footer() {
             ("crc", &crc32(0, &[&record[..82]]).to_be_bytes()),
         ],
     );
-    assert!(read("docs/format.md").contains(&format!("the file size less {}", record.len())));
+    assert!(read("docs/format.md").contains(&format!("the last {} bytes of the file", record.len())));
 }
 
 /// The README's table of options has each parameter, with the default of the library.

@@ -7,6 +7,7 @@
 //! A log that is in use changes while it is read: a segment may be freed, or a slot be half-written, at the moment it is
 //! looked at. Such a look is taken again, and only what persists is a finding.
 
+mod base;
 mod segments;
 
 use std::ffi::OsString;
@@ -16,8 +17,7 @@ use std::time::Duration;
 
 pub use super::metrics::of_inspection as metrics;
 use crate::error::{Error, Result};
-use crate::format::database_header::{DATABASE_HEADER_SIZE, DatabaseHeader};
-use crate::format::footer::{FOOTER_SIZE, Footer};
+use crate::format::footer::Footer;
 use crate::format::meta::{META_SLOT_SIZE, Meta};
 use crate::io::{Holder, Io, LockFile, OpenMode, PathKind, SystemIo};
 use crate::log::{LOCK_NAME, META_NAME};
@@ -225,11 +225,14 @@ fn look(io: &dyn Io, path: &Path, dir: &Path, depth: Depth) -> Result<Inspection
         Some(dir) => segments::open(io, &dir.clone(), &mut inspection)?,
         None => Vec::new(),
     };
-    let base = Base::read(io, path, &mut inspection)?;
     if inspection.log_dir.is_some() {
         read_meta_slots(io, dir, &mut inspection)?;
-        segments::read(segments, depth, &mut inspection)?;
-        compare(&base, &mut inspection);
+    }
+    let pass = base::pass(inspection.meta().as_ref(), &segments);
+    let base = base::read(io, path, &mut inspection)?;
+    if inspection.log_dir.is_some() {
+        segments::read(segments.clone(), depth, &mut inspection)?;
+        base::compare(&base, &pass, &segments, &mut inspection);
     } else if let Some(footer) = inspection.footer {
         inspection.notes.push(format!(
             "the file has a footer: it was a vwal database, up to frame {} of log {}{}",
@@ -239,91 +242,6 @@ fn look(io: &dyn Io, path: &Path, dir: &Path, depth: Depth) -> Result<Inspection
         ));
     }
     Ok(inspection)
-}
-
-/// The database file.
-struct Base {
-    header: Option<DatabaseHeader>,
-    size: u64,
-}
-
-impl Base {
-    fn read(io: &dyn Io, path: &Path, inspection: &mut Inspection) -> Result<Base> {
-        let file = io.open(path, OpenMode::Read)?;
-        let size = file.size()?;
-        let mut head = [0; DATABASE_HEADER_SIZE];
-        let got = file.read_at(&mut head, 0)?;
-        let header = DatabaseHeader::parse(&head[..got]);
-        let Some(found) = header else {
-            if size > 0 {
-                inspection.find(path, 0, "this is not the start of an SQLite database");
-            }
-            return Ok(Base { header, size });
-        };
-        inspection.is_wal = found.is_wal;
-        inspection.page_size = Some(found.page_size);
-        inspection.db_size_pages = Some(match found.change_counter == found.version_valid_for {
-            true if found.db_size_pages > 0 => found.db_size_pages,
-            _ => u32::try_from(size / u64::from(found.page_size.get())).unwrap_or(u32::MAX),
-        });
-        let rest = size % u64::from(found.page_size.get());
-        if rest == FOOTER_SIZE as u64 {
-            let mut bytes = [0; FOOTER_SIZE];
-            let offset = size - rest;
-            let got = file.read_at(&mut bytes, offset)?;
-            match Footer::decode(&bytes[..got]) {
-                Ok(footer) => inspection.footer = Some(footer),
-                Err(problem) => inspection.find(path, offset, problem),
-            }
-        }
-        Ok(Base { header, size })
-    }
-
-    fn is_as_of(&self, footer: &Footer) -> bool {
-        self.header.is_some_and(|header| {
-            header.change_counter == footer.change_counter
-                && header.version_valid_for == footer.version_valid_for
-        })
-    }
-
-    /// What is not as the log left it. The same questions as recovery asks (`log/open.rs`), with words for answers.
-    fn difference(&self, meta: &Meta, footer: Option<Footer>) -> Option<String> {
-        let Some(header) = self.header else { return Some("it is not a database".into()) };
-        let pages = self.size / u64::from(header.page_size.get());
-        if header.page_size != meta.page_size {
-            return Some(format!(
-                "its page size is {}, the log's is {}",
-                header.page_size.get(),
-                meta.page_size.get()
-            ));
-        } else if !header.is_wal {
-            return Some("it is not in WAL mode any more".into());
-        }
-        if let Some(footer) = footer
-            && (footer.log_id != meta.log_id
-                || !(meta.checkpointed_frame_no..=meta.intent_frame_no).contains(&footer.frame_no))
-        {
-            return Some(format!(
-                "its footer says frame {} of log {}, the log's metadata frame {} of log {}",
-                footer.frame_no, footer.log_id, meta.checkpointed_frame_no, meta.log_id
-            ));
-        }
-        if meta.has_intent() {
-            // A pass was writing, and the log has everything that it writes.
-            None
-        } else if header.change_counter != meta.change_counter
-            || header.version_valid_for != meta.version_valid_for
-        {
-            Some(format!(
-                "its change counter is {}, the log left it at {}",
-                header.change_counter, meta.change_counter
-            ))
-        } else if pages < u64::from(meta.db_size_pages) {
-            Some(format!("it has {pages} pages, the log left it with {}", meta.db_size_pages))
-        } else {
-            None
-        }
-    }
 }
 
 fn read_meta_slots(io: &dyn Io, dir: &Path, inspection: &mut Inspection) -> Result<()> {
@@ -360,37 +278,6 @@ fn read_meta_slots(io: &dyn Io, dir: &Path, inspection: &mut Inspection) -> Resu
         inspection.find(&path, None, message);
     }
     Ok(())
-}
-
-/// The base file, its footer and the log, held against each other.
-fn compare(base: &Base, inspection: &mut Inspection) {
-    let Some(meta) = inspection.meta() else { return };
-    let path = inspection.path.clone();
-    let end = inspection.frame_no().unwrap_or(0);
-    let drained = end <= meta.checkpointed_frame_no;
-    let gone = inspection.footer.is_none() && meta.has_footer && !meta.has_intent();
-    match base.difference(&meta, inspection.footer) {
-        Some(difference) if !drained => {
-            let message = format!(
-                "something other than vwal changed or replaced it ({difference}), while frames {} to {end} are only in \
-                 the log",
-                meta.checkpointed_frame_no + 1
-            );
-            inspection.find(&path, None, message);
-        }
-        // That it is damaged has been said already.
-        None if gone && !drained && inspection.findings.iter().any(|finding| finding.path == path) => {}
-        None if gone && !drained => {
-            inspection.find(&path, base.size, "the footer is missing; the next checkpoint writes it again");
-        }
-        None if !gone => {}
-        difference => {
-            let difference = difference.unwrap_or_else(|| "its footer is gone".into());
-            inspection.notes.push(format!(
-                "the database file was changed without vwal ({difference}); when it is opened next, a new log begins"
-            ));
-        }
-    }
 }
 
 #[cfg(test)]

@@ -112,7 +112,9 @@ struct Slot {
 pub struct Registry {
     slots: Mutex<HashMap<Identity, Arc<Mutex<Slot>>>>,
     /// Database files of which an fsync failed when a log was about to be made on them, and what it said. What a failed fsync
-    /// did not write counts as written, so the next one would succeed and mean nothing.
+    /// did not write counts as written, so the next one would succeed and mean nothing; and what it was to write is in the page
+    /// cache alone, which may have lost it since, so writing it again would not help (invariant 10). The fsync of a pass is another
+    /// matter: the next pass writes all its pages again, from the log.
     doubtful: Mutex<HashMap<Identity, String>>,
     /// How long closes wait for storage.
     patience: Arc<Patience>,
@@ -170,8 +172,9 @@ impl Registry {
                 offset: None,
                 kind: std::io::ErrorKind::Other,
                 message: format!(
-                    "an earlier one failed ({cause}), and what it did not write counts as written now: go on with a copy of the \
-                     database, or in another process"
+                    "an earlier one failed while the log of this database was being made ({cause}). What it did not write counts as \
+                     written now, and no log has it, so this process cannot make it durable any more: check the disk, then open the \
+                     database in a new process"
                 ),
             });
         }

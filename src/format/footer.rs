@@ -51,7 +51,7 @@ pub struct Footer {
     pub log_id: LogId,
     /// Page size of the base file.
     pub page_size: PageSize,
-    /// Pages before the footer.
+    /// Pages before the footer. 0: a pass is under way that makes the file longer, and the footer has moved ahead.
     pub db_size_pages: u32,
     /// File change counter of page 1 when the footer was written.
     pub change_counter: u32,

@@ -6,11 +6,14 @@
 use zerocopy::byteorder::big_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use super::footer::Footer;
 use super::{Problem, crc32};
 use crate::types::{LogId, PageSize, Parent};
 
 const MAGIC: u64 = u64::from_be_bytes(*b"VWALMETA");
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+/// A log of this version had no footer before its first pass ended, and a pass cut the footer off.
+const VERSION_WITHOUT_FOOTER: u32 = 2;
 
 /// Bytes of one slot; a sector multiple, so that one slot's write cannot tear the other.
 pub const META_SLOT_SIZE: usize = 4096;
@@ -69,7 +72,8 @@ pub struct Meta {
     pub change_counter: u32,
     /// Version-valid-for number of the base file at `checkpointed_frame_no`.
     pub version_valid_for: u32,
-    /// The base file carries a footer that says the same.
+    /// The base file has a footer that says the same; while a pass is under way it may be torn, or of either state. False
+    /// only for a log of an earlier version of vwal, until a pass has been completed.
     pub has_footer: bool,
     /// When `checkpointed_frame_no` was committed, microseconds since 1970; when the log began, if that is 0.
     pub commit_us: u64,
@@ -90,6 +94,20 @@ impl Meta {
     /// Whether a checkpoint pass was under way.
     pub fn has_intent(&self) -> bool {
         self.intent_frame_no != self.checkpointed_frame_no
+    }
+
+    /// The footer of a base file that is at `checkpointed_frame_no`.
+    pub fn footer(&self) -> Footer {
+        Footer {
+            frame_no: self.checkpointed_frame_no,
+            log_id: self.log_id,
+            page_size: self.page_size,
+            db_size_pages: self.db_size_pages,
+            change_counter: self.change_counter,
+            version_valid_for: self.version_valid_for,
+            commit_us: self.commit_us,
+            parent: self.parent,
+        }
     }
 
     /// The bytes of the slot.
@@ -135,13 +153,18 @@ impl Meta {
         if raw.magic.get() != MAGIC {
             return Err("this is not a vwal metadata slot (wrong magic)".into());
         }
-        if raw.version.get() != VERSION {
-            return Err(format!("metadata version {}, this vwal reads version {VERSION}", raw.version));
+        if raw.version.get() != VERSION && raw.version.get() != VERSION_WITHOUT_FOOTER {
+            return Err(format!(
+                "metadata version {}, this vwal reads versions {VERSION_WITHOUT_FOOTER} and {VERSION}",
+                raw.version
+            ));
         }
         let crc = crc32(0, &[&record[..RECORD_SIZE - 4]]);
         if raw.crc.get() != crc {
             return Err(format!("metadata checksum {:08x}, expected {crc:08x}", raw.crc));
         }
+        let in_old_pass = raw.version.get() == VERSION_WITHOUT_FOOTER
+            && raw.intent_frame_no.get() != raw.checkpointed_frame_no.get();
         let meta = Meta {
             sequence: raw.sequence.get(),
             log_id: LogId::from_bytes(raw.log_id),
@@ -152,7 +175,7 @@ impl Meta {
             db_size_pages: raw.db_size_pages.get(),
             change_counter: raw.change_counter.get(),
             version_valid_for: raw.version_valid_for.get(),
-            has_footer: raw.flags.get() & FLAG_FOOTER != 0,
+            has_footer: raw.flags.get() & FLAG_FOOTER != 0 && !in_old_pass,
             commit_us: raw.commit_us.get(),
             parent: (raw.parent_log_id != [0; 16]).then(|| Parent {
                 log_id: LogId::from_bytes(raw.parent_log_id),
@@ -206,6 +229,20 @@ mod tests {
                 assert!(Meta::decode(&bad).is_err(), "byte {at} bit {bit}");
             }
         }
+    }
+
+    #[test]
+    fn a_pass_of_the_version_before_promises_no_footer() {
+        let slot_of = |meta: Meta| {
+            let mut slot = meta.encode();
+            slot[8..12].copy_from_slice(&VERSION_WITHOUT_FOOTER.to_be_bytes());
+            let crc = crc32(0, &[&slot[..RECORD_SIZE - 4]]);
+            slot[RECORD_SIZE - 4..RECORD_SIZE].copy_from_slice(&crc.to_be_bytes());
+            slot
+        };
+        assert_eq!(Meta::decode(&slot_of(sample())), Ok(Some(Meta { has_footer: false, ..sample() })));
+        let at_rest = Meta { intent_frame_no: sample().checkpointed_frame_no, ..sample() };
+        assert_eq!(Meta::decode(&slot_of(at_rest)), Ok(Some(at_rest)));
     }
 
     #[test]

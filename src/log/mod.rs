@@ -15,6 +15,7 @@
 //! numbers in `docs/design.md`.
 
 mod absorb;
+mod base;
 mod control;
 mod group;
 mod meta_file;
@@ -27,6 +28,7 @@ mod stats;
 mod sync;
 mod tail;
 mod wakeup;
+mod which;
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -34,6 +36,7 @@ use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
 
+pub(crate) use base::{BaseState, Pass, commit_us_of};
 use control::Control;
 pub(crate) use meta_file::MetaFile;
 pub use meta_file::{META_NAME, NEW_META_NAME, read_meta};

@@ -1,23 +1,14 @@
-//! Opening a log: the directory, the lock, and the decision what to do with what is found.
-//!
-//! | directory | metadata | base file | frames beyond it | then |
-//! |---|---|---|---|---|
-//! | missing | | | | make it, if the database is in WAL mode |
-//! | there | never written | | no segments | a fresh log; it goes on where a valid footer ends |
-//! | there | never written | | segments | refuse: without metadata they cannot be placed |
-//! | there | valid | matches, or a pass was under way | any | recover |
-//! | there | valid | in rollback mode, or empty | none | not ours (now); a new log once it is in WAL mode again |
-//! | there | valid | changed by something else | none | a new log id, with the base file as it is |
-//! | there | valid | changed, in rollback mode, or empty | some | refuse, and touch nothing |
+//! Opening a log: the directory, the lock, and what is done with what is found (`which.rs` decides).
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::base::{BaseState, Difference};
 use super::recover::{self, Found};
+use super::which::{BaseIs, Metadata, Which, which_log};
 use super::{Log, MetaFile, read_meta};
 use crate::cache::FrameCache;
 use crate::error::{Error, Result};
-use crate::format::database_header::{DATABASE_HEADER_SIZE, DatabaseHeader};
 use crate::format::footer::{FOOTER_SIZE, Footer};
 use crate::format::meta::Meta;
 use crate::io::{File, Io, LockFile, PathKind, SyncSite, parent_dir};
@@ -51,88 +42,9 @@ pub struct LogSource {
     pub create: bool,
 }
 
-/// What the base file looks like.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct BaseState {
-    pub(super) size: u64,
-    pub(super) header: Option<DatabaseHeader>,
-    pub(super) footer: Option<Footer>,
-}
-
-impl BaseState {
-    fn read(base: &dyn File) -> Result<BaseState> {
-        let size = base.size()?;
-        let mut head = [0; DATABASE_HEADER_SIZE];
-        let got = base.read_to_end_at(&mut head, 0)?;
-        let header = DatabaseHeader::parse(&head[..got]);
-        let mut footer = None;
-        if let (Some(header), Some(pages_end)) = (header, size.checked_sub(FOOTER_SIZE as u64))
-            && pages_end % u64::from(header.page_size.get()) == 0
-        {
-            let mut bytes = [0; FOOTER_SIZE];
-            base.read_exact_at(&mut bytes, pages_end)?;
-            footer = Footer::decode(&bytes).ok();
-        }
-        Ok(BaseState { size, header, footer })
-    }
-
-    /// Whole pages in the file; the footer is none.
-    pub(super) fn whole_pages(&self, page_size: PageSize) -> u32 {
-        u32::try_from(self.size / u64::from(page_size.get())).unwrap_or(u32::MAX)
-    }
-
-    /// Pages of the database, as SQLite reckons them: what the header says when that can be trusted, else the file size
-    /// (<https://sqlite.org/fileformat2.html#in_header_database_size>).
-    fn db_size_pages(&self, page_size: PageSize) -> u32 {
-        match self.header {
-            Some(header) if header.db_size_pages > 0 && header.change_counter == header.version_valid_for => {
-                header.db_size_pages
-            }
-            _ => self.whole_pages(page_size),
-        }
-    }
-
-    /// Whether this is the base file that `meta` speaks of, and nothing else has written to it since. `drained`: no frame
-    /// of the log is missing from it, so a new log can take its place without loss, and doubt is reason enough.
-    fn matches(&self, meta: &Meta, drained: bool, found: &Found) -> bool {
-        let Some(header) = self.header else {
-            // A power loss in a pass that writes page 1 may leave anything in its place. It is not read before it is written again:
-            // the log has it.
-            return meta.has_intent()
-                && found.has_page_1(meta.checkpointed_frame_no + 1..=meta.intent_frame_no);
-        };
-        if header.page_size != meta.page_size || !header.is_wal {
-            return false;
-        }
-        match self.footer {
-            // A whole footer names the log and the state of the file.
-            Some(footer) if footer.log_id != meta.log_id => return false,
-            // Between the two states of a pass it may also be that of an earlier pass, which went farther than this metadata
-            // and was repeated after a crash: everything from the checkpointed frame on is in the log.
-            Some(footer)
-                if !(meta.checkpointed_frame_no..=meta.intent_frame_no).contains(&footer.frame_no) =>
-            {
-                return false;
-            }
-            Some(_) => {}
-            // SQLite's own checkpoint cuts it off, and may leave the change counter as it was. But a footer can also be
-            // torn, and must not be what keeps committed frames from being read.
-            None if meta.has_footer && !meta.has_intent() && drained => return false,
-            None => {}
-        }
-        if meta.has_intent() {
-            // A pass was writing: pages, the counters and the size may be of either state, and the log has them all.
-            return true;
-        }
-        header.change_counter == meta.change_counter
-            && header.version_valid_for == meta.version_valid_for
-            && self.whole_pages(meta.page_size) >= meta.db_size_pages
-    }
-}
-
-/// See the table above.
+/// What becomes of a directory that is there.
 enum Decision {
-    /// A log without frames: it goes on where a footer ends, or begins anew behind `parent`.
+    /// A log without frames: it goes on where a footer ends, or begins anew after `parent`.
     Fresh {
         goes_on: Option<Footer>,
         parent: Option<Parent>,
@@ -142,59 +54,57 @@ enum Decision {
 }
 
 fn decide(source: &LogSource, meta: Option<Meta>, base: &BaseState, found: &Found) -> Result<Decision> {
-    let Some(meta) = meta else {
-        if let Some(path) = found.any_segment() {
-            return Err(Error::corrupt(
-                &source.dir.join(super::META_NAME),
-                0,
-                format!(
-                    "it is empty, but there are segments ('{}'): restore it, or move the directory away",
-                    path.display()
-                ),
-            ));
-        }
-        if !source.create && !base.header.is_some_and(|header| header.is_wal) {
-            return Ok(Decision::NotOurs);
-        }
-        let page_and_counter = |footer: &Footer| {
-            base.header.is_some_and(|header| {
-                header.page_size == footer.page_size
-                    && header.change_counter == footer.change_counter
-                    && header.version_valid_for == footer.version_valid_for
-                    && base.db_size_pages(footer.page_size) == footer.db_size_pages
-            })
-        };
-        return Ok(match base.footer.filter(page_and_counter) {
-            Some(footer) => Decision::Fresh { goes_on: Some(footer), parent: footer.parent },
-            // SQLite without vwal wrote to it, and left the footer where it was.
-            None => Decision::Fresh {
-                goes_on: None,
-                parent: base.footer.map(|footer| Parent { log_id: footer.log_id, frame_no: footer.frame_no }),
-            },
-        });
+    let own_footer = base.footer().filter(|footer| base.is_as_of(footer));
+    let drained = meta.is_none_or(|meta| found.end() <= meta.checkpointed_frame_no);
+    let difference = meta.and_then(|meta| {
+        let commit_us = |frame_no| found.commit_us(&meta, frame_no);
+        base.difference(&meta, &found.pass(Some(&meta)), drained, commit_us)
+    });
+    let fits = if meta.is_some() { difference.is_none() } else { own_footer.is_some() };
+    let state = match (fits, source.create || base.is_wal()) {
+        (true, _) => BaseIs::Fitting,
+        (false, true) => BaseIs::Other,
+        (false, false) => BaseIs::NotWal,
     };
-    let drained = found.end() <= meta.checkpointed_frame_no;
-    if base.matches(&meta, drained, found) {
-        return Ok(Decision::Recover(meta));
+    let metadata = if meta.is_some() { Metadata::Valid } else { Metadata::NeverWritten };
+    let parent = match meta {
+        Some(meta) => Some(Parent { log_id: meta.log_id, frame_no: meta.checkpointed_frame_no }),
+        // SQLite without vwal wrote to it, and left the footer where it was.
+        None => base.footer().map(|footer| Parent { log_id: footer.log_id, frame_no: footer.frame_no }),
+    };
+    match (which_log(metadata, state, !drained || meta.is_none() && found.any_segment().is_some()), meta) {
+        (Which::Recover, Some(meta)) => Ok(Decision::Recover(meta)),
+        (Which::GoOn, _) => {
+            Ok(Decision::Fresh { goes_on: own_footer, parent: own_footer.and_then(|footer| footer.parent) })
+        }
+        (Which::Begin, _) => Ok(Decision::Fresh { goes_on: None, parent }),
+        (Which::NotVirtual, _) => Ok(Decision::NotOurs),
+        (Which::Recover | Which::Refuse, meta) => Err(refusal(source, meta, difference, found)),
     }
-    if !drained {
-        return Err(Error::Foreign {
-            path: source.database.clone(),
-            what: format!(
-                "something other than vwal changed or replaced it, while frames {} to {} are only in '{}'. Put back the \
-                 file that belongs to the log; or, to go on with this file and give those commits up, move that \
-                 directory away",
-                meta.checkpointed_frame_no + 1,
-                found.end(),
-                source.dir.display()
+}
+
+fn refusal(source: &LogSource, meta: Option<Meta>, difference: Option<Difference>, found: &Found) -> Error {
+    let Some((meta, difference)) = meta.zip(difference) else {
+        let segment = found.any_segment().map_or_else(String::new, |path| path.display().to_string());
+        return Error::corrupt(
+            &source.dir.join(super::META_NAME),
+            0,
+            format!(
+                "it is empty, but there are segments ('{segment}'): restore it, or move the directory away"
             ),
-        });
+        );
+    };
+    Error::Foreign {
+        path: source.database.clone(),
+        what: format!(
+            "something other than vwal changed or replaced it ({difference}), while frames {} to {} are only in '{}'. Put \
+             back the file that belongs to the log; or, to go on with this file and give those commits up, move that directory \
+             away",
+            meta.checkpointed_frame_no + 1,
+            found.end(),
+            source.dir.display()
+        ),
     }
-    if !source.create && !base.header.is_some_and(|header| header.is_wal) {
-        return Ok(Decision::NotOurs);
-    }
-    let parent = Parent { log_id: meta.log_id, frame_no: meta.checkpointed_frame_no };
-    Ok(Decision::Fresh { goes_on: None, parent: Some(parent) })
 }
 
 impl Log {
@@ -205,17 +115,19 @@ impl Log {
     pub fn open(mut source: LogSource) -> Result<Option<Log>> {
         let Some(lock) = take_lock(&mut source)? else { return Ok(None) };
         let mut meta = read_meta(&*source.io, &source.dir)?;
-        let base = BaseState::read(&*source.base)?;
         let mut found = recover::find(&*source.io, &source.dir, meta.as_ref(), source.read_only)?;
+        let mut base = BaseState::read(&*source.base, meta.as_ref())?;
         if let Some(before) = meta.filter(|meta| meta.has_intent() && found.end() < meta.intent_frame_no) {
             meta = Some(completed(&source, &before, &base)?);
             found = recover::find(&*source.io, &source.dir, meta.as_ref(), source.read_only)?;
+            base = BaseState::read(&*source.base, meta.as_ref())?;
         }
         let (meta, found) = match decide(&source, meta, &base, &found)? {
             Decision::NotOurs => return Ok(None),
             Decision::Recover(meta) => (meta, found),
             Decision::Fresh { goes_on, parent } => {
-                let page_size = base.header.map(|header| header.page_size).ok_or_else(|| {
+                let page_size = base.header.map(|header| header.page_size);
+                let page_size = page_size.filter(|&size| base.db_size_pages(size) > 0).ok_or_else(|| {
                     Error::corrupt(&source.database, 0, "this is not the start of an SQLite database")
                 })?;
                 (fresh_meta(&source, &base, page_size, goes_on, parent, meta), Found::nothing(found))
@@ -237,22 +149,20 @@ impl Log {
 /// A pass was begun, and frames that it was to bring to the base file are not in the log. They were all there when it began,
 /// so it was completed, and the metadata that said so has been damaged since. If the footer says so too, that is as good.
 fn completed(source: &LogSource, meta: &Meta, base: &BaseState) -> Result<Meta> {
-    match base.footer {
-        Some(footer)
-            if footer.log_id == meta.log_id
-                && footer.page_size == meta.page_size
-                && footer.frame_no == meta.intent_frame_no =>
-        {
-            Ok(Meta {
-                checkpointed_frame_no: footer.frame_no,
-                db_size_pages: footer.db_size_pages,
-                change_counter: footer.change_counter,
-                version_valid_for: footer.version_valid_for,
-                has_footer: true,
-                commit_us: footer.commit_us,
-                ..*meta
-            })
-        }
+    let says_so = |footer: &Footer| {
+        (footer.log_id, footer.page_size, footer.frame_no)
+            == (meta.log_id, meta.page_size, meta.intent_frame_no)
+    };
+    match base.footer().filter(says_so) {
+        Some(footer) => Ok(Meta {
+            checkpointed_frame_no: footer.frame_no,
+            db_size_pages: footer.db_size_pages,
+            change_counter: footer.change_counter,
+            version_valid_for: footer.version_valid_for,
+            has_footer: true,
+            commit_us: footer.commit_us,
+            ..*meta
+        }),
         _ => Err(Error::corrupt(
             &source.dir.join(super::META_NAME),
             None,
@@ -285,7 +195,7 @@ fn fresh_meta(
         db_size_pages: base.db_size_pages(page_size),
         change_counter: base.header.map_or(0, |header| header.change_counter),
         version_valid_for: base.header.map_or(0, |header| header.version_valid_for),
-        has_footer: goes_on.is_some(),
+        has_footer: true,
         commit_us: goes_on.map_or_else(|| source.io.now_us(), |footer| footer.commit_us),
         parent,
         stored_frame_no: 0,
@@ -365,9 +275,15 @@ pub(super) fn open_meta(source: &LogSource, meta: Meta, base: &BaseState, fresh:
     if !fresh {
         return MetaFile::open(&*source.io, &source.dir, meta);
     }
-    if !meta.has_footer && base.footer.is_some() {
-        // The footer of a log that ended must not speak for this one.
-        source.base.set_len(u64::from(meta.db_size_pages) * u64::from(meta.page_size.get()))?;
+    // Before the metadata: from the first frame on the file can be told from another one. The footer of a log that ended must
+    // not speak for this one.
+    if base.footer() != Some(meta.footer()) {
+        let end = u64::from(meta.db_size_pages) * u64::from(meta.page_size.get());
+        source.base.write_at(&meta.footer().encode(), end)?;
+        let length = end + FOOTER_SIZE as u64;
+        if source.base.size()? > length {
+            source.base.set_len(length)?;
+        }
     }
     // With synchronous=OFF nobody has made it durable yet, and the frames will be.
     source.base.sync(SyncSite::FirstBase)?;

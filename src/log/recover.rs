@@ -10,14 +10,14 @@
 //! before; a second one would not write them. Unless something shows that they are durable, they count as not durable
 //! when the log is open, and what makes them so is a copy (`Log::renew`), which the syncer has made in a moment.
 
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
 
+use super::base::{BaseState, Pass, commit_us_of};
 use super::control::Recent;
-use super::open::{BaseState, LogSource, open_meta};
+use super::open::{LogSource, open_meta};
 use super::segments::{COPY_SUFFIX, Names, SegmentSizes, replace_by_copy};
 use super::tail::Tail;
 use super::{Control, Log, MetaFile, Wakeup};
@@ -61,12 +61,20 @@ impl Found {
         self.stale.first().map(PathBuf::as_path)
     }
 
-    /// Whether one of these frames is of page 1.
-    pub(super) fn has_page_1(&self, frames: RangeInclusive<u64>) -> bool {
-        self.chain.iter().any(|(_, _, scan)| {
-            let numbered = (scan.header.start_frame_no..).zip(&scan.marks);
-            numbered.into_iter().any(|(frame_no, mark)| mark.page_no == 1 && frames.contains(&frame_no))
-        })
+    /// What the log holds of the pass that was under way.
+    pub(super) fn pass(&self, meta: Option<&Meta>) -> Pass {
+        let mut pass = Pass::default();
+        for (meta, (_, _, scan)) in meta.iter().flat_map(|meta| self.chain.iter().map(move |one| (meta, one)))
+        {
+            pass.note(meta, scan.header.start_frame_no, &scan.marks);
+        }
+        pass
+    }
+
+    /// When a frame was committed, if it ends a commit.
+    pub(super) fn commit_us(&self, meta: &Meta, frame_no: u64) -> Option<u64> {
+        let segments = self.chain.iter().map(|(file, _, scan)| (scan.header.start_frame_no, &**file));
+        commit_us_of(segments, meta.page_size, frame_no)
     }
 
     /// A new log begins: none of what is there belongs to it.
@@ -348,7 +356,8 @@ pub(super) fn build(
             }
         });
     }
-    let base_pages = if meta.has_intent() { base.whole_pages(meta.page_size) } else { meta.db_size_pages };
+    // What a pass that was interrupted left beyond the old end is of no state.
+    let base_pages = base.whole_pages(meta.page_size).min(meta.db_size_pages);
     let frame_size = FRAME_HEADER_SIZE + meta.page_size.bytes();
     Ok(Log {
         control: Control {
@@ -376,9 +385,7 @@ pub(super) fn build(
         sync: Default::default(),
         stats: Default::default(),
         absorbing: Mutex::new(()),
-        has_footer: AtomicBool::new(base.footer.is_some_and(|footer| {
-            footer.log_id == meta.log_id && footer.frame_no == meta.checkpointed_frame_no
-        })),
+        has_footer: AtomicBool::new(fresh || base.footer() == Some(meta.footer())),
         segment_sizes,
         names: Names::default(),
         syncer_wanted_at: AtomicU64::new(u64::MAX),

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write as _;
 
 use super::*;
+use crate::format::footer::FOOTER_SIZE;
 use crate::format::frame::FRAME_HEADER_SIZE;
 use crate::format::frame::FrameStamp;
 use crate::format::segment_header::{SEAL_OFFSET, SEAL_SIZE, SEGMENT_HEAD_SIZE, Seal, SegmentHeader};
@@ -370,14 +371,17 @@ fn a_base_file_that_something_else_changed_is_found() {
 }
 
 #[test]
-fn a_missing_or_foreign_footer_is_found_unless_a_pass_is_under_way() {
+fn a_missing_or_foreign_footer_is_found_and_a_torn_one_is_not_while_a_pass_is_under_way() {
     let log = Log::new();
     log.change(&log.path, |bytes| bytes.truncate(2 * PAGE));
-    assert!(log.finding().2.contains("footer is missing"));
+    assert!(log.finding().2.contains("its footer is gone"));
     let pass = Meta { sequence: 7, intent_frame_no: 8, ..log.meta };
     log.change(&log.dir.join(META_NAME), |bytes| {
         bytes[META_SLOT_SIZE..].copy_from_slice(&pass.encode());
     });
+    assert!(log.finding().2.contains("its footer is gone"));
+    // A pass may leave it torn.
+    log.change(&log.path, |bytes| bytes.extend_from_slice(&[0; FOOTER_SIZE]));
     assert_eq!(inspect(&log.path, Depth::Frames).unwrap().findings, []);
 
     let log = Log::new();
@@ -389,7 +393,7 @@ fn a_missing_or_foreign_footer_is_found_unless_a_pass_is_under_way() {
     assert_eq!(path, log.path);
     assert!(message.contains("its footer says frame 3") && message.contains("frame 4"), "{message}");
 
-    // Before the first checkpoint there is none.
+    // A log of the version before has none until its first checkpoint.
     let log = Log::new();
     let first = Meta { sequence: 7, checkpointed_frame_no: 4, has_footer: false, ..log.meta };
     log.change(&log.path, |bytes| bytes.truncate(2 * PAGE));

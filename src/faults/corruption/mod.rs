@@ -4,6 +4,7 @@
 //! `log.rs` does it to the files of a log, `objects.rs` to what is in storage, `journal.rs` to a restore that was
 //! interrupted.
 
+mod base;
 mod journal;
 mod log;
 mod objects;

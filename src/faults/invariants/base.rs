@@ -42,7 +42,7 @@ fn invariant_06_the_base_file_receives_no_bytes_that_are_not_durable_in_the_log(
     let changes = changes_of_the_base(&story, from, |disks| {
         assert_eq!(story.recover(disks.crash_hard()), story.k);
     });
-    assert!(changes > 3, "{changes} changes");
+    assert!(changes >= 3, "{changes} changes");
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn invariant_07_while_the_base_file_is_between_two_states_the_metadata_says_so()
                 assert_eq!(story.recover(mixed), story.k);
             }
         });
-        assert!(changes > 3, "{changes} changes");
+        assert!(changes >= 3, "{changes} changes");
         let after = meta_of(&story.rig.io.disks().crash_hard()).unwrap();
         assert_eq!((after.checkpointed_frame_no, after.intent_frame_no), (end, end));
     }
@@ -89,6 +89,11 @@ fn claims_hold(story: &Story, image: &Image) -> (u64, Option<u64>) {
                 assert!(meta.has_intent(), "page {page_no} of frame {frame_no} is missing");
                 continue;
             };
+            let intended = story.history[&story.commit_at(meta.intent_frame_no)].pages.len();
+            if meta.has_intent() && page_no as usize == intended + 1 {
+                // The footer of the state to come is written there before the file is cut.
+                continue;
+            }
             // A pass that is under way may have brought it further.
             let later = (version..=story.k).any(|k| found == page(page_no, k));
             assert!(later, "page {page_no}: {meta:?} and footer {footer:?}, but the base file is older");

@@ -320,5 +320,6 @@ fn invariant_14_every_page_read_from_a_segment_is_verified() {
     story.db.backfill(4);
     assert!(matches!(story.db.view(), Err(Error::Corrupt { .. })));
     assert!(matches!(story.db.log().checkpoint(), Err(Error::Corrupt { .. })));
-    assert_eq!(story.rig.io.live().read(Path::new(crate::faults::rig::BASE)).unwrap(), before);
+    // The footer has moved to the new end.
+    assert!(story.rig.io.live().read(Path::new(crate::faults::rig::BASE)).unwrap().starts_with(&before));
 }
