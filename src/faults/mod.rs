@@ -21,4 +21,5 @@ mod stored;
 mod stormy;
 mod swapping;
 mod sweep;
+mod wal_reads;
 mod workload;
