@@ -52,14 +52,21 @@ impl Model {
 
     fn restart(&mut self) {
         self.file.clear();
-        let mut header = self.bytes(WAL_HEADER as usize);
-        header[8..12].copy_from_slice(&(PAGE as u32).to_be_bytes());
-        self.write(0, &header);
         self.db.index.max_frame.store(0, Ordering::SeqCst);
         (self.published, self.last, self.reached) = (0, 0, 0);
     }
 
+    /// Before frame 1, so it comes again when the transaction was rolled back to its beginning.
+    fn write_header(&mut self) {
+        let mut header = self.bytes(WAL_HEADER as usize);
+        header[8..12].copy_from_slice(&(PAGE as u32).to_be_bytes());
+        self.write(0, &header);
+    }
+
     fn append(&mut self, size: u32) {
+        if self.last == 0 {
+            self.write_header();
+        }
         self.last += 1;
         self.reached = self.reached.max(self.last);
         let mut header = self.bytes(24);
@@ -84,8 +91,9 @@ impl Model {
 
     fn transaction(&mut self, steps: u64) {
         assert!(self.db.writer.lock(0, 1, LockKind::Exclusive));
-        if self.file.is_empty() || self.below(6) == 0 {
+        if self.below(6) == 0 {
             self.restart();
+            self.append(0);
         }
         for _ in 0..1 + self.below(steps) {
             match self.below(12) {
@@ -121,7 +129,7 @@ impl Model {
         let near = self.below(6).min(self.reached);
         let frame =
             if self.below(2) == 0 { self.reached + 2 - near } else { 1 + self.below(self.reached + 2) };
-        let offset = if self.below(20) == 0 { 24 } else { start(frame) + at };
+        let offset = if self.below(20) == 0 && self.published > 0 { 24 } else { start(frame) + at };
         let mut found = vec![0xee; len];
         let got = self.db.writer.read_wal(&mut found[..if offset == 24 { 8 } else { len }], offset).unwrap();
         if offset == 24 {

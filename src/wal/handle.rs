@@ -223,6 +223,12 @@ impl WalHandle {
             ));
         }
         let published = self.log().published_frame_no();
+        if self.wal.header.lock().is_some() && published == self.log().generation_base() {
+            // The transaction that began the generation was rolled back to its beginning, by ROLLBACK TO. It goes on, and may
+            // still read what it wrote.
+            *self.wal.header.lock() = Some(header);
+            return Ok(());
+        }
         self.log().end_transaction(published);
         self.log().absorb(published);
         self.log().set_generation_base(published);
