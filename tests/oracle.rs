@@ -46,7 +46,7 @@ fn stock_and_vwal_agree() {
 /// The SQLite that most people have is older than the one that is linked here, and makes other calls.
 #[test]
 fn stock_and_vwal_agree_on_the_distributions_sqlite() {
-    Campaign::new("differential", "random SQL, old SQLite", 40, 400).run(2, |seed| {
+    Campaign::new("differential", "random SQL, old SQLite", 40, 150).run(2, |seed| {
         run(seed, Library::Distribution);
         1
     });
