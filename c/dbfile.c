@@ -251,7 +251,11 @@ static int dbFileSize(sqlite3_file *pFile, sqlite3_int64 *pnByte){
   DbFile *p = (DbFile*)pFile;
   if( p->pHandle ){
     int64_t n = 0;
-    int rc = pVwal->xDbSize(p->pHandle, &n);
+    int rc;
+    /* What SQLite asks first in a checkpoint. It ignores what CKPT_START returns; SQLITE_BUSY here ends the checkpoint without
+    ** an error and without a mark that anything was copied. */
+    if( p->bCkptVoid ) return SQLITE_BUSY;
+    rc = pVwal->xDbSize(p->pHandle, &n);
     *pnByte = n;
     return rc;
   }
@@ -331,9 +335,14 @@ static int dbFileControl(sqlite3_file *pFile, int op, void *pArg){
     switch( op ){
       case SQLITE_FCNTL_CKPT_START:
         p->inCkpt = 1;
+        p->bCkptVoid = pVwal->xCkptStart(p->pHandle)!=SQLITE_OK;
         return SQLITE_OK;
       case SQLITE_FCNTL_CKPT_DONE:
         p->inCkpt = 0;
+        if( p->bCkptVoid ){
+          p->bCkptVoid = 0;
+          return SQLITE_OK;
+        }
         return pVwal->xCkptDone(p->pHandle);
       case SQLITE_FCNTL_COMMIT_PHASETWO:
         return pVwal->xCommitted(p->pHandle);

@@ -38,6 +38,7 @@ struct DbFile {
   unsigned char bSynced;       /* Not virtual, and fsynced since the last transaction ended */
   unsigned char bHadDir;       /* There was a log directory when the SHARED lock was taken */
   unsigned char inCkpt;        /* Between SQLITE_FCNTL_CKPT_START and SQLITE_FCNTL_CKPT_DONE */
+  unsigned char bCkptVoid;     /* Meanwhile: xCkptStart said no */
 };
 
 /* A -wal file: a view of the log, without a file of its own. */

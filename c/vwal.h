@@ -97,6 +97,7 @@ typedef struct vwal_methods {
   /* The connection has got, or is about to release, the EXCLUSIVE lock of the database file. */
   void (*xExclusive)(vwal_handle*, int bExclusive);
   int (*xCommitted)(vwal_handle*);      /* SQLITE_FCNTL_COMMIT_PHASETWO */
+  int (*xCkptStart)(vwal_handle*);      /* SQLITE_FCNTL_CKPT_START. Not SQLITE_OK: this checkpoint must copy nothing */
   int (*xCkptDone)(vwal_handle*);       /* SQLITE_FCNTL_CKPT_DONE */
 
   /* The -wal file */

@@ -18,13 +18,14 @@ use vwal::format::segment_header::{SEAL_OFFSET, SEAL_SIZE, SEGMENT_HEAD_SIZE, Se
 use vwal::format::segment_index::{FrameMark, INDEX_ALIGN, encode_index, index_offset, index_size};
 use vwal::{LogId, Options, PageSize, Parent};
 
-const DOCUMENTS: [&str; 6] = [
+const DOCUMENTS: [&str; 7] = [
     "README.md",
     "CHANGELOG.md",
     "docs/design.md",
     "docs/format.md",
     "docs/reliability.md",
     "docs/performance.md",
+    "docs/compatibility.md",
 ];
 
 fn root() -> &'static Path {

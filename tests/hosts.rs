@@ -28,6 +28,22 @@ fn apsw() {
     succeeds(python);
 }
 
+/// On the distribution's SQLite, whatever its version: on one before 3.50 stock SQLite loses commits here.
+#[test]
+fn a_commit_after_a_rollback_to_over_frames_that_were_overwritten() {
+    let mut python = Command::new(PYTHON);
+    python.arg(script("python_savepoints.py"));
+    succeeds(python);
+}
+
+/// The same on one before 3.51.3.
+#[test]
+fn invariant_03_a_checkpoint_from_before_a_reset_of_the_wal() {
+    let mut python = Command::new(PYTHON);
+    python.arg(script("wal_reset.py"));
+    succeeds(python);
+}
+
 fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hosts").join(name)
 }

@@ -3,9 +3,15 @@
 //! One seed is one run: a page size, a cache that spills, a few connections with transactions that overlap, an attached
 //! database, and some hundred statements. A failure prints the seed and what was run. To run that one again:
 //! `FAULTS_SEED=<seed> cargo test --test oracle`.
+//!
+//! Once on the SQLite that is linked, once on the distribution's.
 
 #[path = "common/campaign.rs"]
 mod campaign;
+#[path = "oracle/connection.rs"]
+mod connection;
+#[path = "common/extension.rs"]
+mod extension;
 #[path = "common/lab.rs"]
 mod lab;
 #[path = "oracle/program.rs"]
@@ -18,6 +24,7 @@ mod text;
 mod world;
 
 use campaign::Campaign;
+use connection::Library;
 use lab::Engine;
 use program::{Program, Step};
 use world::World;
@@ -31,7 +38,16 @@ const SHOWN: usize = 60;
 fn stock_and_vwal_agree() {
     let threads = std::thread::available_parallelism().map_or(2, |n| n.get().min(4));
     Campaign::new("differential", "random SQL", 150, 600).run(threads, |seed| {
-        run(seed);
+        run(seed, Library::Linked);
+        1
+    });
+}
+
+/// The SQLite that most people have is older than the one that is linked here, and makes other calls.
+#[test]
+fn stock_and_vwal_agree_on_the_distributions_sqlite() {
+    Campaign::new("differential", "random SQL, old SQLite", 40, 150).run(2, |seed| {
+        run(seed, Library::Distribution);
         1
     });
 }
@@ -54,11 +70,11 @@ impl Drop for Story {
     }
 }
 
-fn run(seed: u64) {
+fn run(seed: u64, library: Library) {
     let mut program = Program::new(seed);
     let mut story = Story { seed, lines: vec![program.settings.to_string()] };
-    let mut stock = World::new(Engine::Stock, &program.settings);
-    let mut vwal = World::new(Engine::Vwal, &program.settings);
+    let mut stock = World::new(library, Engine::Stock, &program.settings);
+    let mut vwal = World::new(library, Engine::Vwal, &program.settings);
     for _ in 0..STEPS {
         let step = program.next_step();
         story.lines.push(step.to_string());

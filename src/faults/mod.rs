@@ -22,4 +22,5 @@ mod stormy;
 mod swapping;
 mod sweep;
 mod unsynced;
+mod wal_reads;
 mod workload;

@@ -23,8 +23,10 @@ pub const BASE: &str = "/db/app.db";
 /// The log directory.
 pub const DIR: &str = "/db/app.db-wal";
 
-const WAL_HEADER: u64 = 32;
-const FRAME: u64 = 24 + PAGE as u64;
+/// Bytes of the header of the `-wal` file.
+pub const WAL_HEADER: u64 = 32;
+/// Bytes of a frame there.
+pub const FRAME: u64 = 24 + PAGE as u64;
 
 /// A path in the log directory.
 pub fn in_dir(name: &str) -> PathBuf {
@@ -87,6 +89,8 @@ pub struct FakeIndex {
     pub max_frame: AtomicU32,
     pub attempted: AtomicU32,
     pub backfill: AtomicU32,
+    /// How often the WAL was reset.
+    pub resets: AtomicU32,
     pub read_marks: [AtomicU32; 5],
 }
 
@@ -104,6 +108,9 @@ impl SharedIndex for Shared {
     }
     fn read_mark(&self, reader: usize) -> Option<u32> {
         Some(self.0.read_marks[reader].load(Ordering::SeqCst))
+    }
+    fn salts(&self) -> Option<u64> {
+        Some(u64::from(self.0.resets.load(Ordering::SeqCst)))
     }
     fn set_backfill(&self, frames: u32, done: bool) {
         let word = if done { &self.0.backfill } else { &self.0.attempted };
@@ -246,6 +253,7 @@ impl Db {
         header[8..12].copy_from_slice(&(PAGE as u32).to_be_bytes());
         self.writer.write_wal(&header, 0)?;
         self.index.max_frame.store(0, Ordering::SeqCst);
+        self.index.resets.fetch_add(1, Ordering::SeqCst);
         self.index.backfill.store(0, Ordering::SeqCst);
         self.index.attempted.store(0, Ordering::SeqCst);
         Ok(())
@@ -302,6 +310,7 @@ impl Db {
 
     /// A checkpoint by SQLite that copies frames up to `frame` of this generation.
     pub fn backfill(&self, frame: u32) {
+        assert!(self.writer.begin_checkpoint(), "nobody has reset the WAL since");
         self.index.attempted.store(frame, Ordering::SeqCst);
         self.writer.checkpoint_done();
         self.index.backfill.store(frame, Ordering::SeqCst);

@@ -63,6 +63,7 @@ pub(super) static METHODS: VwalMethods = VwalMethods {
     can_leave,
     exclusive,
     committed,
+    ckpt_start,
     ckpt_done,
     wal_opened,
     wal_closed,
@@ -352,6 +353,15 @@ unsafe extern "C" fn exclusive(handle: *mut Handle, exclusive: c_int) {
 unsafe extern "C" fn committed(handle: *mut Handle) -> c_int {
     // SAFETY: an open handle.
     unsafe { with_handle(handle, |handle| handle.wal.committed().map(|()| sqlite::SQLITE_OK)) }
+}
+
+unsafe extern "C" fn ckpt_start(handle: *mut Handle) -> c_int {
+    // SAFETY: an open handle.
+    unsafe {
+        with_handle(handle, |handle| {
+            Ok(if handle.wal.begin_checkpoint() { sqlite::SQLITE_OK } else { sqlite::SQLITE_BUSY })
+        })
+    }
 }
 
 unsafe extern "C" fn ckpt_done(handle: *mut Handle) -> c_int {

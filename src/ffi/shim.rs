@@ -69,6 +69,7 @@ pub(super) struct VwalMethods {
     pub(super) can_leave: unsafe extern "C" fn(*mut Handle) -> c_int,
     pub(super) exclusive: unsafe extern "C" fn(*mut Handle, c_int),
     pub(super) committed: unsafe extern "C" fn(*mut Handle) -> c_int,
+    pub(super) ckpt_start: unsafe extern "C" fn(*mut Handle) -> c_int,
     pub(super) ckpt_done: unsafe extern "C" fn(*mut Handle) -> c_int,
     pub(super) wal_opened: unsafe extern "C" fn(*mut Handle, *mut c_int) -> c_int,
     pub(super) wal_closed: unsafe extern "C" fn(*mut Handle),

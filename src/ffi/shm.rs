@@ -16,9 +16,10 @@ use crate::wal::SharedIndex;
 
 /// Bytes before the first region.
 const CONTROL_SIZE: u64 = 4096;
-/// Offsets in the first region (<https://sqlite.org/walformat.html#wal_index_format>): `WalIndexHdr.mxFrame`; then,
+/// Offsets in the first region (<https://sqlite.org/walformat.html#wal_index_format>): `WalIndexHdr.mxFrame` and `aSalt`; then,
 /// behind two headers of 48 bytes, `WalCkptInfo`: `nBackfill`, five read marks, eight lock bytes, `nBackfillAttempted`.
 const MX_FRAME: usize = 16;
+const SALTS: usize = 32;
 const BACKFILL: usize = 2 * 48;
 const READ_MARKS: usize = BACKFILL + 4;
 const BACKFILL_ATTEMPTED: usize = READ_MARKS + 5 * 4 + 8;
@@ -125,6 +126,11 @@ impl SharedIndex for ShmFile {
 
     fn read_mark(&self, reader: usize) -> Option<u32> {
         self.word(READ_MARKS + 4 * reader).map(|word| word.load(Ordering::Acquire))
+    }
+
+    fn salts(&self) -> Option<u64> {
+        let half = |offset| self.word(offset).map(|word| u64::from(word.load(Ordering::Acquire)));
+        Some(half(SALTS)? << 32 | half(SALTS + 4)?)
     }
 
     fn set_backfill(&self, frames: u32, done: bool) {

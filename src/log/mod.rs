@@ -225,6 +225,11 @@ impl Log {
         self.tail.lock().end()
     }
 
+    /// The last frame that the open transaction has begun: up to here its writer can read, also what was cut off.
+    pub fn reached_frame_no(&self) -> u64 {
+        self.tail.lock().reached()
+    }
+
     /// The write lock is released, or the commit acknowledged. `last`: the last frame that `wal.c` has published. A
     /// tentative commit beyond it is dropped.
     pub fn end_transaction(&self, last: u64) {

@@ -35,6 +35,8 @@ pub(super) struct Tail {
     first: u64,
     /// Frames from `first` on. What a rollback left behind stays until it is overwritten or cut off by a commit mark.
     marks: Vec<FrameMark>,
+    /// The last frame that the transaction has begun. Those beyond the end were cut off; in a file they would still be there.
+    reached: u64,
     /// The first frame in `buffer`; those before it are in the segment.
     buffered_from: u64,
     buffer: Vec<u8>,
@@ -59,6 +61,7 @@ impl Tail {
             crc,
             first: published + 1,
             marks: Vec::new(),
+            reached: published,
             buffered_from: published + 1,
             buffer: Vec::new(),
             flushed_crc: crc,
@@ -161,6 +164,7 @@ impl Tail {
             return Err(Error::Full { op: FileOp::Append, path: log.dir.clone() });
         }
         self.marks.push(FrameMark { page_no: 0, db_size_pages: 0 });
+        self.reached = self.reached.max(self.end());
         self.buffer.resize(self.buffer.len() + self.frame_size, 0);
         self.complete = false;
         Ok(())
@@ -209,8 +213,15 @@ impl Tail {
         self.segment()?.read_raw(frame_no, at, buf)
     }
 
-    /// Read bytes of an open frame, `at` as in [`Tail::write`]. The frame must be between `first` and the end.
+    /// Read bytes of a frame that the tail [holds](Tail::holds), `at` as in [`Tail::write`]. Frames that were cut off are zeros.
     pub(super) fn read(&mut self, log: &Log, frame_no: u64, at: usize, buf: &mut [u8]) -> Result<()> {
+        if frame_no > self.end() {
+            // After ROLLBACK TO over frames that were overwritten, SQLite before 3.50 asks at the commit for the checksum of
+            // a frame that was rolled back. In a file it finds an old one there, which is as wrong as zeros: only SQLite's own
+            // recovery would compare it. But "end of file" would make the commit fail.
+            buf.fill(0);
+            return Ok(());
+        }
         if at == 0 && buf.len() == SQLITE_FRAME_HEADER_SIZE + log.page_size.bytes() {
             self.reread = Some(frame_no);
         }
@@ -226,9 +237,14 @@ impl Tail {
         Ok(())
     }
 
-    /// Whether a frame is open.
+    /// The last frame that the open transaction has begun, cut off or not; `first - 1` when there is none.
+    pub(super) fn reached(&self) -> u64 {
+        self.reached
+    }
+
+    /// Whether the open transaction has begun a frame.
     pub(super) fn holds(&self, frame_no: u64) -> bool {
-        (self.first..=self.end()).contains(&frame_no)
+        (self.first..=self.reached).contains(&frame_no)
     }
 
     /// Stamp the buffered frames and write them. Returns the checksum of the last one.
@@ -336,6 +352,7 @@ impl Tail {
     fn reset(&mut self, published: u64, crc: u32) {
         self.crc = crc;
         self.first = published + 1;
+        self.reached = published;
         self.marks.clear();
         self.buffered_from = self.first;
         self.buffer.clear();

@@ -71,6 +71,9 @@ impl SharedIndex for ForLog {
     fn read_mark(&self, reader: usize) -> Option<u32> {
         Some(if self.0.hides_marks { UNUSED } else { self.0.marks[reader].load(Ordering::SeqCst) })
     }
+    fn salts(&self) -> Option<u64> {
+        Some(u64::from(self.0.header.lock().generation))
+    }
     fn set_backfill(&self, frames: u32, done: bool) {
         let word = if done { &self.0.backfill } else { &self.0.attempted };
         word.store(frames, Ordering::SeqCst);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::locks::HeldLocks;
+use super::locks::{CHECKPOINT_LOCK, HeldLocks};
 use super::{LockKind, WAL_HEADER_SIZE, Wal};
 use crate::error::{Error, Result};
 use crate::format::frame::SQLITE_FRAME_HEADER_SIZE;
@@ -50,6 +50,8 @@ pub struct WalHandle {
     mapped: AtomicBool,
     /// It holds the EXCLUSIVE lock of the database file.
     exclusive: AtomicBool,
+    /// The salts of the WAL when it took the write lock or the checkpoint lock. 0: the wal-index was not mapped.
+    salts: AtomicU64,
 }
 
 impl WalHandle {
@@ -69,6 +71,7 @@ impl WalHandle {
             debt: Debt::default(),
             mapped: AtomicBool::new(false),
             exclusive: AtomicBool::new(false),
+            salts: AtomicU64::new(0),
         }
     }
 
@@ -120,6 +123,11 @@ impl WalHandle {
         }
     }
 
+    /// Whether a frame belongs, or did before it was cut off, to the transaction that this connection writes.
+    fn reaches(&self, frame_no: u64) -> bool {
+        self.wrote.load(Ordering::Relaxed) && frame_no <= self.log().reached_frame_no()
+    }
+
     /// Size of the `-wal` file in bytes.
     pub fn wal_size(&self) -> u64 {
         if self.wal.header.lock().is_none() {
@@ -158,7 +166,7 @@ impl WalHandle {
         }
         while done < buf.len() {
             let (frame_no, at) = self.locate(offset + done as u64);
-            if frame_no > self.log().written_frame_no() && frame_no > self.last_frame_no() {
+            if frame_no > self.log().written_frame_no() && !self.reaches(frame_no) {
                 break;
             }
             let len = (self.stride() as usize - at).min(buf.len() - done);
@@ -215,6 +223,12 @@ impl WalHandle {
             ));
         }
         let published = self.log().published_frame_no();
+        if self.wal.header.lock().is_some() && published == self.log().generation_base() {
+            // The transaction that began the generation was rolled back to its beginning, by ROLLBACK TO. It goes on, and may
+            // still read what it wrote.
+            *self.wal.header.lock() = Some(header);
+            return Ok(());
+        }
         self.log().end_transaction(published);
         self.log().absorb(published);
         self.log().set_generation_base(published);
@@ -295,6 +309,20 @@ impl WalHandle {
         }
     }
 
+    /// `SQLITE_FCNTL_CKPT_START`: SQLite is about to copy frames, with `WAL_READ_LOCK(0)` held, so no reset comes any more.
+    /// False: one came after the checkpoint began, and it must copy nothing. SQLite before 3.51.3 does not look, and would
+    /// mark as many frames of the new generation as "in the database" as the old one had: readers would then not find them
+    /// in the WAL, and nobody would absorb them (<https://sqlite.org/wal.html#walresetbug>).
+    pub fn begin_checkpoint(&self) -> bool {
+        // In locking_mode=EXCLUSIVE there are neither locks nor others who could reset.
+        !self.held.has(LockKind::Exclusive, CHECKPOINT_LOCK)
+            || self.salts.load(Ordering::Relaxed) == self.salts_now()
+    }
+
+    fn salts_now(&self) -> u64 {
+        self.wal.index.salts().unwrap_or(0)
+    }
+
     /// `SQLITE_FCNTL_CKPT_DONE`: SQLite believes that it has copied frames into the database.
     pub fn checkpoint_done(&self) {
         let log = self.log();
@@ -341,7 +369,12 @@ impl WalHandle {
 
     /// Take locks `first..first + count`. False: busy.
     pub fn lock(&self, first: usize, count: usize, kind: LockKind) -> bool {
-        self.wal.locks.lock(&self.held, first, count, kind)
+        let locked = self.wal.locks.lock(&self.held, first, count, kind);
+        if locked && kind == LockKind::Exclusive && first <= CHECKPOINT_LOCK {
+            // A checkpoint reads the header of the wal-index later than this.
+            self.salts.store(self.salts_now(), Ordering::Relaxed);
+        }
+        locked
     }
 
     /// Release locks `first..first + count`.

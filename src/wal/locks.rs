@@ -41,7 +41,7 @@ impl HeldLocks {
         HeldLocks { place: Place::new(id), shared: AtomicU8::new(0), exclusive: AtomicU8::new(0) }
     }
 
-    fn has(&self, kind: LockKind, lock: usize) -> bool {
+    pub(super) fn has(&self, kind: LockKind, lock: usize) -> bool {
         let mask = match kind {
             LockKind::Shared => &self.shared,
             LockKind::Exclusive => &self.exclusive,

@@ -33,6 +33,8 @@ pub trait SharedIndex: Send + Sync {
     fn backfill_attempted(&self) -> Option<u32>;
     /// `aReadMark[reader]`: up to here that reader's snapshot goes. `None`: not mapped.
     fn read_mark(&self, reader: usize) -> Option<u32>;
+    /// `aSalt`: another value after each reset of the WAL. `None`: not mapped.
+    fn salts(&self) -> Option<u64>;
     /// Set `nBackfillAttempted`, or, when `done`, `nBackfill`.
     fn set_backfill(&self, frames: u32, done: bool);
     /// Make the wal-index invalid: the next connection recovers it from the WAL.

@@ -71,21 +71,20 @@ fn value_into(value: ValueRef<'_>, out: &mut String) {
 
 /// The whole content of a schema: its tables and indexes, and every row of every table, by rowid or primary key.
 pub fn dump(connection: &Connection, schema: &str) -> String {
-    let mut out = query(
-        connection,
-        &format!(
-            "SELECT type, name, sql FROM {schema}.sqlite_schema WHERE sql IS NOT NULL ORDER BY type, name"
-        ),
-    );
-    let tables = query(
-        connection,
-        &format!(
-            "SELECT name FROM {schema}.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
-        ),
-    );
+    dump_by(|sql| query(connection, sql), schema)
+}
+
+/// The same, by anything that answers a query.
+pub fn dump_by(query: impl Fn(&str) -> String, schema: &str) -> String {
+    let mut out = query(&format!(
+        "SELECT type, name, sql FROM {schema}.sqlite_schema WHERE sql IS NOT NULL ORDER BY type, name"
+    ));
+    let tables = query(&format!(
+        "SELECT name FROM {schema}.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
+    ));
     for table in tables.lines() {
         out.push_str(&format!("\n-- {table}\n"));
-        out.push_str(&query(connection, &format!("SELECT * FROM {schema}.\"{table}\" NOT INDEXED")));
+        out.push_str(&query(&format!("SELECT * FROM {schema}.\"{table}\" NOT INDEXED")));
     }
     out
 }

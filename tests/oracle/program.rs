@@ -129,7 +129,8 @@ impl Program {
             _ => slot,
         };
         match self.random.below(1000) {
-            0..520 => Step::Sql(slot, self.change()),
+            0..510 => Step::Sql(slot, self.change()),
+            510..520 => self.rolled_back_spill(slot),
             520..600 => Step::Sql(slot, self.select()),
             600..720 => Step::Sql(slot, self.transaction(slot)),
             720..820 => Step::Sql(slot, self.savepoint(slot)),
@@ -308,6 +309,33 @@ impl Program {
         self.planned.push(last);
         self.planned.extend((0..self.open.len()).filter(|&slot| self.open[slot]).map(Step::Close));
         self.planned.pop().expect("at least one step")
+    }
+
+    /// Pages that leave the cache, change again, and are rolled back, all but the first of them; then a small commit.
+    fn rolled_back_spill(&mut self, slot: usize) -> Step {
+        let length = u64::from(self.settings.page_size) * 3 / 5;
+        let (rows, kept) = (100 + self.random.below(300), self.random.below(60));
+        let insert = |from: u64, rows: u64| {
+            format!(
+                "WITH RECURSIVE n(i) AS (VALUES({from}) UNION ALL SELECT i + 1 FROM n WHERE i < {from} + {rows}) \
+                 INSERT OR REPLACE INTO t0 SELECT 5000 + i, 9999, zeroblob({length}) FROM n"
+            )
+        };
+        let steps = [
+            format!("PRAGMA cache_size={}", 10 + self.random.below(rows)),
+            "BEGIN IMMEDIATE".to_owned(),
+            if kept > 20 { insert(0, kept) } else { self.select() },
+            "SAVEPOINT s0".to_owned(),
+            insert(100, rows),
+            format!("UPDATE t0 SET b = zeroblob({length} - 1) WHERE id > 5100 + {}", self.random.below(rows)),
+            "ROLLBACK TO s0".to_owned(),
+            self.change(),
+            "COMMIT".to_owned(),
+            "DELETE FROM t0 WHERE a = 9999".to_owned(),
+        ];
+        self.planned.extend(steps.into_iter().rev().map(|sql| Step::Sql(slot, sql)));
+        // Not within a transaction that is open already.
+        Step::Sql(slot, "COMMIT".to_owned())
     }
 
     /// Leaves WAL mode and comes back. Alone with the database that works, otherwise it is refused.

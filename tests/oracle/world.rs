@@ -1,7 +1,9 @@
 //! One engine's side of a run: its databases and connections.
 
-use rusqlite::Connection;
+use std::cell::RefCell;
+use std::rc::Rc;
 
+use crate::connection::{Connection, Host, Library};
 use crate::lab::{Engine, Lab, copy_database};
 use crate::program::{Settings, Step};
 use crate::text;
@@ -12,6 +14,7 @@ pub const IN_TRANSACTION: &str = "in a transaction";
 /// The databases and the open connections of one engine.
 pub struct World {
     lab: Lab,
+    host: Option<Rc<RefCell<Host>>>,
     home: String,
     settings: Settings,
     connections: Vec<Option<Connection>>,
@@ -20,21 +23,20 @@ pub struct World {
 
 impl World {
     /// New databases, and the first connection to them.
-    pub fn new(engine: Engine, settings: &Settings) -> Self {
+    pub fn new(library: Library, engine: Engine, settings: &Settings) -> Self {
         let lab = Lab::new(engine);
+        let host = (library == Library::Distribution).then(|| Host::start(engine));
         let home = lab.path("").to_str().expect("a path of text").trim_end_matches('/').to_owned();
         let connections = (0..settings.connections).map(|_| None).collect();
-        let mut world = World { lab, home, settings: settings.clone(), connections, copies: 0 };
+        let mut world = World { lab, host, home, settings: settings.clone(), connections, copies: 0 };
         for (name, page_size) in [("main.db", settings.page_size), ("aux.db", settings.aux_page_size)] {
             let db = world.open_file(name);
             let setup = format!("PRAGMA page_size={page_size}; PRAGMA auto_vacuum={}", settings.auto_vacuum);
-            text::query(&db, &setup);
-            assert_eq!(text::query(&db, "PRAGMA journal_mode=WAL"), "wal");
-            text::query(&db, "CREATE TABLE t0(id INTEGER PRIMARY KEY, a INT, b BLOB)");
-            text::query(
-                &db,
-                "CREATE TABLE t1(id INTEGER PRIMARY KEY, a INT, b BLOB); CREATE INDEX i1 ON t1(a, b)",
-            );
+            db.query(&setup);
+            assert_eq!(db.query("PRAGMA journal_mode=WAL"), "wal");
+            db.query("CREATE TABLE t0(id INTEGER PRIMARY KEY, a INT, b BLOB)");
+            db.query("CREATE TABLE t1(id INTEGER PRIMARY KEY, a INT, b BLOB); CREATE INDEX i1 ON t1(a, b)");
+            db.close();
         }
         world.open(0);
         world
@@ -48,17 +50,17 @@ impl World {
     }
 
     fn open_file(&self, name: &str) -> Connection {
-        self.lab.open_with(name, self.params()).unwrap_or_else(|error| panic!("{name}: {error}"))
+        Connection::open(self.host.as_ref(), &self.lab.engine.uri(&self.lab.path(name), self.params()))
     }
 
     fn open(&mut self, slot: usize) -> String {
         let db = self.open_file("main.db");
         // vwal does this by itself, so stock SQLite is told to.
-        let mut out = text::run(&db, "PRAGMA journal_mode=WAL; SELECT count(*) FROM sqlite_schema");
-        out += &text::run(&db, &self.settings.on_open);
+        let mut out = db.run("PRAGMA journal_mode=WAL; SELECT count(*) FROM sqlite_schema").0;
+        out += &db.run(&self.settings.on_open).0;
         if self.settings.attach {
             let uri = self.lab.engine.uri(&self.lab.path("aux.db"), self.params());
-            out += &text::run(&db, &format!("ATTACH '{uri}' AS aux; SELECT count(*) FROM aux.sqlite_schema"));
+            out += &db.run(&format!("ATTACH '{uri}' AS aux; SELECT count(*) FROM aux.sqlite_schema")).0;
         }
         self.connections[slot] = Some(db);
         out
@@ -69,16 +71,18 @@ impl World {
         let out = match step {
             Step::Sql(slot, sql) => match &self.connections[*slot] {
                 Some(db) => {
-                    let out = text::run(db, &sql.replace("{home}", &self.home));
-                    out + if db.is_autocommit() { "" } else { IN_TRANSACTION }
+                    let (out, in_transaction) = db.run(&sql.replace("{home}", &self.home));
+                    out + if in_transaction { IN_TRANSACTION } else { "" }
                 }
                 None => "closed".to_owned(),
             },
             Step::Open(slot) => self.open(*slot),
-            Step::Close(slot) => match self.connections[*slot].take().map(Connection::close) {
-                Some(Err((_, error))) => panic!("close: {error}"),
-                _ => String::new(),
-            },
+            Step::Close(slot) => {
+                if let Some(db) = self.connections[*slot].take() {
+                    db.close();
+                }
+                String::new()
+            }
             Step::BaseFile => self.base_file(),
             Step::Crash => String::new(),
         };
@@ -93,9 +97,8 @@ impl World {
             self.copies += 1;
             let copy = self.lab.path(&format!("base{}.db", self.copies));
             std::fs::copy(self.lab.path(name), &copy).expect("the base file is copied");
-            let db = Engine::Stock.open(&copy, "").expect("stock SQLite opens the base file");
-            out += &content(&db, "main");
-            drop(db);
+            let db = Connection::open(self.host.as_ref(), &Engine::Stock.uri(&copy, ""));
+            out += &content(db);
             std::fs::remove_file(copy).expect("the copy is removed");
         }
         out
@@ -105,7 +108,7 @@ impl World {
     pub fn committed(&self) -> String {
         let mut out = String::new();
         for name in ["main.db", "aux.db"] {
-            out += &content(&self.open_file(name), "main");
+            out += &content(self.open_file(name));
         }
         out
     }
@@ -117,7 +120,7 @@ impl World {
             self.copies += 1;
             let copy = format!("crash{}.db", self.copies);
             copy_database(&self.lab.path(name), &self.lab.path(&copy));
-            out += &content(&self.open_file(&copy), "main");
+            out += &content(self.open_file(&copy));
             std::fs::remove_file(self.lab.path(&copy)).expect("the copy is removed");
             let log = self.lab.wal(&copy);
             if log.exists() {
@@ -131,7 +134,7 @@ impl World {
     pub fn finish(mut self) -> String {
         for slot in &mut self.connections {
             if let Some(db) = slot.take() {
-                db.close().unwrap_or_else(|(_, error)| panic!("close: {error}"));
+                db.close();
             }
         }
         let reopened = self.committed();
@@ -145,6 +148,9 @@ impl World {
     }
 }
 
-fn content(db: &Connection, schema: &str) -> String {
-    format!("{}\n{}\n", text::run(db, &format!("PRAGMA {schema}.integrity_check")), text::dump(db, schema))
+fn content(db: Connection) -> String {
+    let out =
+        format!("{}\n{}\n", db.run("PRAGMA integrity_check").0, text::dump_by(|sql| db.query(sql), "main"));
+    db.close();
+    out
 }

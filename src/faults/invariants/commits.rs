@@ -15,6 +15,8 @@ use crate::io::SyncSite;
 use crate::io::testing::{Fate, Fault, Image, Kind, Mark, Op};
 use crate::wal::LockKind;
 
+/// `WAL_CKPT_LOCK` of `wal.c`.
+const CHECKPOINT_LOCK: usize = 1;
 /// `WAL_READ_LOCK(1)` of `wal.c`.
 const READ_LOCK: usize = 4;
 
@@ -147,6 +149,32 @@ fn invariant_03_a_reset_of_the_wal_drops_no_committed_frame() {
     assert_eq!(story.crash(), 4);
     story.db.pass().unwrap();
     assert_eq!(story.db.check(&story.history), Ok(4));
+}
+
+/// The fault of SQLite before 3.51.3: a checkpoint goes on with a header from before a reset.
+#[test]
+fn invariant_03_a_checkpoint_from_before_a_reset_copies_nothing() {
+    let mut story = Story::new(Rig::new());
+    story.commit(&[1, 2], 2, true);
+    let checkpointer = Db::connect(&story.db.wal);
+    assert!(checkpointer.begin_checkpoint(), "without locks, nobody else can be there");
+    for reset in [false, true, false] {
+        assert!(checkpointer.lock(CHECKPOINT_LOCK, 1, LockKind::Exclusive));
+        if reset {
+            story.db.begin().unwrap();
+            story.db.restart().unwrap();
+            story.db.roll_back();
+        }
+        story.commit(&[2], 2, true);
+        assert_eq!(checkpointer.begin_checkpoint(), !reset);
+        if reset {
+            // With the write lock, which comes later, SQLite reads the header again.
+            assert!(checkpointer.lock(0, 1, LockKind::Exclusive));
+            assert!(checkpointer.begin_checkpoint());
+            checkpointer.unlock(0, 1, LockKind::Exclusive);
+        }
+        checkpointer.unlock(CHECKPOINT_LOCK, 1, LockKind::Exclusive);
+    }
 }
 
 #[test]
