@@ -58,6 +58,12 @@ int vwalDbCheckParams(DbFile *p){
   int nParam = 0;
   char *zErr = 0;
   int rc = dbParams(p, &aParam, &nParam);
+  if( rc==SQLITE_OK && bVwalCiphers && (sqlite3_uri_parameter(p->zDb, "key") || sqlite3_uri_parameter(p->zDb, "hexkey")
+   || sqlite3_uri_parameter(p->zDb, "textkey")) ){
+    rc = SQLITE_CANTOPEN;
+    zErr = sqlite3_mprintf("vwal: '%s' has a key in its URI, but encryption is not supported by vwal: leave the key away, or "
+                           "open the database without vfs=vwal", p->zDb);
+  }
   if( rc==SQLITE_OK ) rc = pVwal->xCheckParams(aParam, nParam, &zErr);
   sqlite3_free(aParam);
   if( rc!=SQLITE_OK ){
@@ -153,6 +159,7 @@ int vwalDbPrepare(DbFile *p, int bCreate){
 
 static int dbClose(sqlite3_file *pFile){
   DbFile *p = (DbFile*)pFile;
+  vwalPagerRemove(p);
   if( p->pHandle ) pVwal->xDetach(p->pHandle);
   p->pHandle = 0;
   sqlite3_free(p->zErr);

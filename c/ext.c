@@ -25,9 +25,9 @@ SQLITE_EXTENSION_INIT1
 
 const vwal_methods *pVwal = 0;
 sqlite3_vfs *pParentVfs = 0;
+int bVwalCiphers = 0;
 
-extern sqlite3_vfs vwalVfs;    /* vfs.c */
-void vwalVfsInit(void);        /* vfs.c */
+int vwalVfsInit(void);         /* vfs.c */
 
 static int bDefaultVfs = 0;
 
@@ -41,9 +41,34 @@ static char *copyText(const char *z){
   return sqlite3_mprintf("%s", z);
 }
 
+/*
+** The default VFS. SQLite3 Multiple Ciphers puts one of its own there, "multipleciphers-unix" above "unix". It enciphers with a
+** key that a connection has, which the threads that write the database file have not; so vwal is built upon what is below, and
+** SQLite3 Multiple Ciphers itself refuses a key for a database that is opened through vwal; one in the URI it would ignore,
+** see vwalDbCheckParams().
+*/
+static sqlite3_vfs *findParent(void){
+  static const char zCiphers[] = "multipleciphers-";
+  sqlite3_vfs *p = sqlite3_vfs_find(0);
+  bVwalCiphers = p!=0 && strncmp(p->zName, zCiphers, sizeof(zCiphers)-1)==0;
+  if( bVwalCiphers ) p = sqlite3_vfs_find(&p->zName[sizeof(zCiphers)-1]);
+  return p;
+}
+
 static int vwalAutoExtension(sqlite3 *db, char **pzErr, const sqlite3_api_routines *pApi){
   (void)pApi;
   return vwal_shim_connection(db, pzErr);
+}
+
+int vwalHookOnOpen(void){
+  return sqlite3_auto_extension((void(*)(void))vwalAutoExtension);
+}
+
+/* Register, or register again what sqlite3_shutdown() has dropped. */
+static int registerAll(void){
+  int rc = sqlite3_vfs_register(&vwalVfs, bDefaultVfs);
+  if( rc==SQLITE_OK ) rc = vwalHookOnOpen();
+  return rc;
 }
 
 int vwal_shim_init(const void *pApi, const vwal_methods *pMethods, int bDefault, char **pzErr){
@@ -55,7 +80,7 @@ int vwal_shim_init(const void *pApi, const vwal_methods *pMethods, int bDefault,
       if( pzErr ) *pzErr = pOther->mprintf("vwal is already in use by another copy of SQLite in this process");
       return SQLITE_ERROR;
     }
-    return SQLITE_OK;
+    return registerAll();
   }
   sqlite3_api = (const sqlite3_api_routines*)pApi;
   if( sqlite3_libversion_number()<VWAL_MIN_SQLITE ){
@@ -66,15 +91,14 @@ int vwal_shim_init(const void *pApi, const vwal_methods *pMethods, int bDefault,
     if( pzErr ) *pzErr = copyText("vwal needs an SQLite with threads, this one was compiled with SQLITE_THREADSAFE=0");
     return SQLITE_ERROR;
   }
-  pParentVfs = sqlite3_vfs_find(0);
+  pParentVfs = findParent();
   if( pParentVfs==0 || pParentVfs->iVersion<2 ){
-    if( pzErr ) *pzErr = copyText("vwal found no default VFS that it can stand on");
+    if( pzErr ) *pzErr = copyText("vwal found no default VFS that it can be built upon");
     return SQLITE_ERROR;
   }
   bDefaultVfs = bDefault;
-  vwalVfsInit();
-  rc = sqlite3_vfs_register(&vwalVfs, bDefault);
-  if( rc==SQLITE_OK ) rc = sqlite3_auto_extension((void(*)(void))vwalAutoExtension);
+  rc = vwalVfsInit();
+  if( rc==SQLITE_OK ) rc = registerAll();
   if( rc!=SQLITE_OK ){
     sqlite3_vfs_unregister(&vwalVfs);
     if( pzErr ) *pzErr = sqlite3_mprintf("vwal cannot be registered: %s", sqlite3_errstr(rc));
@@ -147,7 +171,7 @@ static int convertMain(sqlite3 *db, DbFile *p, char **pzErr){
 */
 static int hasJournal(DbFile *p){
   int bExists = 0;
-  int rc = pParentVfs->xAccess(pParentVfs, sqlite3_filename_journal(p->zDb), SQLITE_ACCESS_EXISTS, &bExists);
+  int rc = pParentVfs->xAccess(pParentVfs, p->zJournal, SQLITE_ACCESS_EXISTS, &bExists);
   return rc==SQLITE_OK && bExists;
 }
 
