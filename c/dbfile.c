@@ -12,7 +12,8 @@
 **         holds the EXCLUSIVE lock then). The log is drained and its directory removed before that write is done.
 **   New.  An empty main database is created in rollback mode, as by stock SQLite, so that its page size and so on can be
 **         chosen; but page 1 is written with the mark of WAL mode (bytes 18 and 19), and with a change counter that is one
-**         higher than SQLite thinks, so that its next transaction reads page 1 anew and opens the WAL.
+**         higher than SQLite thinks, so that its next transaction reads page 1 anew and opens the WAL. So is an existing
+**         database that could not be put into WAL mode when it was opened, because it was locked then, for instance.
 */
 #include "internal.h"
 #include <string.h>
@@ -152,7 +153,7 @@ int vwalDbPrepare(DbFile *p, int bCreate){
       zErr = sqlite3_mprintf("vwal: '%s' has been replaced by another file since it was opened", p->zDb);
     }
   }
-  if( rc==SQLITE_OK && p->pHandle ) p->bConvert = 0;
+  if( rc==SQLITE_OK && p->pHandle ) p->bConvert = p->bMarking = p->bMarked = 0;
   if( rc!=SQLITE_OK ) return dbError(p, rc, zErr);
   return SQLITE_OK;
 }
@@ -220,6 +221,7 @@ static int dbWriteMarked(DbFile *p, const void *pBuf, int iAmt){
     c[3] = (unsigned char)n;
   }
   rc = REAL(p)->pMethods->xWrite(REAL(p), a, iAmt, 0);
+  p->bMarking = 1;
   sqlite3_free(a);
   return rc;
 }
@@ -292,6 +294,7 @@ static int dbLock(sqlite3_file *pFile, int eLock){
 static int dbUnlock(sqlite3_file *pFile, int eLock){
   DbFile *p = (DbFile*)pFile;
   if( p->pHandle ) pVwal->xExclusive(p->pHandle, 0);
+  p->bMarking = 0;
   return REAL(p)->pMethods->xUnlock(REAL(p), eLock);
 }
 
@@ -308,8 +311,19 @@ static int dbJournalModePragma(DbFile *p, char **azArg){
     azArg[0] = sqlite3_mprintf("wal");
     return SQLITE_OK;
   }
-  /* Whoever asks for another mode gets it. */
-  if( sqlite3_stricmp(azArg[2], "wal")!=0 ) p->bConvert = 0;
+  if( sqlite3_stricmp(azArg[2], "wal")==0 ) return SQLITE_NOTFOUND;
+  /* Who asks for another mode gets it. */
+  if( !p->bMarked ){
+    p->bConvert = 0;
+    return SQLITE_NOTFOUND;
+  }
+  /* The file is in WAL mode, but SQLite has not read that yet: it would answer without doing anything. */
+  if( !p->bShared ) sqlite3_exec(p->db, "PRAGMA main.schema_version", 0, 0, 0);
+  if( p->pHandle==0 ){
+    /* It could not be read, or a statement that is running keeps the old state. What is true now: */
+    azArg[0] = sqlite3_mprintf("wal");
+    return SQLITE_OK;
+  }
   return SQLITE_NOTFOUND;
 }
 
@@ -360,6 +374,7 @@ static int dbFileControl(sqlite3_file *pFile, int op, void *pArg){
         break;
     }
   }
+  if( op==SQLITE_FCNTL_COMMIT_PHASETWO && p->bMarking ) p->bMarked = 1;
   if( op==SQLITE_FCNTL_COMMIT_PHASETWO && p->bConvert && p->bSynced ){
     /* The first transaction of a new database. SQLite's journal is gone, but only with synchronous=EXTRA is that durable: a
     ** journal that comes back after a power loss takes the commit back. Commits in the log are durable with FULL, and so is

@@ -41,7 +41,10 @@ struct DbFile {
   char *zErr;                  /* The same in words */
   unsigned char bFatal;        /* rcErr is for good: a URI parameter is wrong */
   unsigned char bReadonly;     /* Opened read-only */
-  unsigned char bConvert;      /* A new database: page 1 gets the mark of WAL mode when it is first written */
+  unsigned char bConvert;      /* A new or locked database: page 1 gets the mark of WAL mode when it is next written */
+  unsigned char bMarking;      /* The open transaction has written that mark */
+  unsigned char bMarked;       /* A committed one has, and SQLite has not read page 1 since */
+  unsigned char bShared;       /* Several connections use this file */
   unsigned char bSynced;       /* Not virtual, and fsynced since the last transaction ended */
   unsigned char bHadDir;       /* There was a log directory when the SHARED lock was taken */
   unsigned char inCkpt;        /* Between SQLITE_FCNTL_CKPT_START and SQLITE_FCNTL_CKPT_DONE */

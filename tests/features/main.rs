@@ -34,6 +34,7 @@ mod guard;
 mod journal_modes;
 mod memory_temp;
 mod mmap;
+mod opening;
 mod page_sizes;
 mod paths;
 mod persist;
