@@ -14,6 +14,11 @@ use crate::io::{File, SyncSite};
 /// (`seekAndWriteFd` in `os_unix.c` keeps 17 bits of the length), as SQLite itself never does.
 const MAX_CALL: usize = 1 << 16;
 
+/// `SQLITE_IOERR_DATA`: the checksum of a page is wrong, says a VFS that keeps some.
+const IOERR_DATA: c_int = sqlite::SQLITE_IOERR | (32 << 8);
+/// `SQLITE_IOERR_CORRUPTFS`: the file system says that it is damaged.
+const IOERR_CORRUPTFS: c_int = sqlite::SQLITE_IOERR | (33 << 8);
+
 pub(super) struct BaseFile {
     path: PathBuf,
     base: *mut VwalBase,
@@ -57,6 +62,13 @@ impl BaseFile {
         }
         if code & 0xff == sqlite::SQLITE_READONLY {
             return Err(Error::ReadOnly { path: self.path.clone() });
+        }
+        // A failed fsync is one whatever the VFS calls it: it poisons the log. Otherwise only the codes of file operations are
+        // replaced, by those of ours: SQLITE_NOMEM, the fault of a checksum and so on are SQLite's to tell.
+        let is_io = matches!(code & 0xff, sqlite::SQLITE_IOERR | sqlite::SQLITE_CANTOPEN);
+        let is_told = matches!(code, sqlite::SQLITE_IOERR_NOMEM | IOERR_DATA | IOERR_CORRUPTFS);
+        if op != "fsync" && (!is_io || is_told) {
+            return Err(Error::Vfs { op, path: self.path.clone(), offset, code });
         }
         let system = std::io::Error::last_os_error();
         Err(Error::Io {

@@ -25,6 +25,7 @@ mod checkpoint_modes;
 mod closing;
 mod engine;
 mod exclusive;
+mod file_controls;
 mod first_write;
 mod footer;
 mod foreign;
