@@ -157,3 +157,31 @@ fn leaving_with_a_shared_cache_leaves_or_says_that_it_did_not() {
     assert_eq!(query(&db, "PRAGMA journal_mode=DELETE"), "delete");
     assert!(!lab.wal("a.db").exists());
 }
+
+#[test]
+fn many_open_a_database_in_rollback_mode_at_once() {
+    let lab = Lab::new(Engine::Vwal);
+    query(&lab.open_stock("a.db").unwrap(), FILL);
+    let start = std::sync::Barrier::new(8);
+    let connections: Vec<_> = std::thread::scope(|threads| {
+        let open = |at| {
+            let (lab, start) = (&lab, &start);
+            threads.spawn(move || {
+                start.wait();
+                let db = lab.open("a.db");
+                db.busy_timeout(Duration::from_secs(60)).unwrap();
+                for number in 0..20 {
+                    query(&db, &format!("INSERT INTO t(b) VALUES ('{at} {number}')"));
+                }
+                db
+            })
+        };
+        let opened: Vec<_> = (0..8).map(open).collect();
+        opened.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    for db in &connections {
+        assert_eq!(query(db, "SELECT count(*) FROM t"), "162");
+        assert_eq!(virtual_databases(db), "1");
+        assert_intact(db, "main");
+    }
+}
