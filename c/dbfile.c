@@ -303,10 +303,19 @@ static int dbCheckReservedLock(sqlite3_file *pFile, int *pResOut){
   return REAL(p)->pMethods->xCheckReservedLock(REAL(p), pResOut);
 }
 
+/* A committed transaction has put the file into WAL mode, but SQLite has not read that yet: have it read. False: it could not, or a
+** statement that is running keeps the old state. */
+static int dbReadMark(DbFile *p){
+  if( !p->bShared ) sqlite3_exec(p->db, "PRAGMA main.schema_version", 0, 0, 0);
+  return p->pHandle!=0;
+}
+
 /* PRAGMA journal_mode of a new database that is in WAL mode as soon as there is a page to say so, and that page has been
-** read again. */
-static int dbJournalModePragma(DbFile *p, char **azArg){
-  if( !p->bConvert || p->pHandle || sqlite3_stricmp(azArg[1], "journal_mode")!=0 ) return SQLITE_NOTFOUND;
+** read again; and PRAGMA wal_checkpoint of one that has that page. */
+static int dbPragma(DbFile *p, char **azArg){
+  if( !p->bConvert || p->pHandle ) return SQLITE_NOTFOUND;
+  if( p->bMarked && sqlite3_stricmp(azArg[1], "wal_checkpoint")==0 ) dbReadMark(p);
+  if( sqlite3_stricmp(azArg[1], "journal_mode")!=0 ) return SQLITE_NOTFOUND;
   if( azArg[2]==0 ){
     azArg[0] = sqlite3_mprintf("wal");
     return SQLITE_OK;
@@ -317,10 +326,8 @@ static int dbJournalModePragma(DbFile *p, char **azArg){
     p->bConvert = 0;
     return SQLITE_NOTFOUND;
   }
-  /* The file is in WAL mode, but SQLite has not read that yet: it would answer without doing anything. */
-  if( !p->bShared ) sqlite3_exec(p->db, "PRAGMA main.schema_version", 0, 0, 0);
-  if( p->pHandle==0 ){
-    /* It could not be read, or a statement that is running keeps the old state. What is true now: */
+  /* Without this SQLite would answer, and do nothing. */
+  if( !dbReadMark(p) ){
     azArg[0] = sqlite3_mprintf("wal");
     return SQLITE_OK;
   }
@@ -338,7 +345,7 @@ static int dbFileControl(sqlite3_file *pFile, int op, void *pArg){
       *(vwal_handle**)pArg = p->pHandle;
       return p->pHandle ? SQLITE_OK : SQLITE_NOTFOUND;
     case SQLITE_FCNTL_PRAGMA:
-      rc = dbJournalModePragma(p, (char**)pArg);
+      rc = dbPragma(p, (char**)pArg);
       if( rc!=SQLITE_NOTFOUND ) return rc;
       break;
     case SQLITE_FCNTL_VFSNAME:

@@ -121,6 +121,15 @@ fn leaving_right_after_the_creating_transaction() {
 }
 
 #[test]
+fn a_checkpoint_right_after_the_creating_transaction_counts() {
+    let lab = Lab::new(Engine::Vwal);
+    let db = lab.open("a.db");
+    assert_eq!(query(&db, "PRAGMA journal_mode; PRAGMA wal_checkpoint"), "wal\n0|-1|-1");
+    assert_eq!(query(&db, "CREATE TABLE t(a); PRAGMA wal_checkpoint"), "0|0|0");
+    assert_eq!(query(&db, "INSERT INTO t VALUES (1); PRAGMA wal_checkpoint"), "0|1|1");
+}
+
+#[test]
 fn a_mode_that_is_chosen_in_the_creating_transaction() {
     let lab = Lab::new(Engine::Vwal);
     let db = lab.open("a.db");
