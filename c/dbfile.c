@@ -12,7 +12,8 @@
 **         holds the EXCLUSIVE lock then). The log is drained and its directory removed before that write is done.
 **   New.  An empty main database is created in rollback mode, as by stock SQLite, so that its page size and so on can be
 **         chosen; but page 1 is written with the mark of WAL mode (bytes 18 and 19), and with a change counter that is one
-**         higher than SQLite thinks, so that its next transaction reads page 1 anew and opens the WAL.
+**         higher than SQLite thinks, so that its next transaction reads page 1 anew and opens the WAL. So is an existing
+**         database that could not be put into WAL mode when it was opened, because it was locked then, for instance.
 */
 #include "internal.h"
 #include <string.h>
@@ -58,6 +59,12 @@ int vwalDbCheckParams(DbFile *p){
   int nParam = 0;
   char *zErr = 0;
   int rc = dbParams(p, &aParam, &nParam);
+  if( rc==SQLITE_OK && bVwalCiphers && (sqlite3_uri_parameter(p->zDb, "key") || sqlite3_uri_parameter(p->zDb, "hexkey")
+   || sqlite3_uri_parameter(p->zDb, "textkey")) ){
+    rc = SQLITE_CANTOPEN;
+    zErr = sqlite3_mprintf("vwal: '%s' has a key in its URI, but encryption is not supported by vwal: leave the key away, or "
+                           "open the database without vfs=vwal", p->zDb);
+  }
   if( rc==SQLITE_OK ) rc = pVwal->xCheckParams(aParam, nParam, &zErr);
   sqlite3_free(aParam);
   if( rc!=SQLITE_OK ){
@@ -146,13 +153,14 @@ int vwalDbPrepare(DbFile *p, int bCreate){
       zErr = sqlite3_mprintf("vwal: '%s' has been replaced by another file since it was opened", p->zDb);
     }
   }
-  if( rc==SQLITE_OK && p->pHandle ) p->bConvert = 0;
+  if( rc==SQLITE_OK && p->pHandle ) p->bConvert = p->bMarking = p->bMarked = 0;
   if( rc!=SQLITE_OK ) return dbError(p, rc, zErr);
   return SQLITE_OK;
 }
 
 static int dbClose(sqlite3_file *pFile){
   DbFile *p = (DbFile*)pFile;
+  vwalPagerRemove(p);
   if( p->pHandle ) pVwal->xDetach(p->pHandle);
   p->pHandle = 0;
   sqlite3_free(p->zErr);
@@ -213,6 +221,7 @@ static int dbWriteMarked(DbFile *p, const void *pBuf, int iAmt){
     c[3] = (unsigned char)n;
   }
   rc = REAL(p)->pMethods->xWrite(REAL(p), a, iAmt, 0);
+  p->bMarking = 1;
   sqlite3_free(a);
   return rc;
 }
@@ -289,6 +298,7 @@ static int dbLock(sqlite3_file *pFile, int eLock){
 static int dbUnlock(sqlite3_file *pFile, int eLock){
   DbFile *p = (DbFile*)pFile;
   if( p->pHandle ) pVwal->xExclusive(p->pHandle, 0);
+  p->bMarking = 0;
   return REAL(p)->pMethods->xUnlock(REAL(p), eLock);
 }
 
@@ -297,16 +307,34 @@ static int dbCheckReservedLock(sqlite3_file *pFile, int *pResOut){
   return REAL(p)->pMethods->xCheckReservedLock(REAL(p), pResOut);
 }
 
+/* A committed transaction has put the file into WAL mode, but SQLite has not read that yet: have it read. False: it could not, or a
+** statement that is running keeps the old state. */
+static int dbReadMark(DbFile *p){
+  if( !p->bShared ) sqlite3_exec(p->db, "PRAGMA main.schema_version", 0, 0, 0);
+  return p->pHandle!=0;
+}
+
 /* PRAGMA journal_mode of a new database that is in WAL mode as soon as there is a page to say so, and that page has been
-** read again. */
-static int dbJournalModePragma(DbFile *p, char **azArg){
-  if( !p->bConvert || p->pHandle || sqlite3_stricmp(azArg[1], "journal_mode")!=0 ) return SQLITE_NOTFOUND;
+** read again; and PRAGMA wal_checkpoint of one that has that page. */
+static int dbPragma(DbFile *p, char **azArg){
+  if( !p->bConvert || p->pHandle ) return SQLITE_NOTFOUND;
+  if( p->bMarked && sqlite3_stricmp(azArg[1], "wal_checkpoint")==0 ) dbReadMark(p);
+  if( sqlite3_stricmp(azArg[1], "journal_mode")!=0 ) return SQLITE_NOTFOUND;
   if( azArg[2]==0 ){
     azArg[0] = sqlite3_mprintf("wal");
     return SQLITE_OK;
   }
-  /* Whoever asks for another mode gets it. */
-  if( sqlite3_stricmp(azArg[2], "wal")!=0 ) p->bConvert = 0;
+  if( sqlite3_stricmp(azArg[2], "wal")==0 ) return SQLITE_NOTFOUND;
+  /* Who asks for another mode gets it. */
+  if( !p->bMarked ){
+    p->bConvert = 0;
+    return SQLITE_NOTFOUND;
+  }
+  /* Without this SQLite would answer, and do nothing. */
+  if( !dbReadMark(p) ){
+    azArg[0] = sqlite3_mprintf("wal");
+    return SQLITE_OK;
+  }
   return SQLITE_NOTFOUND;
 }
 
@@ -321,7 +349,7 @@ static int dbFileControl(sqlite3_file *pFile, int op, void *pArg){
       *(vwal_handle**)pArg = p->pHandle;
       return p->pHandle ? SQLITE_OK : SQLITE_NOTFOUND;
     case SQLITE_FCNTL_PRAGMA:
-      rc = dbJournalModePragma(p, (char**)pArg);
+      rc = dbPragma(p, (char**)pArg);
       if( rc!=SQLITE_NOTFOUND ) return rc;
       break;
     case SQLITE_FCNTL_VFSNAME:
@@ -362,6 +390,7 @@ static int dbFileControl(sqlite3_file *pFile, int op, void *pArg){
         break;
     }
   }
+  if( op==SQLITE_FCNTL_COMMIT_PHASETWO && p->bMarking ) p->bMarked = 1;
   if( op==SQLITE_FCNTL_COMMIT_PHASETWO && p->bConvert && p->bSynced ){
     /* The first transaction of a new database. SQLite's journal is gone, but only with synchronous=EXTRA is that durable: a
     ** journal that comes back after a power loss takes the commit back. Commits in the log are durable with FULL, and so is

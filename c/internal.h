@@ -13,9 +13,12 @@ SQLITE_EXTENSION_INIT3
 /* The verbs; set once by vwal_shim_init(). */
 extern const vwal_methods *pVwal;
 
-/* The VFS that vwal stands on: the default one when vwal was registered. Looked up once, since a later look-up may
+/* The VFS that vwal is built upon: the default one when vwal was registered. Looked up once, since a later look-up may
 ** find vwal itself. */
 extern sqlite3_vfs *pParentVfs;
+
+/* This SQLite is SQLite3 Multiple Ciphers, which is not below vwal. */
+extern int bVwalCiphers;
 
 /* File controls of our own, for the SQL surface and the connection hook. */
 #define VWAL_FCNTL_HANDLE 0x76776101   /* *(vwal_handle**)pArg: SQLITE_NOTFOUND while the database is not virtual */
@@ -27,14 +30,21 @@ struct DbFile {
   sqlite3_file base;           /* Must be first */
   sqlite3_file *pReal;         /* The file of the parent VFS */
   vwal_handle *pHandle;        /* The open log; NULL: not (yet) virtual, everything goes to pReal */
+  DbFile *pNext;               /* All open database files: pager.c */
+  DbFile *pPrev;
   const char *zDb;             /* File name, as SQLite passed it: URI parameters can be had from it */
-  const char *zWal;            /* Name of the log directory */
+  const char *zJournal;        /* Name of the rollback journal, as SQLite will pass it */
+  const char *zWal;            /* Name of the log directory, as SQLite will pass it */
+  sqlite3 *db;                 /* The connection, of a main database; with bShared any of several */
   sqlite3_int64 szMmap;        /* What PRAGMA mmap_size was set to; it has no effect */
   int rcErr;                   /* Why the database cannot be used; SQLITE_OK: it can */
   char *zErr;                  /* The same in words */
   unsigned char bFatal;        /* rcErr is for good: a URI parameter is wrong */
   unsigned char bReadonly;     /* Opened read-only */
-  unsigned char bConvert;      /* A new database: page 1 gets the mark of WAL mode when it is first written */
+  unsigned char bConvert;      /* A new or locked database: page 1 gets the mark of WAL mode when it is next written */
+  unsigned char bMarking;      /* The open transaction has written that mark */
+  unsigned char bMarked;       /* A committed one has, and SQLite has not read page 1 since */
+  unsigned char bShared;       /* Several connections use this file */
   unsigned char bSynced;       /* Not virtual, and fsynced since the last transaction ended */
   unsigned char bHadDir;       /* There was a log directory when the SHARED lock was taken */
   unsigned char inCkpt;        /* Between SQLITE_FCNTL_CKPT_START and SQLITE_FCNTL_CKPT_DONE */
@@ -48,8 +58,25 @@ struct WalFile {
   DbFile *pDb;
 };
 
+extern sqlite3_vfs vwalVfs;
 extern const sqlite3_io_methods vwalDbMethods;
 extern const sqlite3_io_methods vwalWalMethods;
+
+/* ext.c: have vwal_shim_connection() run for each connection that is opened. */
+int vwalHookOnOpen(void);
+
+/* pager.c: measure where the pager keeps the names of its files. */
+int vwalPagerMeasure(void);
+/* pager.c: true when SQLite's pager itself opens pFile. Only then zName may be given to sqlite3_uri_parameter() and so on. */
+int vwalPagerOwns(sqlite3_file *pFile, const char *zName);
+/* pager.c: the list of open database files. */
+void vwalPagerAdd(DbFile*);
+void vwalPagerRemove(DbFile*);
+/* pager.c: the database file to whose -wal or journal SQLite gives the name zName; it is compared as a pointer. NULL: none. */
+DbFile *vwalPagerFind(const char *zName);
+
+/* refused.c: a file that another VFS has opened through this one. */
+int vwalRefusedOpen(DbFile*, const char *zName);
 
 /* dbfile.c: open the log when there is one (or bCreate), adopt a -wal file of stock SQLite. */
 int vwalDbPrepare(DbFile *p, int bCreate);

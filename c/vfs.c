@@ -31,8 +31,8 @@ static int vwalOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, i
   (void)pVfs;
   pFile->pMethods = 0;
   if( (flags & SQLITE_OPEN_WAL)!=0 && zName!=0 ){
-    DbFile *pDb = (DbFile*)sqlite3_database_file_object(zName);
-    if( pDb!=0 && pDb->base.pMethods==&vwalDbMethods ){
+    DbFile *pDb = vwalPagerFind(zName);
+    if( pDb!=0 ){
       WalFile *p = (WalFile*)pFile;
       int bReadonly = 0;
       int rc = vwalDbPrepare(pDb, 1);
@@ -50,21 +50,25 @@ static int vwalOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, i
     }
   }
   if( (flags & SQLITE_OPEN_MAIN_JOURNAL)!=0 && (flags & SQLITE_OPEN_CREATE)!=0 && zName!=0 ){
-    DbFile *pDb = (DbFile*)sqlite3_database_file_object(zName);
-    if( pDb!=0 && pDb->base.pMethods==&vwalDbMethods && pDb->pHandle!=0 ){
+    DbFile *pDb = vwalPagerFind(zName);
+    if( pDb!=0 && pDb->pHandle!=0 ){
       int rc = pVwal->xCanLeave(pDb->pHandle);
       if( rc!=SQLITE_OK ) return rc;
     }
   }
   if( (flags & SQLITE_OPEN_MAIN_DB)!=0 && zName!=0 ){
     DbFile *p = (DbFile*)pFile;
-    const char *zWal = sqlite3_filename_wal(zName);
     int outFlags = 0;
     int rc;
+    if( !vwalPagerOwns(pFile, zName) ) return vwalRefusedOpen(p, zName);
+    /* sqlite3_shutdown() and sqlite3_reset_auto_extension() drop the hook. It runs after this, for this connection too. */
+    rc = vwalHookOnOpen();
+    if( rc!=SQLITE_OK ) return rc;
     memset(p, 0, sizeof(*p));
     p->pReal = (sqlite3_file*)&p[1];
     p->zDb = zName;
-    p->zWal = zWal;
+    p->zJournal = sqlite3_filename_journal(zName);
+    p->zWal = sqlite3_filename_wal(zName);
     rc = pParentVfs->xOpen(pParentVfs, zName, p->pReal, flags, &outFlags);
     if( rc!=SQLITE_OK ){
       /* A parent that sets its methods although it fails wants to be closed. */
@@ -73,13 +77,14 @@ static int vwalOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, i
     }
     if( pOutFlags ) *pOutFlags = outFlags;
     p->bReadonly = (outFlags & SQLITE_OPEN_READONLY)!=0;
-    if( p->bReadonly && pVwal->xWalKind(zWal)==KIND_FILE ){
+    if( p->bReadonly && pVwal->xWalKind(p->zWal)==KIND_FILE ){
       /* A stock database that may not be changed, so it cannot be adopted: what SQLite would make of it. */
       p->pReal->pMethods->xClose(p->pReal);
       memset(pFile, 0, sizeof(*p));
       return pParentVfs->xOpen(pParentVfs, zName, pFile, flags, pOutFlags);
     }
     p->base.pMethods = &vwalDbMethods;
+    vwalPagerAdd(p);
     if( vwalDbCheckParams(p)==SQLITE_OK ){
       /* An error is kept in p, and told when the file is used, or by the hook on open. */
       vwalDbPrepare(p, 0);
@@ -178,7 +183,8 @@ sqlite3_vfs vwalVfs = {
 };
 
 /* Fill in what depends on the parent. */
-void vwalVfsInit(void){
+int vwalVfsInit(void){
   vwalVfs.szOsFile = (int)sizeof(DbFile) + pParentVfs->szOsFile;
   vwalVfs.mxPathname = pParentVfs->mxPathname;
+  return vwalPagerMeasure();
 }

@@ -63,7 +63,7 @@ typedef struct vwal_methods {
   ** would be right. */
   int (*xCheckParams)(const vwal_param *aParam, int nParam, char **pzErr);
 
-  /* Open (or share) the log of the database zDb, whose log directory is zWal. Without VWAL_ATTACH_CREATE and without a
+  /* Open (or share) the log of the database zDb, whose log directory is zWal: both are names of SQLite's pager. Without VWAL_ATTACH_CREATE and without a
   ** directory: SQLITE_OK and *ppHandle==0. On error *pzErr is a message for people. */
   int (*xAttach)(const char *zDb, const char *zWal, int flags, const vwal_param *aParam, int nParam,
                  vwal_handle **ppHandle, char **pzErr);
@@ -141,10 +141,11 @@ char *vwal_shim_message(const void *pApi, const char *zMsg);
 /* The sqlite3_auto_extension callback: the SQL surface on db, and WAL mode for a main database opened through vwal. */
 int vwal_shim_connection(void *db, char **pzErr);
 
-/* The base file, through the parent VFS. Result codes are SQLite's. */
+/* The base file, through the parent VFS. Result codes are SQLite's. zDb is a name of SQLite's pager: it has parameters. */
 int vwal_base_open(const char *zDb, const char *zWal, int *pbReadonly, vwal_base **pp);
 int vwal_base_read(vwal_base*, void *pBuf, int iAmt, int64_t iOfst);  /* SQLITE_IOERR_SHORT_READ: zero-filled */
-int vwal_base_write(vwal_base*, const void *pBuf, int iAmt, int64_t iOfst);
+int vwal_base_write(vwal_base*, void *pBuf, int iAmt, int64_t iOfst);  /* A VFS may change pBuf, as SQLite lets it */
+int vwal_base_is_plain(void);                 /* 0: each read and write has to be one page, or a part of one */
 int vwal_base_truncate(vwal_base*, int64_t nByte);
 int vwal_base_sync(vwal_base*);
 int vwal_base_size(vwal_base*, int64_t *pnByte);

@@ -27,7 +27,7 @@ use crate::log::{LOCK_NAME, Log, META_NAME, NEW_META_NAME, SHM_NAME};
 use crate::segment::{Segment, is_spare_name, parse_segment_name};
 use crate::sync::atomic::{Ordering, fence};
 
-/// Neighbouring pages are written together, up to this many bytes: what the base file takes in one call.
+/// Neighbouring pages are written together, up to this many bytes, where the base file takes more than one page in a call.
 const WRITE_BYTES: usize = 1 << 16;
 
 impl Log {
@@ -266,6 +266,7 @@ impl Log {
 
     fn write_pages(&self, list: &[(u32, u64)], db_size_pages: u32) -> Result<()> {
         let page_size = self.page_size.bytes();
+        let longest = if self.base.joins_pages() { WRITE_BYTES } else { page_size };
         let mut run = Vec::new();
         let mut run_start = 0;
         for &(page_no, frame_no) in list {
@@ -273,7 +274,7 @@ impl Log {
                 break;
             }
             let offset = u64::from(page_no - 1) * page_size as u64;
-            if run.len() >= WRITE_BYTES || run_start + run.len() as u64 != offset {
+            if run.len() >= longest || run_start + run.len() as u64 != offset {
                 self.write_run(&run, run_start)?;
                 run.clear();
                 run_start = offset;
@@ -446,9 +447,14 @@ impl PinnedBase {
 
     /// Read whole pages, the first of them `page_no`. What the file does not have is zeros.
     pub(crate) fn read_pages(&self, page_no: u32, buf: &mut [u8]) -> Result<()> {
-        let offset = u64::from(page_no - 1) * self.log.page_size.bytes() as u64;
-        let got = self.log.base.read_at(buf, offset)?;
-        buf[got..].fill(0);
+        let page_size = self.log.page_size.bytes();
+        let step = if self.log.base.joins_pages() { buf.len() } else { page_size };
+        let mut offset = u64::from(page_no - 1) * page_size as u64;
+        for part in buf.chunks_mut(step.max(page_size)) {
+            let got = self.log.base.read_at(part, offset)?;
+            part[got..].fill(0);
+            offset += part.len() as u64;
+        }
         Ok(())
     }
 }

@@ -21,6 +21,18 @@ pub enum Error {
         /// The system's words.
         message: String,
     },
+    /// The VFS below vwal refused an operation on the database file, and its result code says more than that it failed.
+    #[error("{op} '{}' failed{}: SQLite's VFS says {code}", path.display(), at(*offset))]
+    Vfs {
+        /// What was tried.
+        op: FileOp,
+        /// The database.
+        path: PathBuf,
+        /// Byte offset in the file, where there is one.
+        offset: Option<u64>,
+        /// SQLite's result code, which SQLite gets again.
+        code: i32,
+    },
     /// Bytes on disk are not what was written there.
     #[error("'{}' is damaged{}: {what}", path.display(), at(*offset))]
     Corrupt {

@@ -1,5 +1,5 @@
 //! Programs that bring their own SQLite load the extension: the distribution's Python with its `sqlite3` module, and
-//! `apsw` from PyPI. What they do is in `tests/hosts/*.py`. What is missing on the machine fails the test, with a
+//! `apsw` from PyPI, which also brings VFSes to be put above and below vwal. What they do is in `tests/hosts/*.py`. What is missing on the machine fails the test, with a
 //! message that says how to get it.
 
 #[path = "common/extension.rs"]
@@ -13,6 +13,8 @@ const PYTHON: &str = "/usr/bin/python3";
 
 /// The release of apsw that is tested.
 const APSW: &str = "apsw==3.54.1.0";
+/// The same upon SQLite3 Multiple Ciphers, which enciphers databases.
+const CIPHERS: &str = "apsw-sqlite3mc==3.54.0.0";
 
 #[test]
 fn the_distributions_python() {
@@ -23,8 +25,38 @@ fn the_distributions_python() {
 
 #[test]
 fn apsw() {
+    succeeds_with(APSW, "python_apsw.py");
+}
+
+#[test]
+fn another_vfs_above_vwal_is_refused() {
+    succeeds_with(APSW, "python_vfs_above.py");
+}
+
+#[test]
+fn a_vfs_below_vwal_gets_pages_one_by_one() {
+    succeeds_with(APSW, "python_vfs_below.py");
+}
+
+#[test]
+fn cksumvfs_below_vwal() {
+    succeeds_with(APSW, "python_cksumvfs.py");
+}
+
+#[test]
+fn sqlite3_multiple_ciphers() {
+    succeeds_with(CIPHERS, "python_ciphers.py");
+}
+
+#[test]
+fn work_after_sqlite3_shutdown() {
+    succeeds_with(APSW, "python_shutdown.py");
+}
+
+/// Runs a script with a release of a package that is called `apsw`.
+fn succeeds_with(release: &str, name: &str) {
     let mut python = Command::new(PYTHON);
-    python.env("PYTHONPATH", apsw_directory()).arg(script("python_apsw.py"));
+    python.env("PYTHONPATH", installed(release)).arg(script(name));
     succeeds(python);
 }
 
@@ -65,9 +97,9 @@ fn succeeds(mut host: Command) {
     assert!(printed.contains("done with"), "{host:?} did not come to its end:\n{printed}");
 }
 
-/// The directory that holds apsw, installed there on the first call; kept in the target directory for the next run.
-fn apsw_directory() -> PathBuf {
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(APSW.replace("==", "-"));
+/// The directory that holds a release of apsw, installed there on the first call; kept in the target directory for the next run.
+fn installed(release: &str) -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(release.replace("==", "-"));
     if directory.join("apsw").is_dir() {
         return directory;
     }
@@ -75,10 +107,11 @@ fn apsw_directory() -> PathBuf {
     let fresh = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory for apsw");
     let pip =
         ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:", "--target"];
-    let output = Command::new(PYTHON).args(pip).arg(fresh.path()).arg(APSW).output().expect("Python starts");
+    let output =
+        Command::new(PYTHON).args(pip).arg(fresh.path()).arg(release).output().expect("Python starts");
     assert!(
         output.status.success(),
-        "{APSW} cannot be installed from PyPI (is pip there? Debian and Ubuntu: `apt-get install python3-pip`):\n{}",
+        "{release} cannot be installed from PyPI (is pip there? Debian and Ubuntu: `apt-get install python3-pip`):\n{}",
         printed(&output)
     );
     if let Err(error) = std::fs::rename(fresh.path(), &directory) {

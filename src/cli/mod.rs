@@ -87,6 +87,7 @@ fn code(error: &vwal::Error) -> u8 {
         | Error::NotStored { .. }
         | Error::Backlog { .. }
         | Error::Io { .. }
+        | Error::Vfs { .. }
         | Error::Corrupt { .. }
         | Error::Busy { .. }
         | Error::InUse { .. }

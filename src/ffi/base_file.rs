@@ -1,6 +1,6 @@
 //! The base file, through the VFS that vwal stands on.
 
-use std::ffi::{CString, c_int};
+use std::ffi::{CStr, OsStr, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -14,9 +14,16 @@ use crate::io::{File, SyncSite};
 /// (`seekAndWriteFd` in `os_unix.c` keeps 17 bits of the length), as SQLite itself never does.
 const MAX_CALL: usize = 1 << 16;
 
+/// `SQLITE_IOERR_DATA`: the checksum of a page is wrong, says a VFS that keeps some.
+const IOERR_DATA: c_int = sqlite::SQLITE_IOERR | (32 << 8);
+/// `SQLITE_IOERR_CORRUPTFS`: the file system says that it is damaged.
+const IOERR_CORRUPTFS: c_int = sqlite::SQLITE_IOERR | (33 << 8);
+
 pub(super) struct BaseFile {
     path: PathBuf,
     base: *mut VwalBase,
+    /// The parent is the unix VFS, and not one that takes each write for one page.
+    plain: bool,
 }
 
 // SAFETY: the file of a VFS has no thread affinity. The unix VFS reads and writes with pread and pwrite and keeps no
@@ -28,19 +35,20 @@ unsafe impl Sync for BaseFile {}
 
 impl BaseFile {
     /// Open the file. Also says whether it can only be read.
-    pub(super) fn open(database: &Path, wal: &Path) -> Result<(BaseFile, bool)> {
-        let c_string = |path: &Path| {
-            CString::new(path.as_os_str().as_bytes())
-                .map_err(|_| Error::Usage(format!("the path '{}' has a NUL in it", path.display())))
-        };
-        let (database_name, wal_name) = (c_string(database)?, c_string(wal)?);
+    ///
+    /// # Safety
+    ///
+    /// `database` and `wal` are names that SQLite's pager has passed to the shim, and still has.
+    pub(super) unsafe fn open(database: *const c_char, wal: *const c_char) -> Result<(BaseFile, bool)> {
         let mut read_only = 0;
         let mut base = std::ptr::null_mut();
-        // SAFETY: both names are C strings that live through the call, which copies them; the out pointers are valid.
-        let code = unsafe {
-            shim::vwal_base_open(database_name.as_ptr(), wal_name.as_ptr(), &mut read_only, &mut base)
+        // SAFETY: the caller's promise; the call copies both names; the out pointers are valid.
+        let (path, plain, code) = unsafe {
+            let path = PathBuf::from(OsStr::from_bytes(CStr::from_ptr(database).to_bytes()));
+            let code = shim::vwal_base_open(database, wal, &mut read_only, &mut base);
+            (path, shim::vwal_base_is_plain() != 0, code)
         };
-        let file = BaseFile { path: database.to_owned(), base };
+        let file = BaseFile { path, base, plain };
         file.check(FileOp::Open, None, code)?;
         Ok((file, read_only != 0))
     }
@@ -54,6 +62,13 @@ impl BaseFile {
         }
         if code & 0xff == sqlite::SQLITE_READONLY && !op.is_fsync() {
             return Err(Error::ReadOnly { path: self.path.clone() });
+        }
+        // A failed fsync is one whatever the VFS calls it: it poisons the log. Otherwise only the codes of file operations are
+        // replaced, by those of ours: SQLITE_NOMEM, the fault of a checksum and so on are SQLite's to tell.
+        let is_io = matches!(code & 0xff, sqlite::SQLITE_IOERR | sqlite::SQLITE_CANTOPEN);
+        let is_told = matches!(code, sqlite::SQLITE_IOERR_NOMEM | IOERR_DATA | IOERR_CORRUPTFS);
+        if !op.is_fsync() && (!is_io || is_told) {
+            return Err(Error::Vfs { op, path: self.path.clone(), offset, code });
         }
         let system = std::io::Error::last_os_error();
         Err(Error::Io {
@@ -102,13 +117,25 @@ impl File for BaseFile {
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<()> {
         for (part, bytes) in buf.chunks(MAX_CALL).enumerate() {
             let at = offset + (part * MAX_CALL) as u64;
-            // SAFETY: `bytes` is readable; `base` is open until `self` is dropped.
-            let code = unsafe {
-                shim::vwal_base_write(self.base, bytes.as_ptr().cast(), bytes.len() as c_int, signed(at))
+            let mut copy = Vec::new();
+            let pointer = if self.plain {
+                bytes.as_ptr().cast_mut()
+            } else {
+                // Such a VFS may write its checksum into the buffer.
+                copy.extend_from_slice(bytes);
+                copy.as_mut_ptr()
             };
+            // SAFETY: `pointer` has `bytes.len()` bytes, and the unix VFS changes none of them; `base` is open until `self` is
+            // dropped.
+            let code =
+                unsafe { shim::vwal_base_write(self.base, pointer.cast(), bytes.len() as c_int, signed(at)) };
             self.check(FileOp::Write, Some(at), code)?;
         }
         Ok(())
+    }
+
+    fn joins_pages(&self) -> bool {
+        self.plain
     }
 
     fn set_len(&self, len: u64) -> Result<()> {

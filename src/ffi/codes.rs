@@ -18,6 +18,7 @@ impl Error {
                 ..
             } => sqlite::SQLITE_CANTOPEN,
             Error::Io { .. } => sqlite::SQLITE_IOERR,
+            Error::Vfs { code, .. } => *code,
             Error::Corrupt { .. } => sqlite::SQLITE_CORRUPT,
             Error::Busy { .. } | Error::InUse { .. } | Error::Timeout(_) => sqlite::SQLITE_BUSY,
             Error::Full { .. } => sqlite::SQLITE_FULL,

@@ -142,8 +142,8 @@ unsafe extern "C" fn check_params(
 const ATTACH_CREATE: c_int = 0x01;
 
 unsafe extern "C" fn attach(
-    database: *const c_char,
-    dir: *const c_char,
+    database_name: *const c_char,
+    dir_name: *const c_char,
     flags: c_int,
     params: *const VwalParam,
     count: c_int,
@@ -154,13 +154,14 @@ unsafe extern "C" fn attach(
         // SAFETY: the shim passes C strings, `count` parameters and valid out pointers.
         let (database, dir, options) = unsafe {
             *handle = std::ptr::null_mut();
-            (path_of(database), path_of(dir), options_of(params, count)?)
+            (path_of(database_name), path_of(dir_name), options_of(params, count)?)
         };
         fork::check_open()?;
         // The log may be open already: what its files are to be like is looked up when it is not.
         let io = io_for(&database, |_| SystemIo::masked());
         let source = |options: Options| {
-            let (base, read_only) = BaseFile::open(&database, &dir)?;
+            // SAFETY: the shim passes names of SQLite's pager, which live until the database file is closed.
+            let (base, read_only) = unsafe { BaseFile::open(database_name, dir_name)? };
             Ok(LogSource {
                 io: io_for(&database, SystemIo::like),
                 database: database.clone(),

@@ -111,7 +111,8 @@ unsafe extern "C" {
         base: *mut *mut VwalBase,
     ) -> c_int;
     pub(super) fn vwal_base_read(base: *mut VwalBase, buf: *mut c_void, len: c_int, offset: i64) -> c_int;
-    pub(super) fn vwal_base_write(base: *mut VwalBase, buf: *const c_void, len: c_int, offset: i64) -> c_int;
+    pub(super) fn vwal_base_write(base: *mut VwalBase, buf: *mut c_void, len: c_int, offset: i64) -> c_int;
+    pub(super) fn vwal_base_is_plain() -> c_int;
     pub(super) fn vwal_base_truncate(base: *mut VwalBase, len: i64) -> c_int;
     pub(super) fn vwal_base_sync(base: *mut VwalBase) -> c_int;
     pub(super) fn vwal_base_size(base: *mut VwalBase, len: *mut i64) -> c_int;

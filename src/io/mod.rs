@@ -51,6 +51,10 @@ pub trait File: Send + Sync {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize>;
     /// Write all of `buf` at `offset`.
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<()>;
+    /// Whether one call may read or write several pages. Below vwal may be a VFS that takes each call for one page.
+    fn joins_pages(&self) -> bool {
+        true
+    }
     /// Cut the file off, or extend it with zeros.
     fn set_len(&self, len: u64) -> Result<()>;
     /// The size of the file.
