@@ -9,13 +9,14 @@ use vwal::LogId;
 const EXIT_CODES: &str = "\
 Exit codes:
    0  done, and all is well
-   1  it could not be done; standard error says why
+   1  it could not be done; standard error says why (also: the bucket is missing, or storage cannot be reached)
    2  wrong arguments
    3  done, and what was verified is not right (demo, status, verify, detach, check)
   10  there is no log in storage, or not the one that was asked for
   11  fenced off: storage belongs to another primary
   12  storage did not accept the credentials, or they allow too little
-  13  a restore cannot have what it aims at: that state is not in storage, or something is in the way of the file
+  13  the state that was to be restored is not in storage, which has others of that log
+  14  something is in the way of the file that was to be restored
 
 Data goes to standard output (as JSON with --json), messages to standard error.
 A URL is file:///directory, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix. Credentials come from the
@@ -76,8 +77,8 @@ pub enum Command {
     Ship {
         /// The database file
         db: PathBuf,
-        /// Where to
-        url: String,
+        /// Where to; without it, VWAL_STORAGE says where it is
+        url: Option<String>,
         /// End when everything that is committed by now is in storage
         #[arg(long, required = true)]
         once: bool,
@@ -163,8 +164,8 @@ pub struct LogArgs {
 
 #[derive(clap::Args)]
 pub struct RestoreArgs {
-    /// The storage
-    pub url: String,
+    /// The storage; without it, VWAL_STORAGE says where it is
+    pub url: Option<String>,
     /// The file to make
     #[arg(short, long, value_name = "PATH", required_unless_present = "dry_run")]
     pub output: Option<PathBuf>,

@@ -78,10 +78,12 @@ impl From<vwal::Error> for Failure {
 /// The exit code that belongs to an error; `vwal --help` lists them.
 fn code(error: &vwal::Error) -> u8 {
     match error {
-        Error::NothingThere { .. } | Error::Storage { kind: StorageErrorKind::NotFound, .. } => 10,
+        // Not a bucket that is missing: who begins anew where there is no log would do so at a mistyped URL.
+        Error::NothingThere { .. } => 10,
         Error::Fenced { .. } => 11,
         Error::Storage { kind: StorageErrorKind::Denied, .. } => 12,
-        Error::Target { .. } | Error::NotRestorable { .. } => 13,
+        Error::NotRestorable { .. } => 13,
+        Error::Target { .. } => 14,
         Error::Storage { .. }
         | Error::DamagedObject { .. }
         | Error::NotStored { .. }
@@ -119,7 +121,7 @@ pub fn run() -> ExitCode {
         Command::Verify { what, read_data } => store::verify::run(&what, read_data),
         Command::Log(args) => store::log::run(&args),
         Command::Restore(args) => store::restore::run(&args),
-        Command::Ship { db, url, once: _ } => store::ship::ship(&db, &url),
+        Command::Ship { db, url, once: _ } => store::ship::ship(&db, url.as_deref()),
         Command::Snapshot { db, url } => store::ship::snapshot(&db, url.as_deref()),
         Command::Compact { url } => store::compact::compact(&url),
         Command::Expire { url, keep, confirm } => store::compact::expire(&url, &keep, confirm),

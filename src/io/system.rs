@@ -38,6 +38,11 @@ impl SystemIo {
         SystemIo { mode: 0o644, owner: None, masked: true }
     }
 
+    /// Files that only this user may read (mode 0600), as the mode of the database that their pages are of is not known.
+    pub fn private() -> SystemIo {
+        SystemIo { mode: 0o600, owner: None, masked: true }
+    }
+
     /// Mode and owner, whatever the umask is. Only root may give files away, and then it must, or the database's own
     /// user could not open its log.
     fn adopt(&self, path: &Path, mode: u32) -> Result<()> {
@@ -131,8 +136,9 @@ impl Io for SystemIo {
         let error = |error: std::io::Error| Error::io(FileOp::Rename, to, None, &error);
         match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
             Ok(()) => Ok(()),
-            // Not every file system can do it. A link is not made over an existing name either.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+            // Not every file system can do it, and a sandbox (seccomp) may forbid it, in one of two words. A link is not made
+            // over an existing name either.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::PERM) => {
                 fs::hard_link(from, to).map_err(error)?;
                 self.remove_file(from)
             }

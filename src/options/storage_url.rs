@@ -50,7 +50,7 @@ impl Scheme {
 ///
 /// | URL | what it is |
 /// |---|---|
-/// | `file:///directory` | a local directory, made when the first object is put there |
+/// | `file:///directory` | a local directory, made when the first object is put there, if the one above it exists |
 /// | `s3://bucket/prefix` | Amazon S3 or a server that speaks its protocol (`AWS_ENDPOINT_URL`) |
 /// | `gs://bucket/prefix` | Google Cloud Storage |
 /// | `az://container/prefix` | Azure Blob Storage (`AZURE_STORAGE_ACCOUNT_NAME`) |
@@ -84,6 +84,14 @@ impl StorageUrl {
     /// The directory of a `file:` URL.
     pub(crate) fn directory(&self) -> PathBuf {
         PathBuf::from(format!("/{}", self.prefix()))
+    }
+
+    /// The directory of a `file:` URL, when it does not exist. Shipping makes it, if the one above it exists.
+    pub fn missing_directory(&self) -> Option<PathBuf> {
+        let directory = (self.scheme == Scheme::File).then(|| self.directory())?;
+        let is_missing =
+            std::fs::metadata(&directory).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+        is_missing.then_some(directory)
     }
 
     /// Whether `{name}` is still in it.

@@ -5,12 +5,13 @@
 //! kills a restore finds nothing there. The directory stays behind then, and the next restore of the same state goes on
 //! from where this one was.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, FileOp, Result};
 use crate::format::restore_journal::{Progress, RESTORE_TEXT_OFFSET};
 use crate::io::{File, Io, LockFile, OpenMode, PathKind, SyncSite, parent_dir};
 use crate::types::PageSize;
@@ -29,11 +30,23 @@ pub(super) fn lock_byte_page_no(page_size: PageSize) -> u64 {
     LOCK_BYTE / u64::from(page_size.get()) + 1
 }
 
-/// Beside `target`: `.{name}{suffix}`.
+/// The longest name that a file may have.
+const NAME_MAX: usize = 255;
+
+/// Beside `target`: `.{name}.vwal-restore`; for a name that is too long for that, its beginning and its checksum.
 pub(super) fn directory(target: &Path) -> PathBuf {
+    const SUFFIX: &str = ".vwal-restore";
+    let whole = target.file_name().unwrap_or_default();
     let mut name = OsString::from(".");
-    name.push(target.file_name().unwrap_or_default());
-    name.push(".vwal-restore");
+    if whole.len() + 1 + SUFFIX.len() <= NAME_MAX {
+        name.push(whole);
+    } else {
+        let bytes = whole.as_encoded_bytes();
+        let beginning = &bytes[..bytes.len().min(NAME_MAX - SUFFIX.len() - 20)];
+        name.push(OsStr::from_bytes(beginning));
+        name.push(format!("~{:08x}", crc32fast::hash(bytes)));
+    }
+    name.push(SUFFIX);
     parent_dir(target).join(name)
 }
 
@@ -300,7 +313,11 @@ impl Syncing {
     }
 
     fn start(&mut self, work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
-        self.thread = Some(std::thread::spawn(work));
+        let name = std::thread::Builder::new().name("vwal-restore".into());
+        let thread = name
+            .spawn(work)
+            .map_err(|error| Error::io(FileOp::StartThread, Path::new("a restore"), None, &error))?;
+        self.thread = Some(thread);
         if self.is_waited_for { self.wait() } else { Ok(()) }
     }
 
@@ -348,7 +365,7 @@ mod tests {
 
     fn begin(target: &Path, text: &str) -> Result<Output> {
         let page_size = PageSize::new(512).unwrap();
-        Output::begin(Arc::new(SystemIo::masked()), target, text.to_owned(), page_size)
+        Output::begin(Arc::new(SystemIo::private()), target, text.to_owned(), page_size)
     }
 
     fn page(fill: u8) -> Vec<u8> {

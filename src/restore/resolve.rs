@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt};
+use jiff::Timestamp;
 
 use super::lineage::{self, LogEnd};
 use super::plan::{self, Catalog, Goal, Knowledge, Known, NoPlan, Plan, Step};
@@ -154,7 +155,30 @@ async fn at_time(storage: &Arc<dyn Storage>, logs: &[LogEnd], time_us: u64) -> R
             return Ok((*end, commit));
         }
     }
-    Err(not_restorable(&**storage, "has no commit that is as old as that".into()))
+    let mut what = "has no commit that is as old as that".to_owned();
+    if let Some(oldest) = oldest_commit(storage, logs).await? {
+        let time = i64::try_from(oldest.commit_us).ok().and_then(|us| Timestamp::from_microsecond(us).ok());
+        let time = time.map_or_else(|| format!("{} µs", oldest.commit_us), |time| format!("{time:.6}"));
+        what += &format!(": the oldest is that of {time}, at frame {}", oldest.frame_no);
+    }
+    Err(not_restorable(&**storage, what))
+}
+
+/// The first commit that storage knows of, for people.
+async fn oldest_commit(storage: &Arc<dyn Storage>, logs: &[LogEnd]) -> Result<Option<Commit>> {
+    for end in logs.iter().rev() {
+        let mut oldest: Option<Commit> = None;
+        for level in Level::merged().chain([Level::SNAPSHOT]) {
+            let heads = bundles::list(&**storage, end.log_id, level, 0, usize::MAX).await?;
+            let Some(head) = heads.last() else { continue };
+            let first = Bundle::open(storage, head).await?.commits().next().await?;
+            oldest = oldest.into_iter().chain(first).min_by_key(|commit| commit.frame_no);
+        }
+        if oldest.is_some() {
+            return Ok(oldest);
+        }
+    }
+    Ok(None)
 }
 
 /// Plan, opening bundles as they are asked for. Damaged ones are gone round, and noted.

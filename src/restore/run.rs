@@ -157,7 +157,7 @@ impl Restore {
         path: &Path,
         progress: &mut dyn FnMut(Advance),
     ) -> Result<Restored> {
-        self.run_over(Arc::new(SystemIo::masked()), storage, path, progress).await
+        self.run_over(Arc::new(SystemIo::private()), storage, path, progress).await
     }
 
     /// The same, to the files of `io`.

@@ -8,6 +8,7 @@ use std::error::Error as StdError;
 use std::io;
 
 use crate::error::{Error, StorageErrorKind};
+use crate::storage::local::NO_LINK;
 
 /// One failed attempt.
 #[derive(Debug)]
@@ -197,8 +198,8 @@ fn of_http(error: &object_store::client::HttpError, whole: &str) -> Failure {
 /// An error of the file system under a local directory.
 fn of_io(error: &io::Error, whole: &str) -> Failure {
     use io::ErrorKind as Io;
-    // Creating is done with a hard link, and this is how `object_store` calls it.
-    let linking = whole.contains("Unable to rename file");
+    // Creating is done with a hard link.
+    let linking = whole.contains(NO_LINK);
     match error.kind() {
         Io::Unsupported | Io::PermissionDenied | Io::CrossesDevices if linking => Failure::lasting(
             StorageErrorKind::Unsuitable,

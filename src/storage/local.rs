@@ -1,9 +1,11 @@
 //! A local directory as an object store.
 //!
-//! `object_store`'s own backend writes and reads the objects: into a temporary file beside (`key#1`), fsync, hard link,
-//! fsync of the directory. Around it, this module sees to
+//! An object is written into a temporary file beside it (`key#1`), fsync, hard link, fsync of the directory. Objects hold
+//! pages of a database, so each is private to the user (mode 0600). `object_store`'s own backend deletes. This module sees to
 //!
-//! - the directory itself, which is made when the first object is put there, private to the user;
+//! - the directory itself, which is made when the first object is put there, private to the user; the directory above it
+//!   must exist, or a disk that is not mounted would go unnoticed;
+//! - what is no regular file in the place of an object: it is refused without being opened, which could wait for ever;
 //! - durability of what an earlier process left half done: an object that is found there already, with the same bytes, is
 //!   written again, since nobody knows whether its fsync worked, and the directories above are fsynced once;
 //! - deletions that stay deleted after a power cut;
@@ -12,20 +14,20 @@
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::fmt;
-use std::fs::{self, DirBuilder, File};
-use std::io;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, BufReader, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use parking_lot::Mutex;
 
@@ -88,7 +90,13 @@ impl Inner {
         match fs::metadata(&self.root) {
             Ok(metadata) if metadata.is_dir() => {}
             Ok(_) => return Err(io::Error::from(io::ErrorKind::NotADirectory)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            // Nothing was shipped yet; unless the one above is missing as well, which may be a disk that is not mounted.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return match self.root.parent().map(Path::try_exists) {
+                    Some(Ok(false)) => Err(missing_above(&self.root)),
+                    _ => Ok(None),
+                };
+            }
             Err(error) => return Err(error),
         }
         let files = LocalFileSystem::new_with_prefix(&self.root).map_err(io::Error::other)?;
@@ -104,10 +112,13 @@ impl Inner {
         if self.durable.lock().contains(&directory) && directory.is_dir() {
             return Ok(());
         }
-        let mut builder = DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.recursive(true).create(&directory)?;
+        // Only the last part of the root: what is above it may be the place of a disk that is not mounted.
+        match DirBuilder::new().mode(0o700).create(&self.root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing_above(&self.root)),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        DirBuilder::new().mode(0o700).recursive(true).create(&directory)?;
         for above in directory.ancestors() {
             match File::open(above).and_then(|directory| directory.sync_all()) {
                 Ok(()) => {}
@@ -141,6 +152,8 @@ impl Inner {
         let entries = match fs::read_dir(&directory) {
             Ok(entries) => entries,
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                // An error when the root's place is missing.
+                self.files()?;
                 return Ok(Vec::new());
             }
             Err(error) => return Err(error),
@@ -199,22 +212,68 @@ impl Inner {
         Ok(())
     }
 
+    fn meta(&self, key: Key, metadata: &fs::Metadata) -> Result<ObjectMeta> {
+        let modified = metadata.modified().map_err(|error| failed(&self.path_of(&key), error))?;
+        Ok(ObjectMeta {
+            location: key,
+            last_modified: modified.into(),
+            size: metadata.len(),
+            e_tag: None,
+            version: None,
+        })
+    }
+
     fn describe(&self, key: Key) -> Result<Option<ObjectMeta>> {
         let path = self.path_of(&key);
         match fs::metadata(&path) {
-            Ok(metadata) => {
-                let modified = metadata.modified().map_err(|error| failed(&path, error))?;
-                Ok(Some(ObjectMeta {
-                    location: key,
-                    last_modified: modified.into(),
-                    size: metadata.len(),
-                    e_tag: None,
-                    version: None,
-                }))
-            }
+            Ok(metadata) => self.meta(key, &metadata).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed(&path, error)),
         }
+    }
+
+    /// The object, open for reading. Nothing but a regular file is opened: a FIFO would make this thread wait for ever.
+    fn open(&self, key: &Key) -> Result<(File, ObjectMeta)> {
+        let path = self.path_of(key);
+        let gone = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                Error::NotFound { path: key.to_string(), source: Box::new(error) }
+            }
+            _ => failed(&path, error),
+        };
+        let is_regular = |metadata: &fs::Metadata| match metadata.is_file() {
+            true => Ok(()),
+            // A key of which others are the continuation.
+            false if metadata.is_dir() => Err(gone(io::Error::from(io::ErrorKind::NotFound))),
+            false => Err(failed(&path, not_regular())),
+        };
+        is_regular(&fs::metadata(&path).map_err(gone)?)?;
+        let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(&path).map_err(gone)?;
+        let metadata = file.metadata().map_err(gone)?;
+        is_regular(&metadata)?;
+        Ok((file, self.meta(key.clone(), &metadata)?))
+    }
+
+    /// Writes an object and makes it durable. With `create`, an existing one stays as it is, and the answer is `false`.
+    fn write(&self, key: &Key, payload: &PutPayload, create: bool) -> io::Result<bool> {
+        let path = self.path_of(key);
+        let (temporary, mut file) = new_beside(&path)?;
+        let written =
+            payload.iter().try_for_each(|part| file.write_all(part)).and_then(|()| file.sync_all()).and_then(
+                |()| match create {
+                    true => linked(&temporary, &path),
+                    false => fs::rename(&temporary, &path).map(|()| true),
+                },
+            );
+        if create || written.is_err() {
+            // Left over, it is no object, and takes room: that is no reason to fail.
+            let _ = fs::remove_file(&temporary);
+        }
+        if matches!(written, Ok(true)) {
+            File::open(path.parent().unwrap_or(&self.root))?.sync_all()?;
+        }
+        written
     }
 
     fn path_of(&self, key: &Key) -> PathBuf {
@@ -243,6 +302,59 @@ fn object_name(name: &OsStr) -> Option<String> {
     (!temporary && key.as_ref() == name).then(|| name.to_owned())
 }
 
+/// Whether the file holds the bytes of `payload`, and nothing behind them is looked at.
+fn is_same(file: File, payload: &PutPayload) -> io::Result<bool> {
+    let mut file = BufReader::new(file);
+    for part in payload.iter() {
+        let mut there = vec![0; part.len()];
+        match file.read_exact(&mut there) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            read => read?,
+        }
+        if there != *part {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// A new file beside `path`, whose name no object has ([`object_name`]).
+fn new_beside(path: &Path) -> io::Result<(PathBuf, File)> {
+    let mut number = 1_u64;
+    loop {
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(format!("#{number}"));
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary) {
+            // Left over from a process that was killed, or another one is writing the same object.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            file => return Ok((temporary.into(), file?)),
+        }
+    }
+}
+
+/// Gives the file `from` the name `to` as well, unless something has it.
+fn linked(from: &Path, to: &Path) -> io::Result<bool> {
+    match fs::hard_link(from, to) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(io::Error::new(error.kind(), format!("{NO_LINK}: {error}"))),
+    }
+}
+
+/// How an error says that a hard link could not be made.
+pub(super) const NO_LINK: &str = "a hard link cannot be made";
+
+fn not_regular() -> io::Error {
+    let what = "this is a FIFO, a device or a socket, where a file with an object should be: move it away";
+    io::Error::new(io::ErrorKind::InvalidInput, what)
+}
+
+fn missing_above(root: &Path) -> io::Error {
+    let above = root.parent().unwrap_or(root).display();
+    let what = format!("the directory '{above}' does not exist, and is not made: is a disk not mounted?");
+    io::Error::new(io::ErrorKind::NotFound, what)
+}
+
 fn failed(path: &Path, error: io::Error) -> Error {
     let error = io::Error::new(error.kind(), format!("'{}': {error}", path.display()));
     Error::Generic { store: "directory", source: Box::new(error) }
@@ -267,30 +379,32 @@ impl fmt::Display for LocalStore {
 #[async_trait]
 impl ObjectStore for LocalStore {
     async fn put_opts(&self, key: &Key, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        let at = key.clone();
-        let files = self
-            .blocking(move |inner| {
-                inner.prepare(&at).map_err(|error| failed(&inner.path_of(&at), error))?;
-                inner.files().map_err(|error| failed(&inner.root, error))
-            })
-            .await?
-            .ok_or_else(|| self.missing(key))?;
+        let key = key.clone();
         let create = options.mode == PutMode::Create;
-        let taken = match files.put_opts(key, payload.clone(), options).await {
-            Err(error @ Error::AlreadyExists { .. }) if create => error,
-            other => return other,
-        };
-        // Perhaps by a process that ended, or met an error, before the object was durable. The same bytes in a new file
-        // and a new directory entry are, however the fsync of the old ones went.
-        let there = match files.get(key).await {
-            Ok(found) if found.meta.size == payload.content_length() as u64 => found.bytes().await?,
-            Ok(_) => return Err(taken),
-            Err(error) => return Err(error),
-        };
-        if there != Bytes::from(payload.clone()) {
-            return Err(taken);
-        }
-        files.put_opts(key, payload, PutMode::Overwrite.into()).await
+        self.blocking(move |inner| {
+            let at = inner.path_of(&key);
+            let put = |create| inner.write(&key, &payload, create).map_err(|error| failed(&at, error));
+            inner.prepare(&key).map_err(|error| failed(&at, error))?;
+            let done = PutResult { e_tag: None, version: None, extensions: Default::default() };
+            if put(create)? {
+                return Ok(done);
+            }
+            if at.is_dir() {
+                return Err(failed(&at, io::ErrorKind::IsADirectory.into()));
+            }
+            // Perhaps by a process that ended, or met an error, before the object was durable. The same bytes in a new file
+            // and a new directory entry are, however the fsync of the old ones went.
+            let (file, meta) = inner.open(&key)?;
+            if meta.size == payload.content_length() as u64
+                && is_same(file, &payload).map_err(|error| failed(&at, error))?
+            {
+                put(false)?;
+                return Ok(done);
+            }
+            let source = "there is another object of that key".into();
+            Err(Error::AlreadyExists { path: key.to_string(), source })
+        })
+        .await
     }
 
     async fn put_multipart_opts(&self, _: &Key, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
@@ -298,10 +412,28 @@ impl ObjectStore for LocalStore {
     }
 
     async fn get_opts(&self, key: &Key, options: GetOptions) -> Result<GetResult> {
-        match self.files().await? {
-            Some(files) => files.get_opts(key, options).await,
-            None => Err(self.missing(key)),
+        if self.files().await?.is_none() {
+            return Err(self.missing(key));
         }
+        let key = key.clone();
+        self.blocking(move |inner| {
+            let (file, meta) = inner.open(&key)?;
+            let path = inner.path_of(&key);
+            let range = match options.range.filter(|_| !options.head) {
+                None => 0..meta.size,
+                Some(range) => range
+                    .as_range(meta.size)
+                    .map_err(|source| Error::Generic { store: "directory", source: Box::new(source) })?,
+            };
+            Ok(GetResult {
+                payload: GetResultPayload::File(file, path),
+                meta,
+                range,
+                attributes: Default::default(),
+                extensions: Default::default(),
+            })
+        })
+        .await
     }
 
     fn delete_stream(&self, keys: BoxStream<'static, Result<Key>>) -> BoxStream<'static, Result<Key>> {

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use std::os::unix::fs::PermissionsExt;
+
 use rusqlite::Connection;
 use serde_json::Value;
 
@@ -154,9 +156,10 @@ fn restoring_has_an_exit_code_for_each_way_to_fail() {
     assert!(plan.json()["bundles"].as_array().is_some_and(|bundles| !bundles.is_empty()));
     assert!(!path.exists());
     // Storage has something, but not this: a script that begins anew where there is nothing must not do so here.
-    for (args, why) in
-        [(["--frame", "1000000"], "ends at frame"), (["--timestamp", "2001-01-01T00:00:00Z"], "no commit")]
-    {
+    for (args, why) in [
+        (["--frame", "1000000"], "ends at frame"),
+        (["--timestamp", "2001-01-01T00:00:00Z"], "the oldest is that of 2"),
+    ] {
         let refused = to(&args);
         assert_eq!((refused.code, refused.stdout.as_str()), (13, ""), "{}", refused.stderr);
         assert!(refused.stderr.contains(why), "{}", refused.stderr);
@@ -168,13 +171,21 @@ fn restoring_has_an_exit_code_for_each_way_to_fail() {
     assert_eq!(shown.code, 0, "{}", shown.stderr);
     assert!(shown.stdout.contains("restored"), "{}", shown.stdout);
     let again = to(&[]);
-    assert_eq!((again.code, again.stdout.as_str()), (13, ""), "{}", again.stderr);
+    assert_eq!((again.code, again.stdout.as_str()), (14, ""), "{}", again.stderr);
     assert!(again.stderr.contains("exists"), "{}", again.stderr);
     assert_eq!(rows(&path), 3);
     let nowhere = format!("file://{}", place.path("nowhere").display());
-    for args in [&["log", &nowhere][..], &["restore", &nowhere, "--dry-run"], &["compact", &nowhere]] {
-        let run = run(args);
-        assert_eq!((run.code, run.stdout.as_str()), (10, ""), "{args:?}: {}", run.stderr);
+    let commands = |url: &str| {
+        [&["log"][..], &["restore", "--dry-run"], &["compact"], &["verify"], &["verify", "--read-data"]]
+            .map(|args| run([&args[..1], &[url], &args[1..]].concat()))
+    };
+    for run in commands(&nowhere) {
+        assert_eq!((run.code, run.stdout.as_str()), (10, ""), "{}", run.stderr);
+    }
+    assert!(!place.path("nowhere").exists());
+    // What is missing as well is the place of the disk: who begins anew where there is nothing must not do so then.
+    for run in commands(&format!("{nowhere}/app")) {
+        assert!(run.failed().contains("not mounted"), "{}", run.stderr);
     }
     assert!(!place.path("nowhere").exists());
 }
@@ -246,9 +257,103 @@ fn a_database_is_shipped_and_a_snapshot_taken() {
     assert_eq!(restored.code, 0, "{}", restored.stderr);
     assert_eq!(rows(&path), 3);
     // Without a URL and without VWAL_STORAGE there is nowhere to put it.
-    assert_eq!(run(["snapshot", db]).code, 1);
-    let by_environment = ran(command().env("VWAL_STORAGE", &url).args(["snapshot", db]).output().unwrap());
-    assert_eq!(by_environment.code, 0, "{}", by_environment.stderr);
+    assert_eq!((run(["snapshot", db]).code, run(["ship", db, "--once"]).code), (2, 2));
+    let other = place.path("other.db");
+    assert_eq!(run(["restore", "-o", other.to_str().unwrap()]).code, 2);
+    // The name of the file fills the placeholder.
+    let named = place.path("plain.db.d/plain.db");
+    fs::create_dir(named.parent().unwrap()).unwrap();
+    for (url, args) in [
+        (url.clone(), vec!["snapshot", db]),
+        (url.clone(), vec!["ship", db, "--once"]),
+        (url.clone(), vec!["restore", "-o", other.to_str().unwrap()]),
+        (format!("{url}/{{name}}"), vec!["restore", "-o", named.to_str().unwrap()]),
+    ] {
+        let by_environment = ran(command().env("VWAL_STORAGE", &url).args(&args).output().unwrap());
+        assert_eq!(by_environment.code, 0, "{args:?}: {}", by_environment.stderr);
+    }
+    assert_eq!((rows(&other), rows(&named)), (3, 3));
+}
+
+/// Whatever the umask is, and whatever is made of the database: nobody else may read its pages.
+#[test]
+fn what_holds_pages_of_a_private_database_is_private() {
+    for umask in ["022", "000"] {
+        let place = Place::new();
+        let db = crate::run::database(place.dir.path(), "app.db");
+        fs::set_permissions(&db, fs::Permissions::from_mode(0o600)).unwrap();
+        let (db, url) = (db.to_str().unwrap(), place.url());
+        let (restored, taken) = (place.path("restored.db"), place.path("taken.db"));
+        for args in [
+            &["ship", db, &url, "--once"][..],
+            &["snapshot", db, &url],
+            &["restore", &url, "-o", restored.to_str().unwrap()],
+            &["restore", &url, "--take-over", "-o", taken.to_str().unwrap()],
+            &["ship", taken.to_str().unwrap(), &url, "--once"],
+        ] {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("umask {umask}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_vwal")]);
+            let run = ran(shell.args(args).output().unwrap());
+            assert_eq!(run.code, 0, "{args:?}: {}", run.stderr);
+            let mut dirs = vec![place.dir.path().to_owned()];
+            while let Some(dir) = dirs.pop() {
+                for path in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+                    let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+                    assert_eq!(mode & 0o077, 0, "{mode:o} of {} after {args:?}", path.display());
+                    dirs.extend(path.is_dir().then_some(path));
+                }
+            }
+        }
+    }
+}
+
+/// What `log` prints, given back, is the very commit: also to people, in local time.
+#[test]
+fn a_time_that_is_printed_names_its_commit() {
+    let place = Place::new();
+    place.write("app.db", 20);
+    for zone in ["UTC0", "CET-1CEST,M3.5.0,M10.5.0/3", "NST3:30NDT,M3.2.0,M11.1.0"] {
+        let zoned = |args: &[&str]| ran(command().env("TZ", zone).args(args).output().unwrap());
+        let log = zoned(&["log", &place.url(), "--reverse"]);
+        let lines: Vec<&str> =
+            log.stdout.lines().filter(|line| line.contains("20") && line.contains(':')).collect();
+        let commits = place.commits();
+        assert_eq!(lines.len(), commits.len(), "{}", log.stdout);
+        for (line, commit) in lines.iter().zip(&commits).step_by(5) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let at = words.iter().position(|word| word.contains(':')).unwrap();
+            let time = format!("{} {}", words[at - 1], words[at]);
+            let url = place.url();
+            let plan = zoned(&["--json", "restore", &url, "--dry-run", "--timestamp", &time]);
+            assert_eq!(plan.json()["frame_no"], commit["frame_no"], "{zone}, {time}: {}", plan.stderr);
+            let only = zoned(&["--json", "log", &url, "--since", &time, "--until", &time]);
+            assert_eq!(only.json()["commits"][0], *commit, "{zone}, {time}: {}", only.stderr);
+        }
+    }
+    let twice = ran(command()
+        .env("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+        .args(["log", &place.url(), "--since", "2026-10-25 02:30"])
+        .output()
+        .unwrap());
+    assert!(
+        twice.code == 2 && twice.stderr.contains("+02:00") && twice.stderr.contains("+01:00"),
+        "{}",
+        twice.stderr
+    );
+}
+
+#[test]
+fn the_longest_names_can_be_restored_to() {
+    let place = Place::new();
+    place.write("app.db", 2);
+    for length in [241, 242, 245, 247] {
+        // With letters of two bytes, of which one is cut in the middle.
+        let name = format!("{}{}", "é".repeat(60), "x".repeat(length - 120));
+        let path = place.path(&name);
+        let restored = place.on(&["restore", "-o", path.to_str().unwrap()]);
+        assert_eq!(restored.code, 0, "{length}: {}", restored.stderr);
+        assert_eq!(rows(&path), 2);
+    }
 }
 
 #[test]
@@ -311,7 +416,26 @@ fn merging_and_expiring_keep_what_is_promised() {
 #[test]
 fn a_store_is_tried_out() {
     let place = Place::new();
+    fs::create_dir(place.path("store")).unwrap();
     let checked = place.on(&["check"]);
     assert_eq!((checked.code, &checked.json()["ok"]), (0, &true.into()), "{}", checked.stderr);
     assert!(run(["check", &place.url()]).stdout.contains("can do all"));
+}
+
+#[test]
+fn a_store_that_cannot_be_tried_is_not_called_unfit() {
+    let place = Place::new();
+    let url = place.url();
+    let missing = run(["check", &url]);
+    assert!(missing.failed().contains("does not exist"), "{}", missing.stderr);
+    assert!(!place.path("store").exists());
+    // A port of this machine on which nobody listens.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let refused = ran(command()
+        .envs([("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}")), ("AWS_ALLOW_HTTP", "true".into())])
+        .envs([("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x"), ("AWS_REGION", "x")])
+        .args(["check", "s3://bucket/x"])
+        .output()
+        .unwrap());
+    assert!(!refused.failed().contains("NOT fit"), "{}", refused.stderr);
 }

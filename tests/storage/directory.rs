@@ -25,7 +25,7 @@ async fn keys(storage: &dyn Storage) -> Vec<String> {
 #[test]
 fn it_is_made_by_the_first_put_alone_and_for_its_user_alone() {
     let home = tempfile::tempdir().expect("a directory");
-    let root = home.path().join("a/b");
+    let root = home.path().join("a");
     let storage = at(&root);
     run(async {
         assert_eq!(keys(&*storage).await, [""; 0]);
@@ -33,10 +33,81 @@ fn it_is_made_by_the_first_put_alone_and_for_its_user_alone() {
         storage.delete(&["0/x".into()]).await.expect("nothing to delete");
         assert!(!root.exists(), "reading makes nothing");
         storage.put_new("0/x", &[Bytes::from_static(b"x")]).await.expect("a put");
-        for directory in [root.as_path(), &root.join("0"), &home.path().join("a")] {
+        for directory in [root.as_path(), &root.join("0")] {
             let mode = fs::metadata(directory).expect("it is there").permissions().mode();
             assert_eq!(mode & 0o777, 0o700, "{}", directory.display());
         }
+        // Objects hold pages of a database that perhaps nobody else may read.
+        let mode = fs::metadata(root.join("0/x")).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    });
+}
+
+#[test]
+fn the_place_of_a_disk_that_is_not_mounted_is_not_made() {
+    let home = tempfile::tempdir().expect("a directory");
+    let storage = at(&home.path().join("mounted/app"));
+    run(async {
+        for error in [
+            storage.put_new("0/x", &[Bytes::from_static(b"x")]).await.expect_err("it cannot be put"),
+            storage.get("0/x", 0..1).await.expect_err("it cannot be read"),
+            storage.list("", None, 1).await.expect_err("it cannot be listed"),
+            storage.list_names("").await.expect_err("it cannot be listed"),
+        ] {
+            let is_missing = matches!(error, Error::Storage { kind: StorageErrorKind::NotFound, .. });
+            assert!(is_missing && error.to_string().contains("not mounted"), "{error}");
+        }
+        assert!(!home.path().join("mounted").exists());
+    });
+}
+
+/// Opening a FIFO waits for a writer: for ever, when there is none. A device may do anything.
+#[test]
+fn what_is_no_file_in_the_place_of_an_object_is_refused_by_its_name() {
+    let home = tempfile::tempdir().expect("a directory");
+    let storage = at(home.path());
+    fs::create_dir(home.path().join("0")).expect("a directory");
+    let made = std::process::Command::new("mkfifo").arg(home.path().join("0/fifo")).status();
+    assert!(made.expect("mkfifo runs").success());
+    symlink("fifo", home.path().join("0/link")).expect("a link");
+    symlink("/dev/zero", home.path().join("0/device")).expect("a link");
+    let _socket = std::os::unix::net::UnixListener::bind(home.path().join("0/socket")).expect("a socket");
+    fs::create_dir(home.path().join("0/directory")).expect("a directory");
+    run(async {
+        for name in ["fifo", "link", "device", "socket"] {
+            let key = format!("0/{name}");
+            for error in [
+                storage.get(&key, 0..1).await.expect_err("it is no object"),
+                storage.head(&key).await.expect_err("it is no object"),
+                storage.put_new(&key, &[Bytes::from_static(b"x")]).await.expect_err("it is in the way"),
+            ] {
+                assert!(matches!(error, Error::Storage { kind: StorageErrorKind::Other, .. }), "{error:?}");
+                assert!(error.to_string().contains(name) && error.to_string().contains("FIFO"), "{error}");
+            }
+        }
+        // Keys may be below it: it is no object, and none can be put there.
+        assert_eq!(storage.head("0/directory").await.expect("an answer"), None);
+        let error =
+            storage.put_new("0/directory", &[Bytes::from_static(b"x")]).await.expect_err("it is in the way");
+        assert!(matches!(error, Error::Storage { kind: StorageErrorKind::Other, .. }), "{error:?}");
+        assert_eq!(keys(&*storage).await, [""; 0]);
+    });
+}
+
+#[test]
+fn a_huge_object_of_holes_is_not_read() {
+    let home = tempfile::tempdir().expect("a directory");
+    let storage = at(home.path());
+    fs::create_dir(home.path().join("0")).expect("a directory");
+    let huge = fs::File::create(home.path().join("0/huge")).expect("a file");
+    // Of some file systems this is too much: then there is nothing to be hurt by.
+    if huge.set_len(1 << 40).is_err() {
+        return;
+    }
+    run(async {
+        assert_eq!(storage.get("0/huge", (1 << 40) - 3..1 << 40).await.expect("its end"), [0; 3][..]);
+        let put = storage.put_new("0/huge", &[Bytes::from_static(b"x")]).await.expect("an answer");
+        assert_eq!(put, Put::Taken);
     });
 }
 

@@ -122,7 +122,8 @@ fn every_answer_is_right() {
 fn after_a_failed_put_the_same_bytes_may_be_put_again() {
     let mut failed = 0;
     let mut campaign = Campaign::new("storage", "unknown outcomes", 200, 1000);
-    while let Some(seed) = campaign.seed() {
+    let mut kept = [9108].into_iter();
+    while let Some(seed) = kept.next().or_else(|| campaign.seed()) {
         run(async {
             let inner = Arc::new(InMemory::new());
             let faults = Faults { before: 30, after: 30, late: 60, ..Faults::ALL };
@@ -132,7 +133,13 @@ fn after_a_failed_put_the_same_bytes_may_be_put_again() {
             let mine = Bytes::from_static(b"mine");
             let theirs = Bytes::from_static(b"them");
             let mut other = None;
-            for round in 0..40 {
+            for round in 0.. {
+                // By chance a seed may let every attempt fail (9108 does for forty). The store recovers then, and with it
+                // the property is checked for each seed.
+                if round == 40 {
+                    faulty.set_faults(Faults::NONE);
+                }
+                assert!(round <= 41, "seed {seed}: a store without faults still fails");
                 // A second primary tries its luck in between.
                 if round % 5 == 4 {
                     let put = storage.put_new("0/a", std::slice::from_ref(&theirs)).await;
@@ -154,7 +161,6 @@ fn after_a_failed_put_the_same_bytes_may_be_put_again() {
                     Err(error) => panic!("seed {seed}: {error:?}"),
                 }
             }
-            panic!("seed {seed}: forty attempts failed");
         });
         campaign.count(1);
     }

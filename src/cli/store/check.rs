@@ -1,19 +1,26 @@
 //! `vwal check`: whether a store can do what vwal needs.
 
 use serde_json::json;
-use vwal::storage;
+use vwal::{StorageErrorKind as Kind, storage};
 
 use crate::cli::{Failure, Outcome, Report, text};
 
-use super::with_storage;
+use super::{parse_url, with_storage};
 
 /// Try everything, and say how long it took.
 pub fn run(url: &str) -> Result<Report, Failure> {
+    if let Some(directory) = parse_url(url)?.missing_directory() {
+        return Err(Failure::new(format!(
+            "the directory '{}' does not exist, so it cannot be tried (is a disk not mounted?); shipping makes it, when the \
+             one above it exists",
+            directory.display()
+        )));
+    }
     with_storage(url, async |storage| {
         let report = storage::check(&*storage).await;
-        // What keeps everything from working has an exit code of its own.
+        // A store that could not be reached, or that let nobody in, has not been tried: nothing is known of it.
         if let Some(error @ vwal::Error::Storage { kind, .. }) = report.error()
-            && *kind == vwal::StorageErrorKind::Denied
+            && matches!(kind, Kind::Denied | Kind::Unavailable | Kind::NotFound)
         {
             return Err(error.clone().into());
         }

@@ -18,7 +18,7 @@ use super::{bar, with_storage};
 pub fn compact(url: &str) -> Result<Report, Failure> {
     with_storage(url, async |storage| {
         let bar = bar("{spinner} {msg}");
-        let io = SystemIo::masked();
+        let io = SystemIo::private();
         let logs = bundles::logs(&*storage).await?;
         if logs.is_empty() {
             return Err(nothing(storage.url()));

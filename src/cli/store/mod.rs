@@ -32,6 +32,15 @@ fn parse_url(text: &str) -> Result<StorageUrl, Failure> {
     Ok(url)
 }
 
+/// The URL in the environment, for a command that was given none.
+fn url_of_environment() -> Result<String, Failure> {
+    std::env::var("VWAL_STORAGE").ok().filter(|text| !text.is_empty() && text != "off").ok_or_else(|| {
+        Failure::usage(
+            "where is the storage? There is no URL, and VWAL_STORAGE in the environment names none",
+        )
+    })
+}
+
 /// Open storage and work with it, on a runtime of this thread.
 fn with_storage<T>(
     text: &str,

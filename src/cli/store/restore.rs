@@ -4,15 +4,16 @@ use indicatif::HumanBytes;
 use serde_json::{Value, json};
 use vwal::restore::plan::Piece;
 use vwal::restore::{Resolved, Restore, Target, leftovers};
+use vwal::storage::StorageUrl;
 
 use crate::cli::args::RestoreArgs;
 use crate::cli::{Failure, Outcome, Report, text};
 
-use super::{bar, parse_url, when};
+use super::{bar, parse_url, url_of_environment, when};
 
 /// Restore, or say what would be restored.
 pub fn run(args: &RestoreArgs) -> Result<Report, Failure> {
-    let url = parse_url(&args.url)?;
+    let url = url(args)?;
     let target = match (args.frame, &args.timestamp) {
         (Some(frame_no), _) => Target::Frame(frame_no),
         (None, Some(time)) => Target::Time(when::parse(time)?),
@@ -42,7 +43,7 @@ pub fn run(args: &RestoreArgs) -> Result<Report, Failure> {
     bar.finish_and_clear();
     let restored = restored.map_err(|error| {
         let mut failure = Failure::from(error);
-        if let Some(dir) = leftovers(output).filter(|_| failure.code != 13) {
+        if let Some(dir) = leftovers(output).filter(|_| !matches!(failure.code, 13 | 14)) {
             failure.message += &format!(
                 ". What was restored so far is kept in '{}': the same command goes on from there",
                 dir.display()
@@ -66,6 +67,22 @@ pub fn run(args: &RestoreArgs) -> Result<Report, Failure> {
         fields.insert("continued".into(), json!(restored.continued));
     }
     Ok(Report::new(shown, &data, Outcome::Good))
+}
+
+/// The storage: of the argument, or of the environment, where the name of the new file may fill the placeholder.
+fn url(args: &RestoreArgs) -> Result<StorageUrl, Failure> {
+    if let Some(text) = &args.url {
+        return parse_url(text);
+    }
+    let text = url_of_environment()?;
+    match &args.output {
+        Some(output) if text.contains("{name}") => {
+            let url: StorageUrl =
+                text.parse().map_err(|error: vwal::Error| Failure::usage(error.to_string()))?;
+            Ok(url.for_database(output)?)
+        }
+        _ => parse_url(&text),
+    }
 }
 
 fn describe(resolved: &Resolved) -> String {

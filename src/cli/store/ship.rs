@@ -9,7 +9,7 @@ use vwal::{Database, Error, StorageErrorKind};
 
 use crate::cli::{Failure, Outcome, Report, attach, open, text};
 
-use super::{bar, parse_url};
+use super::{bar, parse_url, url_of_environment};
 
 /// How often it is looked whether storage has everything,
 const LOOK: Duration = Duration::from_millis(200);
@@ -17,8 +17,8 @@ const LOOK: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Ship everything that is committed, and wait for it.
-pub fn ship(db: &Path, url: &str) -> Result<Report, Failure> {
-    let (path, shipped) = with_database(db, Some(url), "shipping", |database, bar| {
+pub fn ship(db: &Path, url: Option<&str>) -> Result<Report, Failure> {
+    let (path, shipped) = with_database(db, url, "shipping", |database, bar| {
         let frame_no = wait(database, bar)?;
         Ok((database.log_id(), frame_no))
     })?;
@@ -97,6 +97,10 @@ fn with_database<T>(
 ) -> Result<(std::path::PathBuf, T), Failure> {
     let path = open::existing(db)?;
     let mut params = Vec::new();
+    if url.is_none() {
+        // It goes by way of the options; what is checked here is that there is one.
+        url_of_environment()?;
+    }
     if let Some(url) = url {
         // Here the placeholder may stand: the database is known.
         if !url.contains("{name}") {

@@ -32,6 +32,10 @@ fn storage(text: &str, read_data: bool) -> Result<Report, Failure> {
     });
     bar.finish_and_clear();
     let verified = verified?;
+    if verified.logs.is_empty() && verified.findings.is_empty() {
+        let what = "holds no log of vwal, so there is nothing to verify: is the URL right?".into();
+        return Err(vwal::Error::NothingThere { url: url.to_string(), what }.into());
+    }
     let ok = verified.findings.is_empty();
     let logs: Vec<_> = verified
         .logs

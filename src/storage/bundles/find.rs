@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::heads::{Head, list_up_to};
 use super::{Bundle, damaged};
-use crate::error::Result;
+use crate::error::{Error, Result, StorageErrorKind};
 use crate::format::bundle::{Commit, Content, Trailer};
 use crate::storage::{Storage, keys};
 use crate::types::{Level, LogId};
@@ -20,20 +20,26 @@ pub struct Durable {
     pub last_commit_us: Option<u64>,
     /// The log that goes on, when this one has been ended.
     pub terminator: Option<LogId>,
-    /// The newest bundle of level 0.
+    /// The bundle that says so: the newest of level 0, or a merged one that goes further than what is left of level 0.
     pub trailer: Trailer,
 }
 
-/// How far a log is in storage; `None`: nothing of it is there. Normally one listing, one read, and one question.
+/// How far a log is in storage; `None`: nothing of it is there. Normally one listing for each level, one read for each that
+/// has bundles, and one question.
 ///
 /// A listing may be older than what is there. The keys of level 0 follow one from the other, and an object that is asked for
-/// by its key is never passed over; so the last one that is listed is asked for its successor.
+/// by its key is never passed over; so the last one that is listed is asked for its successor. When the bundles of level 0
+/// have been merged and deleted, that succession is broken: so the merged levels say how far it has come at least.
 pub async fn durable_frame_no(storage: &Arc<dyn Storage>, log_id: LogId) -> Result<Option<Durable>> {
-    let mut newest = None;
+    let mut newest = newest_merged(storage, log_id).await?;
     let mut head = list_up_to(&**storage, log_id, Level::ZERO, u64::MAX, 1).await?.first().copied();
     loop {
         if let Some(head) = &head {
-            newest = Some(*Bundle::open(storage, head).await?.trailer());
+            let trailer = *Bundle::open(storage, head).await?.trailer();
+            // The end of a terminator is that of the bundle before it.
+            if newest.is_none_or(|newest: Trailer| trailer.end_frame_no >= newest.end_frame_no) {
+                newest = Some(trailer);
+            }
         }
         let next = match newest {
             None => 0,
@@ -59,6 +65,25 @@ pub async fn durable_frame_no(storage: &Arc<dyn Storage>, log_id: LogId) -> Resu
         durable.last_commit_us = before.map(|bundle| bundle.trailer().last_commit_us);
     }
     Ok(Some(durable))
+}
+
+/// The trailer of the merged bundle that goes furthest.
+///
+/// One that is damaged, or that expires meanwhile, is passed over: others may say the same.
+async fn newest_merged(storage: &Arc<dyn Storage>, log_id: LogId) -> Result<Option<Trailer>> {
+    let listings = Level::merged().skip(1).map(|level| list_up_to(&**storage, log_id, level, u64::MAX, 1));
+    let mut newest: Option<Trailer> = None;
+    for head in futures::future::try_join_all(listings).await?.iter().flatten() {
+        match Bundle::open(storage, head).await {
+            Ok(bundle) if newest.is_none_or(|newest| bundle.trailer().end_frame_no > newest.end_frame_no) => {
+                newest = Some(*bundle.trailer());
+            }
+            Ok(_)
+            | Err(Error::DamagedObject { .. } | Error::Storage { kind: StorageErrorKind::NotFound, .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(newest)
 }
 
 /// The bundle of a level that covers a frame, by one listing and one read. For snapshots: the newest one that ends at or

@@ -313,7 +313,7 @@ fn listings_pass_over_what_is_not_ours() {
 }
 
 #[test]
-fn how_far_storage_has_come_takes_one_listing_and_one_read() {
+fn how_far_storage_has_come_takes_a_listing_of_each_level_and_one_read() {
     block_on(async {
         let (test, storage) = storage();
         assert_eq!(durable_frame_no(&storage, log_id()).await.unwrap(), None);
@@ -323,7 +323,8 @@ fn how_far_storage_has_come_takes_one_listing_and_one_read() {
         test.requests();
         let durable = durable_frame_no(&storage, log_id()).await.unwrap().unwrap();
         assert_eq!((durable.end_frame_no, durable.last_commit_us, durable.terminator), (50, Some(500), None));
-        assert_eq!(test.requests(), Requests { lists: 1, gets: 1, ..Requests::default() });
+        let lists = Level::merged().count() as u64;
+        assert_eq!(test.requests(), Requests { lists, gets: 1, ..Requests::default() });
 
         let successor = LogId(uuid::Uuid::from_u128(9));
         terminate(&storage, 50, successor).await;
@@ -339,6 +340,30 @@ fn how_far_storage_has_come_takes_one_listing_and_one_read() {
         assert!(find_by_frame(&storage, log_id(), Level::ZERO, 0).await.unwrap().is_none());
         assert_eq!(commit_at(&storage, log_id(), 25).await.unwrap(), Some(commit(25, 250)));
         assert_eq!(commit_at(&storage, log_id(), 51).await.unwrap(), None);
+    });
+}
+
+/// The bundles of level 0 were merged and deleted, or a stale listing does not show them.
+#[test]
+fn merged_levels_say_how_far_storage_has_come() {
+    block_on(async {
+        let (_, storage) = storage();
+        let end = async || {
+            let durable = durable_frame_no(&storage, log_id()).await.unwrap();
+            durable.map(|durable| (durable.end_frame_no, durable.last_commit_us))
+        };
+        let level = Level::merged().nth(2).unwrap();
+        let commits: Vec<(u64, u64)> = (1..=30).map(|frame_no| (frame_no, frame_no * 10)).collect();
+        write_commits(&storage, level, Content::LastImages, &commits).await;
+        assert_eq!(end().await, Some((30, Some(300))), "nothing is left of level 0");
+        write_commits(&storage, Level::ZERO, Content::EveryFrame, &commits[10..20]).await;
+        assert_eq!(end().await, Some((30, Some(300))), "an older bundle of level 0 says less");
+        write_frames(&storage, 31, 40, OBJECT_LEN_TARGET).await;
+        assert_eq!(end().await, Some((40, Some(400))), "a newer one says more");
+        let successor = LogId(uuid::Uuid::from_u128(9));
+        terminate(&storage, 40, successor).await;
+        let durable = durable_frame_no(&storage, log_id()).await.unwrap().unwrap();
+        assert_eq!((durable.end_frame_no, durable.terminator), (40, Some(successor)));
     });
 }
 
