@@ -308,7 +308,10 @@ impl Log {
             None => Ok(names),
             Some(name) => Err(Error::InUse {
                 path: self.database.clone(),
-                what: format!("'{}' is not a file of vwal: move it away", self.dir.join(name).display()),
+                what: format!(
+                    "WAL mode cannot end while the log directory has '{}', which is not a file of vwal: move it away and try again",
+                    self.dir.join(name).display()
+                ),
             }),
         }
     }

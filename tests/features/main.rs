@@ -43,6 +43,7 @@ mod sealing;
 mod second_process;
 mod shared_cache;
 mod size_limit;
+mod strangers;
 mod vacuum;
 mod wal_hook;
 
