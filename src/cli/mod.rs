@@ -91,6 +91,7 @@ fn code(error: &vwal::Error) -> u8 {
         | Error::Busy { .. }
         | Error::InUse { .. }
         | Error::Full { .. }
+        | Error::NoMemory { .. }
         | Error::ReadOnly { .. }
         | Error::Poisoned { .. }
         | Error::Foreign { .. }
