@@ -338,6 +338,22 @@ static int dbPragma(DbFile *p, char **azArg){
   return SQLITE_NOTFOUND;
 }
 
+/* PRAGMA journal_mode that ends WAL mode: when vwal would refuse that, here the reason can be the message of the statement. Later,
+** when SQLite opens its journal, all that the application would be told is the text of a result code. */
+static int dbLeavePragma(DbFile *p, char **azArg){
+  static const char *const azMode[] = { "delete", "truncate", "persist", "memory", "off" };
+  char *zErr = 0;
+  int rc;
+  int i;
+  if( p->pHandle==0 || azArg[2]==0 || sqlite3_stricmp(azArg[1], "journal_mode")!=0 ) return SQLITE_NOTFOUND;
+  for(i=0; i<5 && sqlite3_stricmp(azArg[2], azMode[i])!=0; i++){}
+  if( i==5 ) return SQLITE_NOTFOUND;
+  rc = pVwal->xCanLeave(p->pHandle, &zErr);
+  if( rc==SQLITE_OK ) return SQLITE_NOTFOUND;
+  azArg[0] = zErr;
+  return rc;
+}
+
 static int dbFileControl(sqlite3_file *pFile, int op, void *pArg){
   DbFile *p = (DbFile*)pFile;
   int rc;
@@ -350,6 +366,7 @@ static int dbFileControl(sqlite3_file *pFile, int op, void *pArg){
       return p->pHandle ? SQLITE_OK : SQLITE_NOTFOUND;
     case SQLITE_FCNTL_PRAGMA:
       rc = dbPragma(p, (char**)pArg);
+      if( rc==SQLITE_NOTFOUND ) rc = dbLeavePragma(p, (char**)pArg);
       if( rc!=SQLITE_NOTFOUND ) return rc;
       break;
     case SQLITE_FCNTL_VFSNAME:

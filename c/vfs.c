@@ -52,7 +52,9 @@ static int vwalOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, i
   if( (flags & SQLITE_OPEN_MAIN_JOURNAL)!=0 && (flags & SQLITE_OPEN_CREATE)!=0 && zName!=0 ){
     DbFile *pDb = vwalPagerFind(zName);
     if( pDb!=0 && pDb->pHandle!=0 ){
-      int rc = pVwal->xCanLeave(pDb->pHandle);
+      char *zErr = 0;
+      int rc = pVwal->xCanLeave(pDb->pHandle, &zErr);
+      sqlite3_free(zErr);
       if( rc!=SQLITE_OK ) return rc;
     }
   }

@@ -93,7 +93,7 @@ typedef struct vwal_methods {
   int (*xDbLeave)(vwal_handle*);
   /* SQLite is about to begin a rollback journal, so it will write to the database file: would xDbLeave find the way free?
   ** Once there is a journal, its failure leaves a hot journal that cannot be played back either. */
-  int (*xCanLeave)(vwal_handle*);
+  int (*xCanLeave)(vwal_handle*, char **pzErr);
   /* The connection has got, or is about to release, the EXCLUSIVE lock of the database file. */
   void (*xExclusive)(vwal_handle*, int bExclusive);
   int (*xCommitted)(vwal_handle*);      /* SQLITE_FCNTL_COMMIT_PHASETWO */

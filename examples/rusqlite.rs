@@ -16,16 +16,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = dir.path().join("app.db");
     let uri = format!("file:{}?vfs=vwal&vwal_swap=frames>=200", path.display());
     let conn = Connection::open_with_flags(uri, OpenFlags::default())?;
-    // From here on everything is plain SQLite. NORMAL: a commit does not wait for the disk.
-    conn.execute_batch(
-        "PRAGMA synchronous = NORMAL;
-         CREATE TABLE message (id INTEGER PRIMARY KEY, body TEXT NOT NULL);",
-    )?;
+    // From here on everything is plain SQLite.
+    conn.execute_batch("CREATE TABLE IF NOT EXISTS message (id INTEGER PRIMARY KEY, body TEXT NOT NULL)")?;
+    // A commit does not wait for the disk.
+    conn.execute_batch("PRAGMA synchronous = NORMAL")?;
     let mode: String = conn.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
     for i in 0..1000 {
         conn.execute("INSERT INTO message (body) VALUES (?1)", [format!("message {i}")])?;
     }
 
+    // A new database is virtual as soon as it has a table.
     let database = Database::of(&conn, "main")?;
     let frame_no = database.frame_no();
     println!("journal mode {mode}, log {}", database.log_id());

@@ -24,6 +24,7 @@ use crate::format::frame::{FRAME_HEADER_SIZE, commit_time};
 use crate::format::meta::Meta;
 use crate::io::{SyncSite, parent_dir};
 use crate::log::{LOCK_NAME, Log, META_NAME, NEW_META_NAME, SHM_NAME};
+use crate::memory;
 use crate::segment::{Segment, is_spare_name, parse_segment_name};
 use crate::sync::atomic::{Ordering, fence};
 
@@ -127,7 +128,7 @@ impl Log {
 
     fn advance_base(&self, target: u64) -> Result<()> {
         let from = self.checkpointed_frame_no();
-        let pages = self.newest_frames(from + 1, target);
+        let pages = self.newest_frames(from + 1, target)?;
         let before = self.with_meta(|meta| Ok(meta.get()))?;
         let db_size_pages = pages.db_size_pages.unwrap_or(before.db_size_pages);
 
@@ -244,8 +245,10 @@ impl Log {
     }
 
     /// The newest frame of each page in a range of frames that ends at a commit.
-    fn newest_frames(&self, from: u64, to: u64) -> NewestFrames {
+    fn newest_frames(&self, from: u64, to: u64) -> Result<NewestFrames> {
         let mut list = Vec::new();
+        let count = usize::try_from((to + 1).saturating_sub(from)).unwrap_or(usize::MAX);
+        memory::reserve(&mut list, count, "the list of pages of a checkpoint")?;
         let mut db_size_pages = None;
         let segments: Vec<Arc<Segment>> = self.segments.read().iter().map(Arc::clone).collect();
         for segment in segments.iter().filter(|segment| segment.end() >= from && segment.start() <= to) {
@@ -261,7 +264,7 @@ impl Log {
         list.reverse();
         list.dedup_by_key(|&mut (page_no, _)| page_no);
         list.reverse();
-        NewestFrames { list, db_size_pages }
+        Ok(NewestFrames { list, db_size_pages })
     }
 
     fn write_pages(&self, list: &[(u32, u64)], db_size_pages: u32) -> Result<()> {
@@ -279,6 +282,7 @@ impl Log {
                 run.clear();
                 run_start = offset;
             }
+            memory::reserve(&mut run, page_size, "the pages of a checkpoint")?;
             // From the segment, not from the cache: what goes to the base file has been verified just now.
             self.with_frame(frame_no, |frame| run.extend_from_slice(&frame[FRAME_HEADER_SIZE..]))?;
         }
@@ -343,7 +347,10 @@ impl Log {
             None => Ok(names),
             Some(name) => Err(Error::InUse {
                 path: self.database.clone(),
-                what: format!("'{}' is not a file of vwal: move it away", self.dir.join(name).display()),
+                what: format!(
+                    "WAL mode cannot end while the log directory has '{}', which is not a file of vwal: move it away and try again",
+                    self.dir.join(name).display()
+                ),
             }),
         }
     }

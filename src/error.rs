@@ -67,6 +67,14 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// The system has no memory. What was tried has not happened, and can be tried again.
+    #[error("no memory for {what} ({bytes} bytes): try again when there is some")]
+    NoMemory {
+        /// What it was for.
+        what: &'static str,
+        /// How much was asked for.
+        bytes: usize,
+    },
     /// The log cannot be written: the directory or the file system is read-only.
     #[error("'{}' is read-only", path.display())]
     ReadOnly {

@@ -21,7 +21,7 @@
 //! # }
 //! ```
 //!
-//! Modules, in the order in which they may use each other: `types`, `error`, `sync` → `options` → `format` → `io`, `storage` →
+//! Modules, in the order in which they may use each other: `types`, `error`, `sync` → `memory` → `options` → `format` → `io`, `storage` →
 //! `segment` → `cache`, `page_index` → `log` → `checkpoint` → `ship` → `restore` → `wal` → `db` → `ffi`. `docs/design.md` tells
 //! the whole story.
 
@@ -39,6 +39,7 @@ pub mod fuzz;
 mod fuzz;
 pub mod io;
 mod log;
+mod memory;
 mod options;
 mod page_index;
 pub mod restore;

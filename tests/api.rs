@@ -103,6 +103,18 @@ fn what_is_not_virtual_is_said_to_be_not() {
 }
 
 #[test]
+fn a_database_is_virtual_as_soon_as_its_first_transaction_is_committed() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(&dir.path().join("new.db"), "");
+    db.execute_batch("BEGIN; CREATE TABLE t(x)").unwrap();
+    assert!(matches!(Database::of(&db, "main"), Err(Error::NotVirtual(_))), "nothing is committed");
+    db.execute_batch("COMMIT").unwrap();
+    let frame_no = Database::of(&db, "main").expect("it has a table").frame_no();
+    db.execute_batch("INSERT INTO t VALUES (1)").unwrap();
+    assert!(Database::of(&db, "main").unwrap().frame_no() > frame_no);
+}
+
+#[test]
 fn registering_twice_is_fine_but_not_with_other_options() {
     vwal::register(Options::new()).unwrap();
     vwal::register(Options::new()).unwrap();

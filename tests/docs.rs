@@ -6,6 +6,8 @@
 mod benchmark;
 #[path = "docs/bundles.rs"]
 mod bundles;
+#[path = "docs/snippet.rs"]
+mod snippet;
 
 use std::fs;
 use std::path::{Path, PathBuf};

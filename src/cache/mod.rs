@@ -19,6 +19,7 @@ use std::sync::OnceLock;
 
 pub use log_cache::LogCache;
 
+use crate::memory;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::types::PageSize;
@@ -209,10 +210,7 @@ impl FrameCache {
         if self.capacity < id.parts || id.log == 0 {
             return;
         }
-        let sets = self.sets.get_or_init(|| {
-            let count = (2 * self.capacity as usize).div_ceil(WAYS);
-            (0..count).map(|_| Locked(Mutex::new(Set::EMPTY))).collect()
-        });
+        let Some(sets) = self.sets() else { return };
         for (at, bytes) in page.chunks(BLOCK).enumerate() {
             let Some(block) = block_for(sets, at) else { return };
             if !self.slabs.write(block, bytes) {
@@ -220,6 +218,17 @@ impl FrameCache {
             }
             self.put(sets, id.log, id.part(number, at), block, &valid);
         }
+    }
+
+    /// The sets, made now if there are none. `None`: there is no memory for them, so nothing is kept.
+    fn sets(&self) -> Option<&[Locked]> {
+        if self.sets.get().is_none() {
+            let count = (2 * self.capacity as usize).div_ceil(WAYS);
+            let made = memory::filled(count, "the frame cache", || Locked(Mutex::new(Set::EMPTY))).ok()?;
+            // Of two threads that come here at once one has made them in vain.
+            let _ = self.sets.set(made);
+        }
+        self.sets.get().map(|sets| &**sets)
     }
 
     /// The page with the key `from`, if it is here, gets the key `to`. If it is not, nothing has the key `to` afterwards.
@@ -307,6 +316,10 @@ impl FrameCache {
 
     fn give_back(&self, block: u32) {
         let mut free = self.free.lock();
+        // A block that cannot be noted is not used any more, until the cache is empty.
+        if free.returned.try_reserve(1).is_err() {
+            return;
+        }
         free.returned.push(block);
         self.full.store(false, Ordering::Relaxed);
     }

@@ -94,6 +94,7 @@ fn code(error: &vwal::Error) -> u8 {
         | Error::Busy { .. }
         | Error::InUse { .. }
         | Error::Full { .. }
+        | Error::NoMemory { .. }
         | Error::ReadOnly { .. }
         | Error::Poisoned { .. }
         | Error::Foreign { .. }

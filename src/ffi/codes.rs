@@ -22,6 +22,8 @@ impl Error {
             Error::Corrupt { .. } => sqlite::SQLITE_CORRUPT,
             Error::Busy { .. } | Error::InUse { .. } | Error::Timeout(_) => sqlite::SQLITE_BUSY,
             Error::Full { .. } => sqlite::SQLITE_FULL,
+            // SQLite makes SQLITE_NOMEM of it for the application, wherever a VFS returns it.
+            Error::NoMemory { .. } => sqlite::SQLITE_IOERR_NOMEM,
             Error::ReadOnly { .. } => sqlite::SQLITE_READONLY,
             Error::Poisoned { .. } => sqlite::SQLITE_IOERR_FSYNC,
             Error::Foreign { .. } => sqlite::SQLITE_CANTOPEN,

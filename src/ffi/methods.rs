@@ -329,14 +329,23 @@ unsafe extern "C" fn db_leave(handle: *mut Handle) -> c_int {
     }
 }
 
-unsafe extern "C" fn can_leave(handle: *mut Handle) -> c_int {
-    // SAFETY: an open handle.
+unsafe extern "C" fn can_leave(handle: *mut Handle, message: *mut *mut c_char) -> c_int {
+    // SAFETY: an open handle, and an out pointer.
     unsafe {
         with_handle(handle, |handle| {
-            if !handle.wal.wal().has_left() {
-                handle.log().check_can_leave()?;
+            if handle.wal.wal().has_left() {
+                return Ok(sqlite::SQLITE_OK);
             }
-            Ok(sqlite::SQLITE_OK)
+            let log = handle.log();
+            let body = || log.check_can_leave().map(|()| sqlite::SQLITE_OK);
+            // The message reaches the application for a PRAGMA alone, so it is said in the other places as well.
+            let told = || {
+                body().inspect_err(|error| {
+                    report(error);
+                    log.note_error(error);
+                })
+            };
+            Ok(guard_with_message(message, told))
         })
     }
 }

@@ -153,8 +153,23 @@ pub fn register(defaults: Options) -> Result<()> {
 impl Database {
     /// The virtual database that `conn` has open under the name `schema` ("main", or what it was attached as).
     ///
+    /// The connection that makes a database writes its first transaction as stock SQLite does, and opens the log when it next
+    /// reads. This function reads for it, so that the first committed `CREATE TABLE` is enough.
+    ///
     /// Errors: [`Error::NotVirtual`] when it is not one, or not yet: a new database is virtual after its first write.
     pub fn of(conn: &rusqlite::Connection, schema: &str) -> Result<Database> {
+        Self::opened(conn, schema).or_else(|error| match error {
+            Error::NotVirtual(_) => {
+                // Whether the read succeeds does not matter here: what counts is whether there is a log afterwards.
+                let _ = conn.pragma_query_value(Some(schema), "schema_version", |_| Ok(()));
+                Self::opened(conn, schema)
+            }
+            error => Err(error),
+        })
+    }
+
+    /// The virtual database whose log `conn` has open under the name `schema`.
+    fn opened(conn: &rusqlite::Connection, schema: &str) -> Result<Database> {
         let not_virtual = || Error::NotVirtual(schema.to_owned());
         let name = CString::new(schema).map_err(|_| not_virtual())?;
         let mut handle: *mut super::methods::Handle = std::ptr::null_mut();

@@ -66,7 +66,7 @@ pub(super) struct VwalMethods {
     pub(super) db_keep: unsafe extern "C" fn(*mut Handle, *const c_void, c_int, i64),
     pub(super) db_size: unsafe extern "C" fn(*mut Handle, *mut i64) -> c_int,
     pub(super) db_leave: unsafe extern "C" fn(*mut Handle) -> c_int,
-    pub(super) can_leave: unsafe extern "C" fn(*mut Handle) -> c_int,
+    pub(super) can_leave: unsafe extern "C" fn(*mut Handle, *mut *mut c_char) -> c_int,
     pub(super) exclusive: unsafe extern "C" fn(*mut Handle, c_int),
     pub(super) committed: unsafe extern "C" fn(*mut Handle) -> c_int,
     pub(super) ckpt_start: unsafe extern "C" fn(*mut Handle) -> c_int,

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use crate::error::{Error, Result};
 use crate::io::{File, Io, Mapping, OpenMode};
 use crate::log::{Log, SHM_NAME};
+use crate::memory;
 use crate::wal::SharedIndex;
 
 /// Bytes before the first region.
@@ -61,7 +62,7 @@ impl ShmFile {
 
     fn add_region(&self, state: &mut State, size: usize) -> Result<()> {
         if self.read_only {
-            let words = (0..size / 4).map(|_| AtomicU32::new(0)).collect();
+            let words = memory::filled(size / 4, "the wal-index", || AtomicU32::new(0))?;
             state.regions.push(Box::new(Heap(words)));
             return Ok(());
         }
@@ -80,7 +81,9 @@ impl ShmFile {
         }
         // Written, not just extended: on a full disk this is an error, where touching a hole in the mapping would be a
         // SIGBUS in the host.
-        file.write_at(&vec![0; size], offset)?;
+        let mut zeros = Vec::new();
+        memory::resize(&mut zeros, size, "the wal-index")?;
+        file.write_at(&zeros, offset)?;
         state.regions.push(self.io.map(&self.path, offset, size)?);
         Ok(())
     }

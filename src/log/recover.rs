@@ -345,16 +345,23 @@ pub(super) fn build(
         meta_file = Some(open_meta(&source, meta, base, fresh)?);
     }
 
-    let index = PageIndex::new();
+    let index = PageIndex::new()?;
     index.advance(end);
     let mut view_pages = meta.db_size_pages;
     for segment in &segments {
+        let mut has_memory = Ok(());
         segment.for_each_mark(meta.checkpointed_frame_no + 1, end, |frame_no, mark| {
-            index.set(mark.page_no, frame_no);
+            if has_memory.is_ok() {
+                has_memory = index.prepare(mark.page_no);
+            }
+            if has_memory.is_ok() {
+                index.set(mark.page_no, frame_no);
+            }
             if mark.db_size_pages != 0 {
                 view_pages = mark.db_size_pages;
             }
         });
+        has_memory?;
     }
     // What a pass that was interrupted left beyond the old end is of no state.
     let base_pages = base.whole_pages(meta.page_size).min(meta.db_size_pages);

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use super::Log;
 use crate::error::{Error, FileOp, Result};
 use crate::format::frame::{FRAME_HEADER_SIZE, FrameStamp, SQLITE_FRAME_HEADER_SIZE};
+use crate::memory;
 use crate::page_index::MAX_WINDOW;
 use crate::segment::{FrameMark, Segment};
 use crate::sync::atomic::Ordering;
@@ -163,9 +164,12 @@ impl Tail {
         if self.end() - log.checkpointed_frame_no() >= MAX_WINDOW / 2 {
             return Err(Error::Full { op: FileOp::Append, path: log.dir.clone() });
         }
+        // Both before either is changed, so that a frame is begun wholly or not at all.
+        memory::reserve(&mut self.marks, 1, "the list of a transaction's frames")?;
+        let len = self.buffer.len() + self.frame_size;
+        memory::resize(&mut self.buffer, len, "the frames of a transaction")?;
         self.marks.push(FrameMark { page_no: 0, db_size_pages: 0 });
         self.reached = self.reached.max(self.end());
-        self.buffer.resize(self.buffer.len() + self.frame_size, 0);
         self.complete = false;
         Ok(())
     }
@@ -286,7 +290,8 @@ impl Tail {
             u32::from_be_bytes(crc)
         };
         let synced_frame_no = log.control.synced.load(Ordering::Acquire);
-        let mut frame = vec![0; self.frame_size];
+        let mut frame = Vec::new();
+        memory::resize(&mut frame, self.frame_size, "a frame")?;
         for frame_no in from..self.buffered_from {
             segment.read_raw(frame_no, 0, &mut frame)?;
             let is_commit = self.marks[(frame_no - self.first) as usize].db_size_pages != 0;
@@ -303,6 +308,9 @@ impl Tail {
 
     /// The last frame is complete and has a commit mark: everything goes to the segment.
     fn write_commit(&mut self, log: &Log) -> Result<()> {
+        // What publishing and absorbing the commit needs: they come when it stands already, and cannot fail any more.
+        self.segment()?.reserve(self.marks.len())?;
+        self.marks.iter().try_for_each(|mark| log.index.prepare(mark.page_no))?;
         self.restamp(log)?;
         let crc = self.write_buffer(log)?;
         for (frame_no, frame) in (self.buffered_from..).zip(self.buffer.chunks_exact(self.frame_size)) {

@@ -9,6 +9,7 @@ use crate::format::frame::FRAME_HEADER_SIZE;
 use crate::format::segment_header::{SEGMENT_HEAD_SIZE, Seal, SegmentHeader};
 use crate::format::segment_index::{FrameMark, decode_index, index_offset, index_size};
 use crate::io::File;
+use crate::memory;
 
 /// Read what recovery has to know of a segment. Where the index of a sealed segment is not whole, that is noted, and the
 /// frames are read and verified instead.
@@ -49,7 +50,8 @@ pub(super) fn read_index(file: &dyn File, header: &SegmentHeader, seal: &Seal) -
         return Err(Error::corrupt(file.path(), None, what));
     }
     let offset = index_offset(SEGMENT_HEAD_SIZE as u64 + frames * frame_size);
-    let mut bytes = vec![0; index_size(frames) as usize];
+    let mut bytes = Vec::new();
+    memory::resize(&mut bytes, index_size(frames) as usize, "the index of a segment")?;
     file.read_exact_at(&mut bytes, offset)?;
     decode_index(&bytes, frames, header.crc(), seal.index_crc)
         .map_err(|problem| Error::corrupt(file.path(), offset, problem))

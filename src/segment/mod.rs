@@ -22,6 +22,7 @@ use crate::format::segment_header::{SEAL_OFFSET, SEGMENT_HEAD_SIZE, Seal, Segmen
 pub use crate::format::segment_index::FrameMark;
 use crate::format::segment_index::{encode_index, index_crc, index_offset};
 use crate::io::{File, Io, SyncSite};
+use crate::memory;
 use crate::sync::RwLock;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::types::SegmentState;
@@ -160,6 +161,11 @@ impl Segment {
         }
     }
 
+    /// Have memory for the marks of so many more frames, so that [`Segment::publish`] of them cannot fail.
+    pub fn reserve(&self, frames: usize) -> Result<()> {
+        memory::reserve(&mut self.marks.write(), frames, "the list of a segment's frames")
+    }
+
     /// Frames have been published.
     pub fn publish(&self, marks: &[FrameMark]) {
         self.marks.write().extend_from_slice(marks);
@@ -179,7 +185,7 @@ impl Segment {
     /// the page that its mark says: marks come from the index of the segment, and not always from the frames.
     pub fn read_frame(&self, frame_no: u64, frame: &mut Vec<u8>) -> Result<()> {
         let offset = self.frame_offset(frame_no);
-        frame.resize(self.frame_size(), 0);
+        memory::resize(frame, self.frame_size(), "a frame")?;
         self.file.read_exact_at(frame, offset)?;
         let found = match verify(frame, frame_no, self.seed) {
             Ok(header) => {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::io::{File, Io, OpenMode, SyncSite};
+use crate::memory;
 use crate::sync::Mutex;
 
 /// The least number of spares that are kept, and the most.
@@ -78,7 +79,12 @@ impl SpareFiles {
         let path = self.new_path();
         let made = (|| {
             let file = io.open(&path, OpenMode::Create)?;
-            let zeros = vec![0; CHUNK.min(usize::try_from(len).unwrap_or(CHUNK)).max(1)];
+            let mut zeros = Vec::new();
+            memory::resize(
+                &mut zeros,
+                CHUNK.min(usize::try_from(len).unwrap_or(CHUNK)).max(1),
+                "a spare file",
+            )?;
             let mut done = 0;
             while done < len {
                 let part = zeros.len().min(usize::try_from(len - done).unwrap_or(usize::MAX));

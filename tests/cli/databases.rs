@@ -97,6 +97,22 @@ fn a_stock_log_is_taken_over() {
 }
 
 #[test]
+fn detach_names_a_file_of_somebody_else_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = database(dir.path(), "app.db");
+    let stranger = dir.path().join("app.db-wal/.DS_Store");
+    std::fs::write(&stranger, "not ours").unwrap();
+    let refused = on("detach", &db);
+    let message = refused.failed();
+    assert!(message.contains(stranger.to_str().unwrap()) && message.contains("move it away"), "{message}");
+    assert_eq!(std::fs::read_to_string(&stranger).unwrap(), "not ours");
+    assert_eq!(on("verify", &db).code, 0);
+    std::fs::remove_file(&stranger).unwrap();
+    assert_eq!(on("detach", &db).code, 0);
+    assert!(!dir.path().join("app.db-wal").exists());
+}
+
+#[test]
 fn a_database_in_use_is_left_alone_and_its_user_named() {
     let dir = tempfile::tempdir().unwrap();
     let db = database(dir.path(), "app.db");

@@ -45,6 +45,7 @@ mod sealing;
 mod second_process;
 mod shared_cache;
 mod size_limit;
+mod strangers;
 mod swapped_base;
 mod vacuum;
 mod wal_hook;

@@ -3,8 +3,9 @@
 use crate::sources::{before_tests, code_of, files, read};
 
 /// Modules that may not import each other stand in one group.
-const ORDER: [&[&str]; 13] = [
+const ORDER: [&[&str]; 14] = [
     &["types", "error", "sync"],
+    &["memory"],
     &["options"],
     &["format"],
     &["io", "storage"],
