@@ -385,6 +385,7 @@ pub(super) fn build(
         syncer_idle: AtomicBool::new(false),
         syncer: Signal::default(),
         pace: Default::default(),
+        place: Default::default(),
         remote: Default::default(),
         checkpointer: Signal::default(),
         pass: Mutex::new(()),

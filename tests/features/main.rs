@@ -23,6 +23,7 @@ mod base_file;
 mod busy;
 mod checkpoint_modes;
 mod closing;
+mod directory_gone;
 mod engine;
 mod exclusive;
 mod first_write;
