@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, RenameFlags, SeekFrom, renameat_with, seek};
 use rustix::io::Errno;
 
 use super::{File, Holder, Io, LockFile, Mapping, OpenMode, PathKind, SyncSite};
@@ -207,6 +207,16 @@ struct SystemFile {
 impl File for SystemFile {
     fn path(&self) -> &Path {
         &self.path
+    }
+
+    fn next_data(&self, offset: u64) -> Result<Option<u64>> {
+        match seek(&self.file, SeekFrom::Data(offset)) {
+            Ok(data) => Ok(Some(data)),
+            Err(Errno::NXIO) => Ok(None),
+            // Not every file system tells: then it is all taken for data.
+            Err(Errno::INVAL | Errno::NOTSUP) => Ok(Some(offset)),
+            Err(errno) => Err(Error::io("look for data in", &self.path, Some(offset), &errno.into())),
+        }
     }
 
     fn is_named(&self, path: &Path) -> bool {

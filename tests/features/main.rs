@@ -32,6 +32,7 @@ mod foreign;
 mod fork;
 mod group_commit;
 mod guard;
+mod hostile_directory;
 mod journal_modes;
 mod memory_temp;
 mod mmap;
