@@ -301,6 +301,11 @@ impl Log {
 
     /// Free the segments that are checkpointed and belong to a generation that nobody reads through the WAL any more.
     fn free_segments(&self) -> Result<()> {
+        self.look_at_place();
+        if self.is_gone() {
+            // The names may be those of another log by now.
+            return Ok(());
+        }
         let limit = self.checkpointed_frame_no().min(self.generation_base());
         let freed = self.take_segments(limit);
         if freed.is_empty() {

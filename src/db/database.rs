@@ -116,6 +116,8 @@ impl Database {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
+        // All may have been fsynced before the log directory went away.
+        self.log().look_at_place();
         self.log().sync_to(frame_no, SyncSite::RequestedFrames)?;
         if self.log().has_storage() {
             self.log()

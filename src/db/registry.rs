@@ -88,14 +88,19 @@ impl OpenDatabase {
         drop(self.background.lock().take());
         if is_whole {
             let mut result = log.sync_to(log.published_frame_no(), SyncSite::LastFrames);
-            if log.has_storage() && result.is_ok() {
+            if log.is_gone() {
+                // Nobody will find the log again, so the base file must have all of it.
+                result = log.drain().map(drop);
+            } else if log.has_storage() && result.is_ok() {
                 // SQLite's last checkpoint could only go as far as storage was then.
                 result = log.checkpoint().map(drop);
             }
             if let Err(error) = result {
                 log.note_error(&error);
             }
-            log.spares.shrink(&*log.io);
+            if !log.is_gone() {
+                log.spares.shrink(&*log.io);
+            }
         }
         log.release_lock();
     }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
-use crate::io::{File, Io, Mapping, OpenMode};
+use crate::io::{File, Io, Mapping, OpenMode, PathKind};
 use crate::log::{Log, SHM_NAME};
 use crate::memory;
 use crate::wal::SharedIndex;
@@ -69,8 +69,12 @@ impl ShmFile {
         let file = match &state.file {
             Some(file) => Arc::clone(file),
             None => {
+                // Made anew, under the lock of the log: what lies there may be a link to somebody else's file, or be mapped by
+                // whoever put it there.
+                if self.io.kind(&self.path)? != PathKind::Missing {
+                    self.io.remove_file(&self.path)?;
+                }
                 let file = self.io.open(&self.path, OpenMode::Create)?;
-                file.set_len(0)?;
                 state.file = Some(Arc::clone(&file));
                 file
             }

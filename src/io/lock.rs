@@ -72,6 +72,13 @@ impl LockFile {
             .mode(mode)
             .open(path)
             .map_err(error)?;
+        let meta = file.metadata().map_err(error)?;
+        if !meta.is_file() || meta.nlink() > 1 {
+            // The owner's name is written into it, which must not happen to another file.
+            let what = "the lock should be a regular file without other names (hard links); remove it when no process has the \
+                        database open";
+            return Err(Error::corrupt(path, None, what));
+        }
         match file.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => {

@@ -62,6 +62,17 @@ pub trait File: Send + Sync {
     /// Make everything written, and the size, survive a power loss. `site`: what for.
     fn sync(&self, site: SyncSite) -> Result<()>;
 
+    /// The first offset from `offset` on that is in no hole of the file; `None`: there is only a hole. In a simulation files
+    /// have no holes.
+    fn next_data(&self, offset: u64) -> Result<Option<u64>> {
+        Ok(Some(offset))
+    }
+
+    /// Whether `path` leads to this file. In a simulation nobody takes names away.
+    fn is_named(&self, _path: &Path) -> bool {
+        true
+    }
+
     /// Read as far as the file goes. A read that ends early although there is more is an error, and not taken for the end.
     fn read_to_end_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
         let got = self.read_at(buf, offset)?;

@@ -134,6 +134,14 @@ sites! {
     RestoredName,
 }
 
+impl SyncSite {
+    /// Whether the result says that the next open will find the frames. A pass, and the sealing of a segment, only read them
+    /// through files that are open.
+    pub(crate) fn promises(self) -> bool {
+        !matches!(self, SyncSite::PassFrames | SyncSite::SealedFrames)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, RenameFlags, SeekFrom, renameat_with, seek};
 use rustix::io::Errno;
 
 use super::{File, Holder, Io, LockFile, Mapping, OpenMode, PathKind, SyncSite};
@@ -74,13 +74,14 @@ impl Io for SystemIo {
             .mode(self.mode)
             .open(path)
             .map_err(error)?;
-        if !file.metadata().map_err(error)?.is_file() {
+        let meta = file.metadata().map_err(error)?;
+        if !meta.is_file() {
             return Err(Error::corrupt(path, None, "this should be a regular file, and is not"));
         }
         if missing {
             self.adopt(path, self.mode)?;
         }
-        Ok(Arc::new(SystemFile { path: path.to_owned(), file }))
+        Ok(Arc::new(SystemFile { path: path.to_owned(), identity: (meta.dev(), meta.ino()), file }))
     }
 
     fn kind(&self, path: &Path) -> Result<PathKind> {
@@ -204,12 +205,32 @@ impl Mapping for Mapped {
 
 struct SystemFile {
     path: PathBuf,
+    /// Device and inode.
+    identity: (u64, u64),
     file: fs::File,
 }
 
 impl File for SystemFile {
     fn path(&self) -> &Path {
         &self.path
+    }
+
+    fn next_data(&self, offset: u64) -> Result<Option<u64>> {
+        match seek(&self.file, SeekFrom::Data(offset)) {
+            Ok(data) => Ok(Some(data)),
+            Err(Errno::NXIO) => Ok(None),
+            // Not every file system tells: then it is all taken for data.
+            Err(Errno::INVAL | Errno::NOTSUP) => Ok(Some(offset)),
+            Err(errno) => Err(Error::io(FileOp::LookAt, &self.path, Some(offset), &errno.into())),
+        }
+    }
+
+    fn is_named(&self, path: &Path) -> bool {
+        match fs::symlink_metadata(path) {
+            Ok(meta) => (meta.dev(), meta.ino()) == self.identity,
+            // A process that gave up privileges may not be allowed to look; that says nothing about the file.
+            Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+        }
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {

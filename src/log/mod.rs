@@ -21,6 +21,7 @@ mod group;
 mod meta_file;
 mod open;
 mod pace;
+mod place;
 mod recover;
 mod remote;
 mod segments;
@@ -99,6 +100,7 @@ pub struct Log {
     pub(crate) syncer: Wakeup,
     pub(crate) remote: Remote,
     pace: Pace,
+    place: place::Place,
     pub(crate) checkpointer: Wakeup,
     pub(crate) pass: Mutex<()>,
     /// How many are reading the base file as it is: no pass may change it.
@@ -171,7 +173,7 @@ impl Log {
     /// else succeeds.
     pub fn last_error(&self) -> Option<String> {
         let lasting = match self.check_poison() {
-            Ok(()) => self.fence().or_else(|| self.shipping_trouble()),
+            Ok(()) => self.gone().or_else(|| self.fence()).or_else(|| self.shipping_trouble()),
             Err(poison) => Some(poison),
         };
         lasting.map(|error| error.to_string()).or_else(|| self.last_error.lock().clone())

@@ -398,6 +398,7 @@ pub(super) fn build(
         syncer_wanted_at: AtomicU64::new(u64::MAX),
         syncer: Wakeup::default(),
         pace: Default::default(),
+        place: Default::default(),
         remote: Default::default(),
         checkpointer: Wakeup::default(),
         pass: Mutex::new(()),

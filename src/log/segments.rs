@@ -98,6 +98,9 @@ impl Log {
     /// Swap the current segment if it is due and nothing was committed since the last look (`seen`: the last frame then), and
     /// make the names of new segments durable: the first commit in them need not. True: look again in a moment.
     pub(crate) fn look_after_current(&self, seen: &mut Option<u64>) -> Result<bool> {
+        if self.is_gone() {
+            return Ok(false);
+        }
         let soon = self.swap_due_segment(seen)?;
         self.sync_new_names(SyncSite::SegmentNamesAhead)?;
         Ok(soon)
@@ -137,7 +140,7 @@ impl Log {
     /// Whether the next segment file should be prepared now.
     pub(crate) fn wants_spare(&self) -> bool {
         let is_half = |segment: Arc<Segment>| segment.end() + 1 - segment.start() >= self.segment_sizes.half;
-        self.spares.is_empty() && self.current_segment().is_some_and(is_half)
+        self.spares.is_empty() && !self.is_gone() && self.current_segment().is_some_and(is_half)
     }
 
     /// Fsync and seal the segments that are complete, oldest first.
@@ -267,6 +270,9 @@ impl Log {
             // It was begun for a transaction that rolled back, or never came. The chain goes on from the segment before it.
             tail.set_crc(segment.header().previous_crc);
             self.segments.write().retain(|other| !Arc::ptr_eq(other, &segment));
+            if self.is_gone() {
+                return;
+            }
             // Where it stays it is an empty segment, which recovery removes.
             if let Err(error) = self.io.remove_file(segment.path()) {
                 self.note_error(&error);

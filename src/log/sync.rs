@@ -89,7 +89,7 @@ impl Log {
     fn sync_between(&self, frame_no: u64, limit: u64, site: SyncSite) -> Result<()> {
         let mut inner = self.sync.lock();
         loop {
-            if let Some(result) = self.outcome(&inner, frame_no) {
+            if let Some(result) = self.outcome(&inner, frame_no, site.promises()) {
                 return result;
             }
             let target = self.published_frame_no().max(frame_no).min(limit);
@@ -109,7 +109,7 @@ impl Log {
         let mut inner = self.sync.lock();
         let mut ticket = Ticket::default();
         loop {
-            if let Some(result) = self.outcome(&inner, frame_no) {
+            if let Some(result) = self.outcome(&inner, frame_no, true) {
                 inner.group.leave(&mut ticket);
                 return result;
             }
@@ -125,10 +125,19 @@ impl Log {
     }
 
     /// What is known of the frames up to `frame_no`: that they are durable, or that no fsync will be believed any more.
-    fn outcome(&self, inner: &Inner, frame_no: u64) -> Option<Result<()>> {
+    fn outcome(&self, inner: &Inner, frame_no: u64, promises: bool) -> Option<Result<()>> {
         match &inner.poison {
             Some(poison) => Some(Err(poison.clone())),
-            None => (self.synced_frame_no() >= frame_no).then_some(Ok(())),
+            None => (self.synced_frame_no() >= frame_no).then(|| self.check_found(frame_no, promises)),
+        }
+    }
+
+    /// Whether fsynced frames up to `frame_no` will be found by the next open, if that is promised; see
+    /// [`SyncSite::promises`].
+    fn check_found(&self, frame_no: u64, promises: bool) -> Result<()> {
+        match self.gone() {
+            Some(gone) if promises && self.checkpointed_frame_no() < frame_no => Err(gone),
+            _ => Ok(()),
         }
     }
 
@@ -160,7 +169,7 @@ impl Log {
             Call::One => self.sync.done(finished.number + 1).notify_one(),
             Call::All => self.sync.done(finished.number + 1).notify_all(),
         }
-        result
+        result.and_then(|()| self.check_found(target, site.promises()))
     }
 
     /// Fsync every segment that has frames up to `target` which are not durable, and the directory if names in it changed.
@@ -185,7 +194,8 @@ impl Log {
             }
             self.stats.count_sync();
         }
-        self.sync_new_names(SyncSite::SegmentNames)
+        self.look_at_place();
+        if self.is_gone() { Ok(()) } else { self.sync_new_names(SyncSite::SegmentNames) }
     }
 
     /// Have a spare file ready for the next segment.

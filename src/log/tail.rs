@@ -92,6 +92,9 @@ impl Tail {
     /// then the page. The bytes lie in that one frame.
     pub(super) fn write(&mut self, log: &Log, frame_no: u64, at: usize, bytes: &[u8]) -> Result<()> {
         log.check_writable()?;
+        if let Some(gone) = log.gone() {
+            return Err(gone);
+        }
         if frame_no < self.first || frame_no > self.end() + 1 || (frame_no > self.end() && at != 0) {
             // Invariant 1: a published frame is never overwritten. wal.c would have to be broken to get here.
             return Err(Error::corrupt(

@@ -240,6 +240,11 @@ impl Segment {
         Ok(())
     }
 
+    /// Whether the file still has its name.
+    pub fn is_named(&self) -> bool {
+        self.file.is_named(&self.path)
+    }
+
     /// Bytes of the file, which may be longer than its frames.
     pub fn file_size(&self) -> Result<u64> {
         self.file.size()

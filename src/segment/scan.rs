@@ -179,7 +179,9 @@ fn durable_witness(frames: &mut Frames<'_>, header: &SegmentHeader, bad: u64) ->
     let bad_frame_no = header.start_frame_no + bad;
     let seed = header.crc();
     let mut at = bad + 1;
-    while let Some(frame) = frames.get(at)? {
+    while let Some(next) = frames.next_written(at)? {
+        at = next;
+        let Some(frame) = frames.get(at)? else { break };
         let frame_no = header.start_frame_no + at;
         if verify(frame, frame_no, seed).is_ok_and(|frame| frame.synced_frame_no.get() >= bad_frame_no) {
             return Ok(Some(frame_no));
@@ -202,7 +204,9 @@ pub fn headless_witness(file: &dyn File, start: u64, page_size: PageSize) -> Res
     let mut frames = Frames::of_size(file, FRAME_HEADER_SIZE + page_size.bytes());
     let mut at = 0;
     let mut seed = None;
-    while let Some(frame) = frames.get(at)? {
+    while let Some(next) = frames.next_written(at)? {
+        at = next;
+        let Some(frame) = frames.get(at)? else { break };
         let seed = match seed {
             Some(seed) => seed,
             None => {
@@ -250,6 +254,16 @@ impl<'a> Frames<'a> {
 
     pub(super) fn offset(&self, index: u64) -> u64 {
         SEGMENT_HEAD_SIZE as u64 + index * self.frame_size as u64
+    }
+
+    /// The first frame from `index` on of which something was written. A hole, which may be far longer than the disk, is not
+    /// read: no frame in it is whole.
+    fn next_written(&self, index: u64) -> Result<Option<u64>> {
+        if (self.first..self.first + self.count).contains(&index) {
+            return Ok(Some(index));
+        }
+        let data = self.file.next_data(self.offset(index))?;
+        Ok(data.map(|data| (data - SEGMENT_HEAD_SIZE as u64) / self.frame_size as u64))
     }
 
     /// The frame, or `None` behind the end of the file.
