@@ -21,13 +21,20 @@ fn add(bytes: isize) {
     });
 }
 
+/// The system gave `new` bytes in the place of `old`, or nothing.
+fn counted(pointer: *mut u8, new: usize, old: usize) -> *mut u8 {
+    if !pointer.is_null() {
+        add(new as isize - old as isize);
+    }
+    pointer
+}
+
 // SAFETY: everything is passed on to the system's allocator as it is, and what `add` does allocates nothing: its counters need
 // neither initialization nor a destructor.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        add(layout.size() as isize);
         // SAFETY: the caller's promise is the one that the system's allocator asks for.
-        unsafe { System.alloc(layout) }
+        counted(unsafe { System.alloc(layout) }, layout.size(), 0)
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
@@ -37,15 +44,13 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        add(layout.size() as isize);
         // SAFETY: as above.
-        unsafe { System.alloc_zeroed(layout) }
+        counted(unsafe { System.alloc_zeroed(layout) }, layout.size(), 0)
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        add(size as isize - layout.size() as isize);
         // SAFETY: as above.
-        unsafe { System.realloc(pointer, layout, size) }
+        counted(unsafe { System.realloc(pointer, layout, size) }, size, layout.size())
     }
 }
 

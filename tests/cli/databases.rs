@@ -100,6 +100,7 @@ fn a_stock_log_is_taken_over() {
 fn detach_names_a_file_of_somebody_else_and_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let db = database(dir.path(), "app.db");
+    assert_eq!(on("attach", &db).code, 0);
     let stranger = dir.path().join("app.db-wal/.DS_Store");
     std::fs::write(&stranger, "not ours").unwrap();
     let refused = on("detach", &db);
