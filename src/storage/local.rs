@@ -11,11 +11,12 @@
 //! - deletions that stay deleted after a power cut;
 //! - listings: sorted, and not ended by a file that is none of ours.
 
+mod object_file;
+
 use std::collections::{BTreeSet, HashSet};
-use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, BufReader, Read, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -23,6 +24,8 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+pub(super) use object_file::NO_LINK;
+use object_file::{is_same, not_regular, object_name, write};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::{
@@ -255,27 +258,6 @@ impl Inner {
         Ok((file, self.meta(key.clone(), &metadata)?))
     }
 
-    /// Writes an object and makes it durable. With `create`, an existing one stays as it is, and the answer is `false`.
-    fn write(&self, key: &Key, payload: &PutPayload, create: bool) -> io::Result<bool> {
-        let path = self.path_of(key);
-        let (temporary, mut file) = new_beside(&path)?;
-        let written =
-            payload.iter().try_for_each(|part| file.write_all(part)).and_then(|()| file.sync_all()).and_then(
-                |()| match create {
-                    true => linked(&temporary, &path),
-                    false => fs::rename(&temporary, &path).map(|()| true),
-                },
-            );
-        if create || written.is_err() {
-            // Left over, it is no object, and takes room: that is no reason to fail.
-            let _ = fs::remove_file(&temporary);
-        }
-        if matches!(written, Ok(true)) {
-            File::open(path.parent().unwrap_or(&self.root))?.sync_all()?;
-        }
-        written
-    }
-
     fn path_of(&self, key: &Key) -> PathBuf {
         let mut path = self.root.clone();
         path.extend(key.parts().map(|part| part.as_ref().to_owned()));
@@ -289,64 +271,6 @@ fn below_or_after(key: &Key, after: &str) -> bool {
         Some(rest) => rest.as_bytes().first().is_none_or(|&next| next <= b'/'),
         None => key.as_ref() > after,
     }
-}
-
-/// The part of a key that a file or directory of this name is; `None`: it is no object.
-fn object_name(name: &OsStr) -> Option<String> {
-    let name = name.to_str()?;
-    // The temporary files of `object_store`.
-    let temporary = name
-        .rsplit_once('#')
-        .is_some_and(|(_, digits)| !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit()));
-    let key = Key::parse(name).ok()?;
-    (!temporary && key.as_ref() == name).then(|| name.to_owned())
-}
-
-/// Whether the file holds the bytes of `payload`, and nothing behind them is looked at.
-fn is_same(file: File, payload: &PutPayload) -> io::Result<bool> {
-    let mut file = BufReader::new(file);
-    for part in payload.iter() {
-        let mut there = vec![0; part.len()];
-        match file.read_exact(&mut there) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
-            read => read?,
-        }
-        if there != *part {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// A new file beside `path`, whose name no object has ([`object_name`]).
-fn new_beside(path: &Path) -> io::Result<(PathBuf, File)> {
-    let mut number = 1_u64;
-    loop {
-        let mut temporary = path.as_os_str().to_owned();
-        temporary.push(format!("#{number}"));
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary) {
-            // Left over from a process that was killed, or another one is writing the same object.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-            file => return Ok((temporary.into(), file?)),
-        }
-    }
-}
-
-/// Gives the file `from` the name `to` as well, unless something has it.
-fn linked(from: &Path, to: &Path) -> io::Result<bool> {
-    match fs::hard_link(from, to) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(io::Error::new(error.kind(), format!("{NO_LINK}: {error}"))),
-    }
-}
-
-/// How an error says that a hard link could not be made.
-pub(super) const NO_LINK: &str = "a hard link cannot be made";
-
-fn not_regular() -> io::Error {
-    let what = "this is a FIFO, a device or a socket, where a file with an object should be: move it away";
-    io::Error::new(io::ErrorKind::InvalidInput, what)
 }
 
 fn missing_above(root: &Path) -> io::Error {
@@ -383,7 +307,7 @@ impl ObjectStore for LocalStore {
         let create = options.mode == PutMode::Create;
         self.blocking(move |inner| {
             let at = inner.path_of(&key);
-            let put = |create| inner.write(&key, &payload, create).map_err(|error| failed(&at, error));
+            let put = |create| write(&at, &payload, create).map_err(|error| failed(&at, error));
             inner.prepare(&key).map_err(|error| failed(&at, error))?;
             let done = PutResult { e_tag: None, version: None, extensions: Default::default() };
             if put(create)? {
