@@ -151,3 +151,33 @@ fn a_small_log_reaches_the_base_file_by_age() {
     }
     assert_eq!(db.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0)).unwrap(), 2);
 }
+
+#[test]
+#[ignore = "the work of a child process"]
+fn registers_in_several_threads() {
+    let barrier = std::sync::Barrier::new(8);
+    std::thread::scope(|scope| {
+        for at in 0..8 {
+            let barrier = &barrier;
+            scope.spawn(move || {
+                let dir = tempfile::tempdir().unwrap();
+                barrier.wait();
+                vwal::register(Options::new()).expect("vwal can be registered");
+                let db = open(&dir.path().join(format!("{at}.db")), "");
+                db.execute_batch("CREATE TABLE t(x); INSERT INTO t VALUES (1)").expect("a commit");
+                Database::of(&db, "main").expect("it is virtual");
+            });
+        }
+    });
+}
+
+#[test]
+fn threads_that_register_at_the_same_moment_do_not_see_each_others_half() {
+    for round in 0..100 {
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "registers_in_several_threads", "--ignored"])
+            .output()
+            .unwrap();
+        assert!(child.status.success(), "round {round}: {}", String::from_utf8_lossy(&child.stdout));
+    }
+}

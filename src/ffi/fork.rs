@@ -79,6 +79,8 @@ extern "C" fn in_child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
     super::methods::REGISTRY.forget();
     super::register::CACHE.forget();
+    super::register::INITIALISING.forget();
+    super::register::REGISTERING.forget();
     for descriptor in inherited_lock_descriptors() {
         HAS_INHERITED.store(true, Ordering::Relaxed);
         // An flock is shared with the parent for as long as the descriptor is open here.

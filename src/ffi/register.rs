@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use libsqlite3_sys as sqlite;
+use parking_lot::Mutex;
 
 use super::fork::PerProcess;
 use super::methods::METHODS;
@@ -20,6 +21,10 @@ const OK_LOAD_PERMANENTLY: c_int = 256;
 const FCNTL_HANDLE: c_int = 0x7677_6101;
 
 static DEFAULTS: OnceLock<Options> = OnceLock::new();
+/// Held while the shim is made or undone.
+pub(super) static INITIALISING: PerProcess<Mutex<()>> = PerProcess::new();
+/// Held by [`register`]: a thread that ends it takes the hook away that another one's open would run.
+pub(super) static REGISTERING: PerProcess<Mutex<()>> = PerProcess::new();
 pub(super) static CACHE: PerProcess<Arc<FrameCache>> = PerProcess::new();
 
 /// The options of the process.
@@ -39,6 +44,8 @@ pub(super) fn cache() -> Arc<FrameCache> {
 /// `api` points to SQLite's routines; `message` is null or may be written.
 unsafe fn initialise(api: *const c_void, options: Options, message: *mut *mut c_char) -> c_int {
     fork::install();
+    // Two threads may load the extension at the same moment, and neither may see the shim half made.
+    let _one_at_a_time = INITIALISING.get(Mutex::default).lock();
     let options = DEFAULTS.get_or_init(|| options);
     // SAFETY: the caller's promise; METHODS is static.
     unsafe { shim::vwal_shim_init(api, &METHODS, c_int::from(options.default_vfs), message) }
@@ -78,6 +85,7 @@ pub unsafe extern "C" fn sqlite3_vwal_init(
             return OK_LOAD_PERMANENTLY;
         }
         if !PERMANENT.load(Ordering::Acquire) {
+            let _one_at_a_time = INITIALISING.get(Mutex::default).lock();
             shim::vwal_shim_undo();
         }
         code
@@ -120,6 +128,8 @@ unsafe extern "C" fn boot(
 /// Errors: [`Error::Register`] when SQLite is too old or was compiled without threads, or when other options are in force
 /// already.
 pub fn register(defaults: Options) -> Result<()> {
+    fork::install();
+    let _one_at_a_time = REGISTERING.get(Mutex::default).lock();
     let wanted = BOOT.get_or_init(|| defaults.clone());
     if *wanted != defaults || DEFAULTS.get().is_some_and(|options| *options != defaults) {
         return Err(Error::Register("it is registered already, with other options".into()));

@@ -8,6 +8,7 @@ use crate::checkpoint::PinnedBase;
 use crate::error::Result;
 use crate::format::bundle::{Commit, Content, Summary};
 use crate::log::Log;
+use crate::memory::resize;
 use crate::storage::Storage;
 use crate::storage::bundles::{BundleWriter, Written};
 use crate::types::Level;
@@ -37,7 +38,8 @@ pub(super) async fn write_image(
     let page_size = log.page_size();
     let mut writer = BundleWriter::new(storage, summary, page_size);
     let pages_at_once = (READ_BYTES / page_size.bytes()).max(1);
-    let mut buffer = vec![0; pages_at_once * page_size.bytes()];
+    let mut buffer = Vec::new();
+    resize(&mut buffer, pages_at_once * page_size.bytes(), "the pages of a snapshot")?;
     let mut page_no = 1;
     while page_no <= base.db_size_pages() {
         let left = (base.db_size_pages() - page_no) as usize + 1;

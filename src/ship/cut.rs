@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::format::bundle::{Commit, Content, Summary};
 use crate::format::frame::{FRAME_HEADER_SIZE, commit_time};
 use crate::log::Log;
+use crate::memory::reserve;
 use crate::storage::Storage;
 use crate::storage::bundles::{BundleWriter, Written};
 use crate::types::Level;
@@ -25,10 +26,17 @@ struct Range {
 }
 
 /// The frames behind `stored`, up to `target` (which ends a commit) or [`FRAMES_MAX`].
-fn range(log: &Log, stored: u64, target: u64) -> Option<Range> {
+fn range(log: &Log, stored: u64, target: u64) -> Result<Option<Range>> {
     let mut range =
         Range { start: stored + 1, end: stored, db_size_pages: 0, images: Vec::new(), commits: Vec::new() };
+    let mut memory = Ok(());
     log.for_each_mark_while(stored + 1, target, |frame_no, mark| {
+        // A transaction has as many frames as its writer likes.
+        memory = reserve(&mut range.images, 1, "the list of a bundle's frames")
+            .and_then(|()| reserve(&mut range.commits, 1, "the list of a bundle's commits"));
+        if memory.is_err() {
+            return false;
+        }
         range.images.push((mark.page_no, frame_no));
         if mark.db_size_pages == 0 {
             return true;
@@ -38,10 +46,11 @@ fn range(log: &Log, stored: u64, target: u64) -> Option<Range> {
         range.commits.push(Commit { frame_no, commit_us: 0, db_size_pages: mark.db_size_pages });
         frame_no - stored < FRAMES_MAX
     });
+    memory?;
     let end = range.end;
     range.images.retain(|&(_, frame_no)| frame_no <= end);
     range.images.sort_unstable();
-    (!range.images.is_empty()).then_some(range)
+    Ok((!range.images.is_empty()).then_some(range))
 }
 
 /// Write the next bundle: the frames behind `stored`, up to `target`, which must be fsynced and end a commit. `None`: there
@@ -52,7 +61,7 @@ pub(super) async fn ship_next(
     stored: u64,
     target: u64,
 ) -> Result<Option<Written>> {
-    let Some(mut range) = range(log, stored, target) else { return Ok(None) };
+    let Some(mut range) = range(log, stored, target)? else { return Ok(None) };
     let summary = Summary {
         log_id: log.log_id(),
         level: Level::ZERO,

@@ -80,6 +80,8 @@ fn an_unrelated_database_is_refused_unless_it_is_told_to_take_over() {
 #[test]
 fn each_database_has_a_place_of_its_own_by_its_name() {
     let lab = Lab::new();
+    // Only the last part of a path is made: what is above it may be the place of a disk that is not mounted.
+    std::fs::create_dir(lab.path("store")).unwrap();
     let url = format!("&vwal_storage={}/{{name}}", lab.url());
     for name in ["one.db", "two.db"] {
         let db = lab.open(name, &url).unwrap();

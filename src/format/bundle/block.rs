@@ -9,7 +9,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::varint;
 use super::{Content, Span, Trailer};
+use crate::error;
 use crate::format::{Problem, crc32};
+use crate::memory;
 use crate::types::PageSize;
 
 /// Bytes of a block's record in the page index.
@@ -21,6 +23,12 @@ const DECODED_TARGET: usize = 64 << 10;
 /// or this many stored bytes. Small blocks, since a merge holds one or two of each bundle in memory.
 const STORED_TARGET: usize = 64 << 10;
 
+/// A directory has at most so many bytes for each image.
+const DIRECTORY_ENTRY_MAX: usize = 20;
+
+/// What memory is taken for.
+const BLOCK: &str = "a page block";
+
 /// Limits that a reader holds a block to: images,
 const IMAGES_MAX: u32 = 512;
 /// bytes of different pages when decoded,
@@ -30,8 +38,8 @@ const LEN_MAX: u32 = 384 << 10;
 
 const _: () = {
     assert!(IMAGES_TARGET <= IMAGES_MAX && DECODED_TARGET <= DECODED_MAX);
-    // The last image may go beyond the target, and a directory has at most 20 bytes for each image.
-    assert!(STORED_TARGET + 65536 + 20 * IMAGES_MAX as usize <= LEN_MAX as usize);
+    // The last image may go beyond the target.
+    assert!(STORED_TARGET + 65536 + DIRECTORY_ENTRY_MAX * IMAGES_MAX as usize <= LEN_MAX as usize);
 };
 
 /// Encodings of an image.
@@ -167,6 +175,14 @@ impl BlockWriter {
             && (self.image_count >= IMAGES_TARGET
                 || pages * self.page_size.bytes() > DECODED_TARGET
                 || self.stored_len() >= STORED_TARGET)
+    }
+
+    /// Take the memory of one more image.
+    pub(super) fn reserve(&mut self) -> error::Result<()> {
+        memory::reserve(&mut self.directory, DIRECTORY_ENTRY_MAX, BLOCK)?;
+        memory::reserve(&mut self.data, self.page_size.bytes(), BLOCK)?;
+        let image = self.page_size.bytes().saturating_sub(self.image.len());
+        memory::reserve(&mut self.image, image, BLOCK)
     }
 
     /// Add an image, behind the one before it in the order of pages and frames.

@@ -2,9 +2,17 @@
 
 use super::block::BlockWriter;
 use super::commit_table::{Commit, CommitWriter};
-use super::{Content, FRONT_SIZE, PartInfo, TRAILER_SIZE, Trailer, front};
+use super::{
+    BLOCK_INFO_SIZE, COMMIT_INFO_SIZE, Content, FRONT_SIZE, PART_INFO_SIZE, PartInfo, TRAILER_SIZE, Trailer,
+    front,
+};
+use crate::error::Result;
 use crate::format::crc32;
+use crate::memory;
 use crate::types::{Level, LogId, PageSize};
+
+/// What memory is taken for.
+const OBJECT: &str = "an object for storage";
 
 /// What a bundle is, apart from what can be told from its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +82,41 @@ impl ObjectBuilder {
             parts: Vec::new(),
             totals: Totals::default(),
         }
+    }
+
+    /// Take the memory of one more image, so that [`ObjectBuilder::push_image`] needs none.
+    ///
+    /// Errors: [`NoMemory`](crate::Error::NoMemory); nothing has changed.
+    pub fn reserve_image(&mut self) -> Result<()> {
+        self.block.reserve()?;
+        memory::reserve(&mut self.page_index, BLOCK_INFO_SIZE, OBJECT)?;
+        memory::reserve(&mut self.bytes, self.block.stored_len(), OBJECT)
+    }
+
+    /// Take the memory of one more commit, so that [`ObjectBuilder::push_commit`] needs none.
+    ///
+    /// Errors: as [`ObjectBuilder::reserve_image`].
+    pub fn reserve_commit(&mut self) -> Result<()> {
+        self.commit_block.reserve()?;
+        memory::reserve(&mut self.commit_index, COMMIT_INFO_SIZE, OBJECT)?;
+        memory::reserve(&mut self.commit_bytes, self.commit_block.stored_len(), OBJECT)
+    }
+
+    /// Take the memory of `parts` parts and of what completes the object, so that [`ObjectBuilder::push_part`] and
+    /// [`ObjectBuilder::finish`] need none.
+    ///
+    /// Errors: as [`ObjectBuilder::reserve_image`].
+    pub fn reserve_end(&mut self, parts: usize) -> Result<()> {
+        memory::reserve(&mut self.page_index, BLOCK_INFO_SIZE, OBJECT)?;
+        memory::reserve(&mut self.commit_index, COMMIT_INFO_SIZE, OBJECT)?;
+        memory::reserve(&mut self.commit_bytes, self.commit_block.stored_len(), OBJECT)?;
+        memory::reserve(&mut self.parts, parts * PART_INFO_SIZE, OBJECT)?;
+        let rest = self.stored_len() - self.bytes.len();
+        memory::reserve(
+            &mut self.bytes,
+            rest + BLOCK_INFO_SIZE + COMMIT_INFO_SIZE + parts * PART_INFO_SIZE,
+            OBJECT,
+        )
     }
 
     /// Add the image of a page as of a frame. Images must come ascending by page, and by frame within a page; an image

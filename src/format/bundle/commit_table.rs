@@ -6,7 +6,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::varint;
 use super::{Span, Trailer};
+use crate::error;
 use crate::format::{Problem, crc32};
+use crate::memory;
 
 /// Bytes of a block's record in the commit index.
 pub const COMMIT_INFO_SIZE: usize = 48;
@@ -116,6 +118,12 @@ impl CommitWriter {
 
     pub(super) fn is_full(&self) -> bool {
         self.commit_count >= COMMITS_MAX
+    }
+
+    /// Take the memory of one more commit.
+    pub(super) fn reserve(&mut self) -> error::Result<()> {
+        // Three numbers of at most 10 bytes.
+        memory::reserve(&mut self.data, 30, "a commit block")
     }
 
     /// Add a commit, behind the one before it.

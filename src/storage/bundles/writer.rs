@@ -92,6 +92,7 @@ impl BundleWriter {
         if self.builder.stored_len() >= self.object_len_target {
             self.cut(PartKind::Pages).await?;
         }
+        self.builder.reserve_image()?;
         self.builder.push_image(page_no, frame_no, image);
         self.pages = Some((self.pages.map_or(page_no, |(first, _)| first), page_no));
         Ok(())
@@ -106,6 +107,7 @@ impl BundleWriter {
             let kind = if self.builder.has_images() { PartKind::Pages } else { PartKind::Commits };
             self.cut(kind).await?;
         }
+        self.builder.reserve_commit()?;
         self.builder.push_commit(commit);
         let first = self.commits.map_or(commit.frame_no, |(first, _)| first);
         self.commits = Some((first, commit.frame_no));
@@ -120,6 +122,7 @@ impl BundleWriter {
         let (bytes, trailer) = match &self.head {
             Some(head) => head.clone(),
             None => {
+                self.builder.reserve_end(self.parts.len())?;
                 let mut builder = std::mem::replace(&mut self.builder, ObjectBuilder::new(self.page_size));
                 for (info, trailer) in &self.parts {
                     builder.push_part(info, trailer);
@@ -171,6 +174,7 @@ impl BundleWriter {
         while self.puts.len() >= PUTS_MAX {
             self.wait_for_put().await?;
         }
+        self.builder.reserve_end(0)?;
         let builder = match kind {
             PartKind::Pages => self.builder.split_images(),
             PartKind::Commits => std::mem::replace(&mut self.builder, ObjectBuilder::new(self.page_size)),

@@ -241,8 +241,10 @@ fn read_window(
         let bytes = object.read(span).await?;
         fetched.fetch_add(len, Ordering::Relaxed);
         let page_size = object.trailer().page_size;
-        let room: Vec<Decoded> =
-            blocks.iter().map(|block| Decoded::for_block(block, page_size, used.lock().pop())).collect();
+        let room = blocks
+            .iter()
+            .map(|block| Decoded::for_block(block, page_size, used.lock().pop()))
+            .collect::<Result<Vec<_>>>()?;
         let decode = move || {
             let decode = |(block, room): (&BlockInfo, Decoded)| {
                 let stored = &bytes[(block.span.start - start) as usize..(block.span.end - start) as usize];

@@ -1,7 +1,9 @@
 //! A decoded page block.
 
+use crate::error::Result;
 use crate::format::Problem;
 use crate::format::bundle::{BlockInfo, BlockReader};
+use crate::memory;
 use crate::types::PageSize;
 
 /// The newest image of each page in a block.
@@ -13,14 +15,16 @@ pub(super) struct Decoded {
 }
 
 impl Decoded {
-    /// Room for a block, in what another one leaves behind if there is such.
-    pub(super) fn for_block(info: &BlockInfo, page_size: PageSize, used: Option<Decoded>) -> Decoded {
+    /// Room for a block, in what another one leaves if there is such.
+    ///
+    /// Errors: [`NoMemory`](crate::Error::NoMemory).
+    pub(super) fn for_block(info: &BlockInfo, page_size: PageSize, used: Option<Decoded>) -> Result<Decoded> {
         let mut room = used.unwrap_or(Decoded { pages: Vec::new(), images: Vec::new() });
         room.pages.clear();
         room.images.clear();
-        room.pages.reserve_exact(info.image_count as usize);
-        room.images.reserve_exact(info.decoded_len_max(page_size));
-        room
+        memory::reserve(&mut room.pages, info.image_count as usize, "the pages of a bundle")?;
+        memory::reserve(&mut room.images, info.decoded_len_max(page_size), "the pages of a bundle")?;
+        Ok(room)
     }
 
     /// Decode a block: frames up to `up_to_frame_no`, pages in `wanted`.
@@ -31,7 +35,7 @@ impl Decoded {
         page_size: PageSize,
         up_to_frame_no: u64,
         wanted: std::ops::RangeInclusive<u32>,
-    ) -> Result<Decoded, Problem> {
+    ) -> std::result::Result<Decoded, Problem> {
         let mut reader = BlockReader::new(info, bytes, page_size)?;
         let Decoded { pages, images } = &mut self;
         while let Some((page_no, frame_no, image)) = reader.next_image()? {
