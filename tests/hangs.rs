@@ -3,6 +3,9 @@
 //! The process (this test binary again) opens a database and commits; then strace makes the nth call of one kind fail, once or
 //! from then on; then it commits from two threads and ends in one of three ways. Where strace is missing or may not attach, the
 //! tests say so and pass; with `CI` in the environment they fail instead.
+//!
+//! And the same where nothing fails in the process, but its storage is not there, does not answer, or belongs to somebody else:
+//! commits then wait for storage or for room, and threads for an answer.
 
 #[path = "common/campaign.rs"]
 mod campaign;
@@ -14,6 +17,7 @@ mod random;
 mod spawn;
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -50,8 +54,12 @@ fn child_process() {
         variable("VWAL_TEST_ENDING"),
     );
     let db = Engine::Vwal.open(&path, &params).expect("it opens");
-    db.execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE t(x)").expect("a table");
-    (0..FIRST).for_each(|_| insert(&db).expect("a commit"));
+    db.execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL").expect("WAL mode");
+    let made = db.execute_batch("CREATE TABLE t(x)");
+    let may_fail = params.contains("vwal_storage");
+    assert!(made.is_ok() || may_fail, "a table: {made:?}");
+    // A commit that storage does not acknowledge is an error; it is there all the same.
+    (0..FIRST).for_each(|_| assert!(insert(&db).is_ok() || may_fail, "a commit"));
     println!("\nready");
     std::io::stdin().read_line(&mut String::new()).expect("the parent says when");
     if ending == "hang" {
@@ -179,6 +187,71 @@ fn a_process_ends_whatever_has_failed() {
         let db = Engine::Vwal.open(&database, "").expect("another process opens it");
         let rows: u32 = db.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).expect("its rows");
         assert!(rows >= FIRST, "{inject}, then {ending} ({params}): {rows} rows");
+        campaign.count(1);
+    }
+}
+
+/// How storage can be in the way.
+const STORAGES: [&str; 4] = ["refused", "silent", "missing", "taken"];
+/// What commits and closing wait for.
+const WAITS: [&str; 4] = [
+    "",
+    "&vwal_ack=remote",
+    "&vwal_backlog_size=65536&vwal_backlog_full=wait",
+    "&vwal_log_size=65536&vwal_checkpoint_size=1",
+];
+
+/// The URL of a storage, and the port of the server that it is on; 0: there is none.
+fn storage(kind: &str, place: &Path, silent: &TcpListener) -> (String, u16) {
+    let port = |listener: &TcpListener| listener.local_addr().expect("its address").port();
+    match kind {
+        // Nobody listens there any more.
+        "refused" => ("s3://bucket/app".into(), port(&listener())),
+        "silent" => ("s3://bucket/app".into(), port(silent)),
+        "missing" => (format!("file://{}/no/disk/here", place.display()), 0),
+        _ => {
+            // Another database has shipped to it.
+            let url = format!("file://{}/store", place.display());
+            let params = format!("vwal_storage={url}");
+            let db = Engine::Vwal.open(&place.join("other.db"), &params).expect("it opens");
+            db.execute_batch("CREATE TABLE u(x); INSERT INTO u VALUES (1)").expect("a commit");
+            db.query_row("SELECT vwal_sync()", [], |_| Ok(())).expect("it is shipped");
+            (url, 0)
+        }
+    }
+}
+
+fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").expect("a port of the loopback interface")
+}
+
+#[test]
+fn a_process_ends_whatever_its_storage_does() {
+    let mut campaign = Campaign::new("hangs", "storage", STORAGES.len() as u64, 48);
+    while let Some(seed) = campaign.seed() {
+        let kind = STORAGES[seed as usize % STORAGES.len()];
+        let waits = WAITS[seed as usize / STORAGES.len() % WAITS.len()];
+        let ending = ENDINGS[(seed as usize / 16 + seed as usize) % ENDINGS.len()];
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let silent = listener();
+        let (url, port) = storage(kind, dir.path(), &silent);
+        let timeouts = "vwal_storage_timeout_ms=100&vwal_close_timeout_ms=300";
+        let params = format!("vwal_storage={url}{waits}&{timeouts}");
+        let database = dir.path().join("a.db");
+        let mut child = spawn::spawn(&[
+            ("VWAL_TEST_DATABASE", database.to_str().expect("a path of text")),
+            ("VWAL_TEST_PARAMS", &params),
+            ("VWAL_TEST_ENDING", ending),
+            ("AWS_ENDPOINT_URL", &format!("http://127.0.0.1:{port}")),
+            ("AWS_ALLOW_HTTP", "true"),
+            ("AWS_REGION", "none"),
+            ("AWS_ACCESS_KEY_ID", "nobody"),
+            ("AWS_SECRET_ACCESS_KEY", "nothing"),
+        ]);
+        child.stdin.take().expect("a pipe").write_all(b"go\n").expect("it reads");
+        let said = format!("storage {kind}, {waits}, then {ending}");
+        assert!(ends(&mut child, LIMIT), "{said}: it does not end");
+        assert!(child.wait().expect("it has ended").success(), "{said}: it fails");
         campaign.count(1);
     }
 }
