@@ -209,11 +209,15 @@ fn a_flipped_bit_anywhere_that_counts_is_found_in_its_file() {
         let end = SEGMENT_HEAD_SIZE + frames * FRAME;
         let index = index_offset(end as u64) as usize;
         let seal = SEAL_OFFSET..SEAL_OFFSET + SEAL_SIZE;
-        vec![0..64, seal, SEGMENT_HEAD_SIZE..end, index..index + index_size(frames as u64) as usize]
+        let index = index..index + index_size(frames as u64) as usize;
+        (vec![0..64, SEGMENT_HEAD_SIZE..end, index], seal)
     };
+    let ((mut first, seal), (second, _)) = (sealed(4), sealed(2));
+    // Behind the one of the second segment nothing is sealed: a crash could have torn it.
+    first.push(seal);
     let files = [
-        (log.segment(3), sealed(4)),
-        (log.segment(7), sealed(2)),
+        (log.segment(3), first),
+        (log.segment(7), second),
         (log.dir.join(META_NAME), vec![0..76, META_SLOT_SIZE..META_SLOT_SIZE + 76]),
         (log.path.clone(), vec![2 * PAGE..2 * PAGE + 18, 2 * PAGE + 18..2 * PAGE + FOOTER_SIZE]),
     ];
@@ -230,6 +234,17 @@ fn a_flipped_bit_anywhere_that_counts_is_found_in_its_file() {
         fs::write(&path, good).unwrap();
     }
     assert_eq!(inspect(&log.path, Depth::Frames).unwrap().findings, []);
+}
+
+#[test]
+fn a_seal_that_a_crash_may_have_torn_is_a_note() {
+    let log = Log::new();
+    log.change(&log.segment(7), |bytes| bytes[SEAL_OFFSET + 9] ^= 4);
+    for depth in [Depth::Heads, Depth::Frames] {
+        let found = inspect(&log.path, depth).unwrap();
+        assert_eq!((found.findings.len(), found.frame_no()), (0, Some(11)), "{:?}", found.findings);
+        assert!(found.notes.iter().any(|note| note.contains("the seal has checksum")), "{:?}", found.notes);
+    }
 }
 
 #[test]
@@ -337,7 +352,7 @@ fn a_segment_of_another_log_or_under_another_name_is_found() {
     fs::copy(log.segment(3), log.segment(12)).unwrap();
     let found = inspect(&log.path, Depth::Frames).unwrap();
     assert_eq!(found.findings, []);
-    assert!(found.notes.iter().any(|note| note.contains("has no frames yet")), "{:?}", found.notes);
+    assert!(found.notes.iter().any(|note| note.contains("no frames that are needed")), "{:?}", found.notes);
 }
 
 #[test]
