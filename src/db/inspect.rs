@@ -106,6 +106,7 @@ pub struct Inspection {
     /// What is worth saying, and is not wrong.
     pub notes: Vec<String>,
     db_size_pages: Option<u32>,
+    end_frame_no: Option<u64>,
 }
 
 impl Inspection {
@@ -121,8 +122,7 @@ impl Inspection {
 
     /// The last committed frame.
     pub fn frame_no(&self) -> Option<u64> {
-        let in_segments = self.segments.iter().map(|segment| segment.end_frame_no).max();
-        self.meta().map(|meta| meta.checkpointed_frame_no.max(in_segments.unwrap_or(0)))
+        self.end_frame_no
     }
 
     /// Pages of the database: as of the last commit when there is a log, else as the file has it.
@@ -188,7 +188,8 @@ pub fn commits(path: &Path) -> Result<Vec<LoggedCommit>> {
     Ok(segments::commits(&verdict, &meta))
 }
 
-fn look(io: &dyn Io, path: &Path, dir: &Path, depth: Depth) -> Result<Inspection> {
+/// One look at the files.
+pub(crate) fn look(io: &dyn Io, path: &Path, dir: &Path, depth: Depth) -> Result<Inspection> {
     let mut inspection = Inspection {
         path: path.to_owned(),
         log_dir: None,
@@ -202,6 +203,7 @@ fn look(io: &dyn Io, path: &Path, dir: &Path, depth: Depth) -> Result<Inspection
         findings: Vec::new(),
         notes: Vec::new(),
         db_size_pages: None,
+        end_frame_no: None,
     };
     match io.kind(dir)? {
         PathKind::Directory => {
@@ -270,6 +272,7 @@ fn judge(
             Err(error) => inspection.find_error(&dir.join(META_NAME), error)?,
         }
     }
+    inspection.end_frame_no = Some(verdict.end().max(meta.checkpointed_frame_no));
     segments::tell(&mut verdict, &meta, inspection)?;
     base::compare(base, &verdict, &meta, inspection);
     Ok(())
