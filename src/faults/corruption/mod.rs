@@ -6,7 +6,7 @@
 //! `log.rs` does it to the files of a log, `checkpointed.rs` to the part of a log that is in the base file, `objects.rs` to what is in storage, `journal.rs` to a restore that was
 //! interrupted.
 
-mod agreement;
+pub mod agreement;
 mod base;
 mod checkpointed;
 mod journal;
