@@ -49,7 +49,7 @@ static const char *baseName(const char *zDb, const char *zWal, int *pnParam){
 
 int vwal_base_open(const char *zDb, const char *zWal, int *pbReadonly, vwal_base **pp){
   vwal_base *p;
-  int flags = SQLITE_OPEN_READWRITE|SQLITE_OPEN_MAIN_DB;
+  int flags = SQLITE_OPEN_MAIN_DB | (*pbReadonly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE);
   int outFlags = 0;
   int nParam = 0;
   int rc;

@@ -141,7 +141,8 @@ char *vwal_shim_message(const void *pApi, const char *zMsg);
 /* The sqlite3_auto_extension callback: the SQL surface on db, and WAL mode for a main database opened through vwal. */
 int vwal_shim_connection(void *db, char **pzErr);
 
-/* The base file, through the parent VFS. Result codes are SQLite's. zDb is a name of SQLite's pager: it has parameters. */
+/* The base file, through the parent VFS. Result codes are SQLite's. zDb is a name of SQLite's pager: it has parameters.
+** *pbReadonly: whether it is to be opened for reading only; then whether it was. */
 int vwal_base_open(const char *zDb, const char *zWal, int *pbReadonly, vwal_base **pp);
 int vwal_base_read(vwal_base*, void *pBuf, int iAmt, int64_t iOfst);  /* SQLITE_IOERR_SHORT_READ: zero-filled */
 int vwal_base_write(vwal_base*, void *pBuf, int iAmt, int64_t iOfst);  /* A VFS may change pBuf, as SQLite lets it */

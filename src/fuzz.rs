@@ -162,14 +162,18 @@ impl File for Bytes {
 /// A whole segment file: what recovery makes of it, and what `vwal verify` does.
 fn segment_file(data: &[u8]) {
     let file = Bytes(prepared(data, stamp::segment, repair::segment));
-    let scanned = scan(&file, |_| {});
-    if let (Ok(scanned), Ok(loaded)) = (scanned, load(&file))
-        && scanned.index_problem.is_none()
-    {
-        assert_eq!((loaded.marks, loaded.last_crc), (scanned.marks, scanned.last_crc));
-    }
-    if let Some(page_size) = PageSize::new(512) {
-        let _ = headless_witness(&file, 1, page_size);
+    for in_base in [0, 3, u64::MAX / 2] {
+        let scanned = scan(&file, in_base, |_| {});
+        if let (Ok(scanned), Ok(loaded)) = (scanned, load(&file, in_base))
+            && scanned.index_problem.is_none()
+            && scanned.skipped.is_none()
+            && scanned.end.is_none_or(|end| end.proof.is_none())
+        {
+            assert_eq!((loaded.marks, loaded.last_crc), (scanned.marks, scanned.last_crc));
+        }
+        if let Some(page_size) = PageSize::new(512) {
+            let _ = headless_witness(&file, 1, page_size, in_base);
+        }
     }
 }
 

@@ -50,6 +50,7 @@ pub struct Options {
     pub(crate) queue_wait: Duration,
     /// Bytes; process wide. Zero: no cache.
     pub(crate) cache_size: usize,
+    pub(crate) read_only: bool,
     /// Process wide.
     pub(crate) default_vfs: bool,
     pub(crate) shipping: Shipping,
@@ -80,12 +81,13 @@ enum Key {
     SnapshotInterval,
     Retention,
     TakeOver,
+    ReadOnly,
     CacheSize,
     DefaultVfs,
 }
 
 /// Each option: its URI parameter (`None`: one value for the whole process) and its environment variable.
-const KEYS: [(Key, Option<&str>, &str); 20] = [
+const KEYS: [(Key, Option<&str>, &str); 21] = [
     (Key::GroupCommit, Some("vwal_group_commit"), "VWAL_GROUP_COMMIT"),
     (Key::SyncInterval, Some("vwal_sync_interval_ms"), "VWAL_SYNC_INTERVAL_MS"),
     (Key::Swap, Some("vwal_swap"), "VWAL_SWAP"),
@@ -104,6 +106,7 @@ const KEYS: [(Key, Option<&str>, &str); 20] = [
     (Key::SnapshotInterval, Some("vwal_snapshot_interval_ms"), "VWAL_SNAPSHOT_INTERVAL_MS"),
     (Key::Retention, Some("vwal_retention"), "VWAL_RETENTION"),
     (Key::TakeOver, Some("vwal_take_over"), "VWAL_TAKE_OVER"),
+    (Key::ReadOnly, Some("vwal_read_only"), "VWAL_READ_ONLY"),
     (Key::CacheSize, None, "VWAL_CACHE_SIZE"),
     (Key::DefaultVfs, None, "VWAL_DEFAULT"),
 ];
@@ -122,6 +125,7 @@ impl Default for Options {
             log_size: 512 << 20,
             queue_wait: Duration::from_millis(20),
             cache_size: 64 << 20,
+            read_only: false,
             default_vfs: false,
             shipping: Shipping::default(),
             given: 0,
@@ -174,6 +178,14 @@ impl Options {
     #[must_use]
     pub fn group_commit(mut self, on: bool) -> Self {
         self.group_commit = on;
+        self
+    }
+
+    /// Change no file of a database that has a log: commits are refused, and what a crash left stays as it is, though all
+    /// commits of the log can be read. For connections that are opened read-only (`mode=ro`). Default: off.
+    #[must_use]
+    pub fn read_only(mut self, on: bool) -> Self {
+        self.read_only = on;
         self
     }
 
@@ -296,6 +308,7 @@ impl Options {
             Key::SnapshotInterval => self.shipping.snapshot_interval = interval(value, "only the first")?,
             Key::Retention => self.shipping.retention = retention(value)?,
             Key::TakeOver => self.shipping.take_over = take_over(value)?,
+            Key::ReadOnly => self.read_only = switch(value)?,
             Key::CacheSize => {
                 self.cache_size = usize::try_from(bytes(value)?).map_err(|_| SIZE_RIGHT.to_owned())?;
             }
@@ -327,6 +340,7 @@ impl Options {
             Key::Fenced => self.shipping.fenced.to_string(),
             Key::SnapshotInterval => self.shipping.snapshot_interval.as_millis().to_string(),
             Key::Retention => self.shipping.retention.to_string(),
+            Key::ReadOnly => on_off(self.read_only),
             Key::TakeOver => self.shipping.take_over.map_or_else(|| "off".to_owned(), |id| id.to_string()),
             Key::CacheSize => Bytes(self.cache_size as u64).to_string(),
             Key::DefaultVfs => on_off(self.default_vfs),
@@ -509,6 +523,7 @@ mod tests {
             ("vwal_checkpoint_size", "3MiB"),
             ("vwal_checkpoint_age_ms", "7000"),
             ("vwal_queue_ms", "11"),
+            ("vwal_read_only", "on"),
         ] {
             by_param.set_param(key, value).unwrap();
         }
@@ -518,7 +533,8 @@ mod tests {
             .swap(SwapPolicy::Frames(9))
             .checkpoint_size(3 << 20)
             .checkpoint_age(Duration::from_secs(7))
-            .queue_wait(Duration::from_millis(11));
+            .queue_wait(Duration::from_millis(11))
+            .read_only(true);
         assert_eq!(by_param.for_database(), built);
         assert_eq!(env("VWAL_CACHE_SIZE", "1KiB").unwrap(), Options::new().cache_size(1024));
         assert_eq!(env("VWAL_DEFAULT", "1").unwrap(), Options::new().default_vfs(true));

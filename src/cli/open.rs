@@ -38,14 +38,23 @@ pub fn log_dir(path: &Path) -> PathBuf {
 /// Open the existing database at `path` through vwal. A rollback-mode database becomes a vwal database by this.
 /// `params` are URI parameters, "vwal_swap=frames>=100".
 pub fn through_vwal(path: &Path, params: &[&str]) -> Result<Connection, Failure> {
+    through_vwal_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE, params)
+}
+
+/// Open the database at `path`, which has a log, through vwal: no file of it is changed.
+pub fn looking_through_vwal(path: &Path) -> Result<Connection, Failure> {
+    // Whatever the environment says of storage is not for who only looks.
+    through_vwal_with(path, OpenFlags::SQLITE_OPEN_READ_ONLY, &["vwal_read_only=on", "vwal_storage=off"])
+}
+
+fn through_vwal_with(path: &Path, access: OpenFlags, params: &[&str]) -> Result<Connection, Failure> {
     static REGISTERED: OnceLock<Result<(), vwal::Error>> = OnceLock::new();
     let registered = REGISTERED.get_or_init(|| {
         // The command names its VFS wherever it opens something, so that a plain open stays plain.
         vwal::register(Options::from_env()?.default_vfs(false))
     });
     registered.clone()?;
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let mut uri = uri(path, "vwal");
     for param in params {
         let (key, value) = param.split_once('=').unwrap_or((param, ""));
@@ -65,6 +74,31 @@ pub fn plain(path: &Path, access: OpenFlags) -> Result<Connection, Failure> {
     let conn = Connection::open_with_flags(&uri, flags).map_err(|error| opening(path, &uri, &error))?;
     conn.query_row("PRAGMA schema_version", [], |_| Ok(())).map_err(|error| named(path, &error))?;
     Ok(conn)
+}
+
+/// The same, changing no file. `Ok(Err)`: that cannot be done, and why.
+pub fn looking_plain(path: &Path, is_wal: bool) -> Result<Result<Connection, String>, Failure> {
+    let beside = |suffix: &str| {
+        let mut name = OsString::from(path);
+        name.push(suffix);
+        fs::symlink_metadata(&name).is_ok()
+    };
+    for suffix in ["-wal", "-journal"] {
+        if beside(suffix) {
+            let why = format!(
+                "there is a {suffix} file of SQLite without vwal, and looking at the database with it could change both"
+            );
+            return Ok(Err(why));
+        }
+    }
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let vfs = if cfg!(windows) { "win32" } else { "unix" };
+    // In WAL mode SQLite makes files even to read. Nobody has it open: there would be a -wal file.
+    let uri = uri(path, vfs) + if is_wal { "&immutable=1" } else { "" };
+    let conn = Connection::open_with_flags(&uri, flags).map_err(|error| opening(path, &uri, &error))?;
+    conn.query_row("PRAGMA schema_version", [], |_| Ok(())).map_err(|error| named(path, &error))?;
+    Ok(Ok(conn))
 }
 
 /// What `PRAGMA integrity_check` says: empty when all is well.

@@ -1,8 +1,8 @@
-//! `vwal verify`: every byte of the log that means something, and then the database itself.
+//! `vwal verify`: every byte of the log that means something, and then the database itself. No file is changed: opening a database is
+//! recovering it, so the one that is checked is opened for reading alone.
 
 use std::path::Path;
 
-use rusqlite::OpenFlags;
 use serde::Serialize;
 use vwal::inspect::{Depth, Inspection};
 
@@ -59,15 +59,24 @@ fn integrity(path: &Path, inspection: &Inspection) -> Result<(Option<Vec<String>
         return Ok((None, Some(why)));
     }
     if !inspection.findings.is_empty() {
-        // Opening is recovering, and recovering is writing: not to files that somebody may want to look at first.
-        let why =
-            "opening the database would begin to repair it; keep a copy of file and directory, then open it";
+        let why = "what was found comes first; keep a copy of file and directory, then open the database";
         return Ok((None, Some(why.to_owned())));
     }
     let conn = match &inspection.log_dir {
-        Some(_) => open::through_vwal(path, &[])?,
-        None => open::plain(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
-            .or_else(|_| open::plain(path, OpenFlags::SQLITE_OPEN_READ_ONLY))?,
+        Some(_) if inspection.meta().is_none() => {
+            return Ok((
+                None,
+                Some("the log has no metadata yet: opening the database would make it".into()),
+            ));
+        }
+        Some(dir) if !dir.join("lock").exists() => {
+            return Ok((None, Some("the log has no lock file: opening the database would make it".into())));
+        }
+        Some(_) => open::looking_through_vwal(path)?,
+        None => match open::looking_plain(path, inspection.is_wal)? {
+            Ok(conn) => conn,
+            Err(why) => return Ok((None, Some(why))),
+        },
     };
     let problems = open::integrity_check(&conn)?;
     attach::close(conn)?;

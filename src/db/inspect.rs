@@ -1,7 +1,8 @@
 //! Looking at a database's files from outside: no lock is taken, nothing is changed, and whoever has the database open
 //! is not disturbed. The command line's `status` and `verify` are made of this.
 //!
-//! Recovery (`log/recover.rs`) stops at the first thing that is wrong. This goes on and collects [`Finding`]s. What a
+//! What is found is judged as recovery judges it (`log/judge.rs`), which stops at the first thing for which it cannot open the log. Here
+//! all of them are collected as [`Finding`]s, and damage that does no harm too. What a
 //! crash may leave behind (a torn tail that was never fsynced, a segment file without frames) is no finding but a note.
 //!
 //! A log that is in use changes while it is read: a segment may be freed, or a slot be half-written, at the moment it is
@@ -13,14 +14,15 @@ mod segments;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use super::metrics::of_inspection as metrics;
 use crate::error::{Error, Result};
 use crate::format::footer::Footer;
 use crate::format::meta::{META_SLOT_SIZE, Meta};
-use crate::io::{Holder, Io, LockFile, OpenMode, PathKind, SystemIo};
-use crate::log::{LOCK_NAME, META_NAME};
+use crate::io::{File, Holder, Io, LockFile, OpenMode, PathKind, SystemIo};
+use crate::log::{BaseState, LOCK_NAME, META_NAME, completed};
 use crate::restore::LoggedCommit;
 use crate::types::{LogId, PageSize, SegmentState};
 
@@ -104,6 +106,7 @@ pub struct Inspection {
     /// What is worth saying, and is not wrong.
     pub notes: Vec<String>,
     db_size_pages: Option<u32>,
+    end_frame_no: Option<u64>,
 }
 
 impl Inspection {
@@ -119,8 +122,7 @@ impl Inspection {
 
     /// The last committed frame.
     pub fn frame_no(&self) -> Option<u64> {
-        let in_segments = self.segments.iter().map(|segment| segment.end_frame_no).max();
-        self.meta().map(|meta| meta.checkpointed_frame_no.max(in_segments.unwrap_or(0)))
+        self.end_frame_no
     }
 
     /// Pages of the database: as of the last commit when there is a log, else as the file has it.
@@ -182,10 +184,12 @@ pub fn commits(path: &Path) -> Result<Vec<LoggedCommit>> {
         return Ok(Vec::new());
     };
     let files = segments::open(&io, &dir, &mut inspection)?;
-    Ok(segments::commits(&files, &meta))
+    let verdict = segments::judged(&files, &meta, &dir, Depth::Heads);
+    Ok(segments::commits(&verdict, &meta))
 }
 
-fn look(io: &dyn Io, path: &Path, dir: &Path, depth: Depth) -> Result<Inspection> {
+/// One look at the files.
+pub(crate) fn look(io: &dyn Io, path: &Path, dir: &Path, depth: Depth) -> Result<Inspection> {
     let mut inspection = Inspection {
         path: path.to_owned(),
         log_dir: None,
@@ -199,6 +203,7 @@ fn look(io: &dyn Io, path: &Path, dir: &Path, depth: Depth) -> Result<Inspection
         findings: Vec::new(),
         notes: Vec::new(),
         db_size_pages: None,
+        end_frame_no: None,
     };
     match io.kind(dir)? {
         PathKind::Directory => {
@@ -228,11 +233,9 @@ fn look(io: &dyn Io, path: &Path, dir: &Path, depth: Depth) -> Result<Inspection
     if inspection.log_dir.is_some() {
         read_meta_slots(io, dir, &mut inspection)?;
     }
-    let pass = base::pass(inspection.meta().as_ref(), &segments);
     let base = base::read(io, path, &mut inspection)?;
     if inspection.log_dir.is_some() {
-        segments::read(segments.clone(), depth, &mut inspection)?;
-        base::compare(&base, &pass, &segments, &mut inspection);
+        judge(dir, depth, &segments, &base, &mut inspection)?;
     } else if let Some(footer) = inspection.footer {
         inspection.notes.push(format!(
             "the file has a footer: it was a vwal database, up to frame {} of log {}{}",
@@ -242,6 +245,37 @@ fn look(io: &dyn Io, path: &Path, dir: &Path, depth: Depth) -> Result<Inspection
         ));
     }
     Ok(inspection)
+}
+
+/// The log and the base file, judged as an open judges them.
+fn judge(
+    dir: &Path,
+    depth: Depth,
+    files: &[(u64, Arc<dyn File>)],
+    base: &BaseState,
+    inspection: &mut Inspection,
+) -> Result<()> {
+    let Some(mut meta) = inspection.meta() else {
+        if let Some((_, file)) = files.first() {
+            let what = "there is a segment, but no metadata that says which log it belongs to";
+            inspection.find(file.path(), None, what);
+        }
+        return Ok(());
+    };
+    let mut verdict = segments::judged(files, &meta, dir, depth);
+    if meta.has_intent() && verdict.end() < meta.intent_frame_no && !verdict.is_refused() {
+        match completed(dir, &meta, base) {
+            Ok(after) => {
+                meta = after;
+                verdict = segments::judged(files, &meta, dir, depth);
+            }
+            Err(error) => inspection.find_error(&dir.join(META_NAME), error)?,
+        }
+    }
+    inspection.end_frame_no = Some(verdict.end().max(meta.checkpointed_frame_no));
+    segments::tell(&mut verdict, &meta, inspection)?;
+    base::compare(base, &verdict, &meta, inspection);
+    Ok(())
 }
 
 fn read_meta_slots(io: &dyn Io, dir: &Path, inspection: &mut Inspection) -> Result<()> {

@@ -7,6 +7,7 @@ use super::invariants::{footer_of, meta_of};
 use super::rig::{BASE, DIR, Db, History, Rig, check_bytes};
 use super::sweep::{Crash, Recording, Recovered, Subject};
 use super::workload::Run;
+use crate::faults::corruption::agreement::Said;
 use crate::format::database_header::DatabaseHeader;
 use crate::format::footer::FOOTER_SIZE;
 use crate::io::testing::{Disks, Image, Mark, Op, Record};
@@ -111,7 +112,9 @@ impl Subject for Pages {
             return Err("WAL mode had ended, and the log directory is there".into());
         }
         self.check_footer(&image)?;
+        let said = Said::of(&image)?;
         let (db, k) = rig.open_and_check(&self.history)?;
+        said.is_open(&db)?;
         let (log_id, end) = (db.log().log_id(), db.log().published_frame_no());
         if self.ends.get(&k).is_some_and(|&expected| expected != end) {
             return Err(format!("commit {k} ended at frame {}, and now at frame {end}", self.ends[&k]));

@@ -71,7 +71,7 @@ fn a_power_loss_while_a_segment_is_sealed_leaves_it_sealed_or_not_and_its_frames
     let mut check = |image: Image| {
         let crashed = Rig { options: rig.options.clone(), ..Rig::from(image) };
         let file = crashed.io.file(&segment_at(1));
-        let loaded = load(&*file).unwrap();
+        let loaded = load(&*file, 0).unwrap();
         assert_eq!(loaded.end_frame_no(), 7);
         match (&loaded.seal, &loaded.index_problem) {
             (Some(_), None) => whole += 1,
@@ -292,7 +292,7 @@ fn what_is_known_to_have_been_fsynced_is_not_copied() {
     let (db, k) = rig.open_and_check(&history).unwrap();
     assert_eq!((k, db.log().synced_frame_no()), (20, 19));
     assert_eq!(nodes(&rig.io.live()), before, "opening copies nothing");
-    let is_sealed = |start| load(&*rig.io.file(&segment_at(start))).unwrap().seal.is_some();
+    let is_sealed = |start| load(&*rig.io.file(&segment_at(start)), 0).unwrap().seal.is_some();
     assert!(![1, 8, 15].into_iter().any(is_sealed));
     // The syncer seals all of them, but copies only one.
     db.log().seal_segments().unwrap();

@@ -34,13 +34,17 @@ unsafe impl Send for BaseFile {}
 unsafe impl Sync for BaseFile {}
 
 impl BaseFile {
-    /// Open the file. Also says whether it can only be read.
+    /// Open the file; `read_only`: for nothing else. Also says whether it can only be read.
     ///
     /// # Safety
     ///
     /// `database` and `wal` are names that SQLite's pager has passed to the shim, and still has.
-    pub(super) unsafe fn open(database: *const c_char, wal: *const c_char) -> Result<(BaseFile, bool)> {
-        let mut read_only = 0;
+    pub(super) unsafe fn open(
+        database: *const c_char,
+        wal: *const c_char,
+        read_only: bool,
+    ) -> Result<(BaseFile, bool)> {
+        let mut read_only = c_int::from(read_only);
         let mut base = std::ptr::null_mut();
         // SAFETY: the caller's promise; the call copies both names; the out pointers are valid.
         let (path, plain, code) = unsafe {

@@ -161,7 +161,7 @@ unsafe extern "C" fn attach(
         let io = io_for(&database, |_| SystemIo::masked());
         let source = |options: Options| {
             // SAFETY: the shim passes names of SQLite's pager, which live until the database file is closed.
-            let (base, read_only) = unsafe { BaseFile::open(database_name, dir_name)? };
+            let (base, read_only) = unsafe { BaseFile::open(database_name, dir_name, options.read_only)? };
             Ok(LogSource {
                 io: io_for(&database, SystemIo::like),
                 database: database.clone(),

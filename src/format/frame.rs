@@ -83,6 +83,13 @@ pub fn commit_time(frame: &[u8]) -> Option<u64> {
     (header.db_size_pages.get() != 0).then(|| header.commit_us.get())
 }
 
+/// The checksum in the header of `frame` (header and page), and the one that its bytes have. Equal: it is intact.
+pub fn checksums(frame: &[u8], seed: u32) -> (u32, u32) {
+    let (header, page) = frame.split_at(FRAME_HEADER_SIZE);
+    let (covered, crc) = header.split_at(FRAME_HEADER_SIZE - 4);
+    (u32::from_be_bytes([crc[0], crc[1], crc[2], crc[3]]), crc32(seed, &[covered, page]))
+}
+
 /// Check that `frame` (header and page) is intact and is frame `frame_no` of the segment whose header has the checksum
 /// `seed`. Says nothing about the chain.
 pub fn verify(frame: &[u8], frame_no: u64, seed: u32) -> Result<&FrameHeader, Problem> {

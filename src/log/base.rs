@@ -13,7 +13,7 @@ use crate::format::frame::{FRAME_HEADER_SIZE, commit_time};
 use crate::format::meta::Meta;
 use crate::format::segment_header::SEGMENT_HEAD_SIZE;
 use crate::io::File;
-use crate::segment::FrameMark;
+use crate::segment::Scan;
 use crate::types::PageSize;
 
 /// What the log holds of the pass that was under way.
@@ -26,17 +26,21 @@ pub(crate) struct Pass {
 }
 
 impl Pass {
-    /// Take in the frames of a segment that begins with frame `start_frame_no`.
-    pub(crate) fn note(&mut self, meta: &Meta, start_frame_no: u64, marks: &[FrameMark]) {
-        for (frame_no, mark) in (start_frame_no..).zip(marks) {
-            if frame_no <= meta.checkpointed_frame_no || frame_no > meta.intent_frame_no {
-                continue;
-            }
-            self.has_page_1 |= mark.page_no == 1;
-            if mark.db_size_pages != 0 && !self.sizes.contains(&mark.db_size_pages) {
-                self.sizes.push(mark.db_size_pages);
+    /// What these segments hold of it.
+    pub(crate) fn of<'a>(meta: &Meta, segments: impl Iterator<Item = &'a Scan>) -> Pass {
+        let mut pass = Pass::default();
+        for scan in segments {
+            for (frame_no, mark) in (scan.first_frame_no..).zip(&scan.marks) {
+                if frame_no <= meta.checkpointed_frame_no || frame_no > meta.intent_frame_no {
+                    continue;
+                }
+                pass.has_page_1 |= mark.page_no == 1;
+                if mark.db_size_pages != 0 && !pass.sizes.contains(&mark.db_size_pages) {
+                    pass.sizes.push(mark.db_size_pages);
+                }
             }
         }
+        pass
     }
 
     /// Whether a file between two states may end after so many pages.

@@ -18,6 +18,7 @@ mod absorb;
 mod base;
 mod control;
 mod group;
+mod judge;
 mod meta_file;
 mod open;
 mod pace;
@@ -30,6 +31,7 @@ mod sync;
 mod tail;
 mod wakeup;
 mod which;
+mod which_frames;
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -39,10 +41,11 @@ use crossbeam_utils::CachePadded;
 
 pub(crate) use base::{BaseState, Pass, commit_us_of};
 use control::Control;
+pub(crate) use judge::{Depth as ReadDepth, Fate, Finding, Judged, Verdict, judge, read};
 pub(crate) use meta_file::MetaFile;
 pub use meta_file::{META_NAME, NEW_META_NAME, read_meta};
-pub(crate) use open::new_log_id;
 pub use open::{LOCK_NAME, LogSource, SHM_NAME};
+pub(crate) use open::{completed, new_log_id};
 
 use crate::cache::LogCache;
 use crate::error::{Error, Result};
@@ -138,7 +141,8 @@ impl Log {
         self.parent
     }
 
-    /// Call `visit` with the marks of published frames in `from..=to`, in order, for as long as it returns true.
+    /// Call `visit` with the marks of published frames in `from..=to`, in order, for as long as it returns true. It ends at the
+    /// first frame that the log does not have, or that recovery stepped over.
     pub(crate) fn for_each_mark_while(
         &self,
         from: u64,
@@ -149,6 +153,7 @@ impl Log {
         while next <= to
             && let Some(segment) = self.find_segment(next)
             && segment.end() >= next
+            && segment.first() <= next
         {
             let mut goes_on = true;
             segment.for_each_mark(next, to, |frame_no, mark| goes_on = goes_on && visit(frame_no, mark));

@@ -1,6 +1,6 @@
 //! Opening a log: the directory, the lock, and what is done with what is found (`which.rs` decides).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::base::{BaseState, Difference};
@@ -118,7 +118,7 @@ impl Log {
         let mut found = recover::find(&*source.io, &source.dir, meta.as_ref(), source.read_only)?;
         let mut base = BaseState::read(&*source.base, meta.as_ref())?;
         if let Some(before) = meta.filter(|meta| meta.has_intent() && found.end() < meta.intent_frame_no) {
-            meta = Some(completed(&source, &before, &base)?);
+            meta = Some(completed(&source.dir, &before, &base)?);
             found = recover::find(&*source.io, &source.dir, meta.as_ref(), source.read_only)?;
             base = BaseState::read(&*source.base, meta.as_ref())?;
         }
@@ -148,7 +148,7 @@ impl Log {
 
 /// A pass was begun, and frames that it was to bring to the base file are not in the log. They were all there when it began,
 /// so it was completed, and the metadata that said so has been damaged since. If the footer says so too, that is as good.
-fn completed(source: &LogSource, meta: &Meta, base: &BaseState) -> Result<Meta> {
+pub(crate) fn completed(dir: &Path, meta: &Meta, base: &BaseState) -> Result<Meta> {
     let says_so = |footer: &Footer| {
         (footer.log_id, footer.page_size, footer.frame_no)
             == (meta.log_id, meta.page_size, meta.intent_frame_no)
@@ -164,7 +164,7 @@ fn completed(source: &LogSource, meta: &Meta, base: &BaseState) -> Result<Meta> 
             ..*meta
         }),
         _ => Err(Error::corrupt(
-            &source.dir.join(super::META_NAME),
+            &dir.join(super::META_NAME),
             None,
             format!(
                 "it says that a checkpoint of frames {} to {} was begun, but those frames are not all in the log, and the \

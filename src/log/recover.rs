@@ -17,22 +17,24 @@ use crossbeam_utils::CachePadded;
 
 use super::base::{BaseState, Pass, commit_us_of};
 use super::control::Recent;
+use super::judge::{Depth, Fate, judge, read};
 use super::open::{LogSource, open_meta};
 use super::segments::{COPY_SUFFIX, Names, SegmentSizes, replace_by_copy};
 use super::tail::Tail;
+use super::which_frames::Then;
 use super::{Control, Log, MetaFile, Wakeup};
 use crate::cache::LogCache;
 use crate::error::{Error, Result};
 use crate::format::frame::FRAME_HEADER_SIZE;
 use crate::format::meta::Meta;
-use crate::format::segment_header::{SEGMENT_HEAD_SIZE, SegmentHeader};
 use crate::io::{File, Io, LockFile, OpenMode, SyncSite};
 use crate::page_index::PageIndex;
-use crate::segment::{Scan, Segment, SpareFiles, headless_witness, load, parse_segment_name};
+use crate::segment::{Scan, Segment, SpareFiles, parse_segment_name, segment_name};
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use crate::sync::{Mutex, RwLock};
 
 /// What is in the log directory.
+#[derive(Default)]
 pub(super) struct Found {
     names: Vec<String>,
     /// The segments with frames behind the checkpointed one, a chain without gaps.
@@ -41,6 +43,8 @@ pub(super) struct Found {
     stale: Vec<PathBuf>,
     /// Segment files behind a torn tail: they were not durable, and do not continue the log.
     torn: Vec<PathBuf>,
+    /// Damage that nothing of the log is lost by.
+    harmless: Vec<Error>,
 }
 
 impl Found {
@@ -63,12 +67,7 @@ impl Found {
 
     /// What the log holds of the pass that was under way.
     pub(super) fn pass(&self, meta: Option<&Meta>) -> Pass {
-        let mut pass = Pass::default();
-        for (meta, (_, _, scan)) in meta.iter().flat_map(|meta| self.chain.iter().map(move |one| (meta, one)))
-        {
-            pass.note(meta, scan.header.start_frame_no, &scan.marks);
-        }
-        pass
+        meta.map_or_else(Pass::default, |meta| Pass::of(meta, self.chain.iter().map(|(_, _, scan)| scan)))
     }
 
     /// When a frame was committed, if it ends a commit.
@@ -81,184 +80,40 @@ impl Found {
     pub(super) fn nothing(found: Found) -> Found {
         let chain = found.chain.into_iter().map(|(_, path, _)| path);
         let torn = chain.chain(found.stale).chain(found.torn).collect();
-        Found { names: Vec::new(), chain: Vec::new(), stale: Vec::new(), torn }
+        Found { torn, ..Found::default() }
     }
 }
 
-/// Read the directory. Nothing is changed.
+/// Read the directory. Nothing is changed. Errors: what is found cannot be opened (`judge.rs`).
 pub(super) fn find(io: &dyn Io, dir: &Path, meta: Option<&Meta>, read_only: bool) -> Result<Found> {
     let names = io.list(dir)?;
     let mut starts: Vec<u64> = names.iter().filter_map(|name| parse_segment_name(name)).collect();
     starts.sort_unstable();
-    let mut found = Found { names, chain: Vec::new(), stale: Vec::new(), torn: Vec::new() };
-    let path_of = |start: u64| dir.join(crate::segment::segment_name(start));
+    let path_of = |start: u64| dir.join(segment_name(start));
+    let mut found = Found { names, ..Found::default() };
     let Some(meta) = meta else {
         found.stale = starts.into_iter().map(path_of).collect();
         return Ok(found);
     };
     let mode = if read_only { OpenMode::Read } else { OpenMode::ReadWrite };
-    let mut live = Vec::new();
-    for start in starts {
-        let path = path_of(start);
-        let file = io.open(&path, mode)?;
-        match check_head(&*file, start, meta)? {
-            true => live.push((start, path, file)),
-            false => found.stale.push(path),
+    let open = |start| Ok((start, io.open(&path_of(start), mode)?));
+    let files = starts.into_iter().map(open).collect::<Result<_>>()?;
+    let verdict = judge(read(files, meta, Depth::Needed), meta, dir);
+    for finding in verdict.findings {
+        match finding.then {
+            Then::Refuse => return Err(finding.error),
+            _ => found.harmless.push(finding.error),
         }
     }
-    let next_starts: Vec<u64> = live.iter().skip(1).map(|&(start, ..)| start).collect();
-    for (at, (_, path, file)) in live.into_iter().enumerate() {
-        if next_starts.get(at).is_some_and(|&next| next <= meta.checkpointed_frame_no + 1) {
-            found.stale.push(path);
-            continue;
+    for judged in verdict.segments {
+        let path = judged.file.path().to_owned();
+        match (judged.fate, judged.scan) {
+            (Fate::Kept, Some(scan)) => found.chain.push((judged.file, path, scan)),
+            (Fate::Torn(_), _) => found.torn.push(path),
+            _ => found.stale.push(path),
         }
-        let scan = load(&*file)?;
-        if scan.end_frame_no() < meta.checkpointed_frame_no {
-            // Freed by a pass, and a power loss brought its name back, though not the names of those behind it.
-            found.stale.push(path);
-            continue;
-        }
-        found.chain.push((file, path, scan));
     }
-    link(&mut found, dir, meta)?;
     Ok(found)
-}
-
-/// Whether a segment file has a head of this log. False: a crash came before the head was durable, and so before anything
-/// in the file was.
-fn check_head(file: &dyn File, start: u64, meta: &Meta) -> Result<bool> {
-    let path = file.path();
-    let mut head = vec![0; SEGMENT_HEAD_SIZE];
-    let got = file.read_to_end_at(&mut head, 0)?;
-    head.truncate(got);
-    let problem = match SegmentHeader::decode(&head) {
-        Err(problem) => problem,
-        // The head of the file's former life, most likely.
-        Ok(header) if header.start_frame_no != start => {
-            format!(
-                "the header says that the segment starts at frame {}, its name {start}",
-                header.start_frame_no
-            )
-        }
-        Ok(header) if header.log_id != meta.log_id => {
-            return Err(Error::corrupt(
-                path,
-                0,
-                format!(
-                    "the segment belongs to log {}, this is log {}: it was copied here, and does not belong here",
-                    header.log_id, meta.log_id
-                ),
-            ));
-        }
-        Ok(header) if header.page_size != meta.page_size => {
-            format!("page size {}, the log has {}", header.page_size.get(), meta.page_size.get())
-        }
-        Ok(_) => return Ok(true),
-    };
-    if SegmentHeader::is_of_another_version(&head, start) {
-        return Err(Error::corrupt(path, 0, problem));
-    }
-    match headless_witness(file, start, meta.page_size)? {
-        None => Ok(false),
-        Some(witness) => Err(Error::corrupt(
-            path,
-            0,
-            format!("{problem}; {witness} shows that the segment had been fsynced, so this is no torn write"),
-        )),
-    }
-}
-
-/// Check that the segments continue each other; cut off what is behind a torn tail.
-fn link(found: &mut Found, dir: &Path, meta: &Meta) -> Result<()> {
-    let checkpointed = meta.checkpointed_frame_no;
-    if let Some((_, path, scan)) = found.chain.first()
-        && scan.header.start_frame_no > checkpointed + 1
-        && scan.end_frame_no() > checkpointed
-    {
-        if shows_durable(&found.chain, checkpointed) {
-            return Err(Error::corrupt(
-                path,
-                None,
-                format!(
-                    "this is the oldest segment, and it starts at frame {}, but the base file has only the frames up to \
-                     {}: the segments between are missing from '{}'",
-                    scan.header.start_frame_no,
-                    checkpointed,
-                    dir.display()
-                ),
-            ));
-        }
-        // Until the directory is fsynced a crash may lose any of the names in it.
-        found.torn.extend(found.chain.drain(..).map(|(_, path, _)| path));
-    }
-    let mut at = 1;
-    while at < found.chain.len() {
-        let (_, next_path, next) = &found.chain[at];
-        let start = next.header.start_frame_no;
-        let (file, path, previous) = &found.chain[at - 1];
-        let end = previous.end_frame_no();
-        // Frames that had been fsynced when a later one was written were published, and are never rolled back.
-        let is_durable = previous.seal.is_some() || previous.max_synced_frame_no >= start;
-        let goes_on = start == end + 1 || (start <= end && !is_durable);
-        if goes_on && crc_before(&**file, previous, start)? == next.header.previous_crc {
-            // A tentative commit that was rolled back may stand behind the last published one. The segment ends before
-            // it, and should the next one turn out to be empty, the log goes on from there.
-            let keep = (start - previous.header.start_frame_no) as usize;
-            let last_crc = next.header.previous_crc;
-            let scan = &mut found.chain[at - 1].2;
-            scan.cut = scan.marks.len() > keep;
-            scan.marks.truncate(keep);
-            scan.last_crc = last_crc;
-            at += 1;
-            continue;
-        }
-        // A seal says where its segment ends, but nothing about whether another one followed durably.
-        let branches = is_durable && start <= end + 1;
-        if branches || shows_durable(&found.chain[at..], end) {
-            let (offset, problem) = previous.end.clone().unwrap_or((0, format!("it ends at frame {end}")));
-            return Err(Error::corrupt(
-                path,
-                offset,
-                format!(
-                    "{problem}; '{}' goes on at frame {start} and shows that frames between had been fsynced",
-                    next_path.display()
-                ),
-            ));
-        }
-        found.torn.extend(found.chain.drain(at..).map(|(_, path, _)| path));
-    }
-    // Empty ones, and those that a checkpoint pass did not get around to free.
-    let mut chain = Vec::new();
-    for (file, path, scan) in found.chain.drain(..) {
-        if scan.end_frame_no() <= checkpointed || scan.marks.is_empty() {
-            found.stale.push(path);
-        } else {
-            chain.push((file, path, scan));
-        }
-    }
-    found.chain = chain;
-    Ok(())
-}
-
-/// Whether one of these segments shows that frames behind `frame_no` had been fsynced.
-fn shows_durable(segments: &[(Arc<dyn File>, PathBuf, Scan)], frame_no: u64) -> bool {
-    segments.iter().any(|(_, _, scan)| scan.seal.is_some() || scan.max_synced_frame_no > frame_no)
-}
-
-/// The checksum that a segment which starts at `start` must continue: of the frame before it in `scan`'s segment.
-fn crc_before(file: &dyn File, scan: &Scan, start: u64) -> Result<u32> {
-    if start == scan.end_frame_no() + 1 {
-        return Ok(scan.last_crc);
-    }
-    if start <= scan.header.start_frame_no {
-        return Ok(scan.header.previous_crc);
-    }
-    let frame_size = (FRAME_HEADER_SIZE + scan.header.page_size.bytes()) as u64;
-    let index = start - 1 - scan.header.start_frame_no;
-    let offset = SEGMENT_HEAD_SIZE as u64 + index * frame_size + FRAME_HEADER_SIZE as u64 - 4;
-    let mut crc = [0; 4];
-    file.read_exact_at(&mut crc, offset)?;
-    Ok(u32::from_be_bytes(crc))
 }
 
 /// Make the log. From here on the directory is changed.
@@ -297,7 +152,8 @@ pub(super) fn build(
         let mut is_cut = false;
         for (file, path, scan) in found.chain.iter_mut().filter(|(_, _, scan)| scan.cut) {
             let (marks, path) = (scan.marks.clone(), path.clone());
-            let segment = Segment::existing(Arc::clone(file), path, scan.header, marks, false);
+            let segment = Segment::existing(Arc::clone(file), path, scan.header, marks, false)
+                .from_frame(scan.first_frame_no);
             *file = replace_by_copy(&*io, &segment, SyncSite::CutSegment)?;
             is_cut = true;
         }
@@ -324,16 +180,14 @@ pub(super) fn build(
     let durable = if source.read_only { end } else { found.durable(&meta).min(end) };
     let mut segments = Vec::new();
     let mut last_crc = 0;
-    let mut last_error = None;
+    found.harmless.iter().for_each(source.report);
+    let last_error = found.harmless.last().map(ToString::to_string);
     for (file, path, scan) in found.chain {
-        if let Some(problem) = &scan.index_problem {
-            (source.report)(problem);
-            last_error = Some(problem.to_string());
-        }
         let segment_end = scan.end_frame_no();
         let is_sealed = scan.seal.is_some_and(|seal| seal.end_frame_no == segment_end);
         last_crc = scan.last_crc;
-        let segment = Segment::existing(file, path, scan.header, scan.marks, is_sealed);
+        let segment =
+            Segment::existing(file, path, scan.header, scan.marks, is_sealed).from_frame(scan.first_frame_no);
         segments.push(Arc::new(if segment_end > durable { segment.doubted() } else { segment }));
     }
     if !source.read_only {

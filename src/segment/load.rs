@@ -12,28 +12,19 @@ use crate::io::File;
 use crate::memory;
 
 /// Read what recovery has to know of a segment. Where the index of a sealed segment is not whole, that is noted, and the
-/// frames are read and verified instead.
+/// frames are read and verified instead. The base file has the frames up to `in_base`.
 ///
-/// Errors: as of [`super::scan`], when the frames are read.
-pub fn load(file: &dyn File) -> Result<Scan> {
-    let (header, seal) = read_head(file)?;
-    let Some(seal) = seal else { return scan_frames(file, header, None, |_| {}) };
+/// Errors: as of [`super::scan`].
+pub fn load(file: &dyn File, in_base: u64) -> Result<Scan> {
+    let (header, seal, bad_seal) = read_head(file)?;
+    let Some(seal) = seal else {
+        return Ok(Scan { bad_seal, ..scan_frames(file, header, None, in_base, |_| {})? });
+    };
     match read_index(file, &header, &seal) {
-        Ok(marks) => Ok(Scan {
-            header,
-            seal: Some(seal),
-            index_problem: None,
-            cut: false,
-            marks,
-            last_crc: seal.last_crc,
-            uncommitted: 0,
-            max_synced_frame_no: seal.end_frame_no,
-            end: None,
-        }),
+        Ok(marks) => Ok(Scan { marks, last_crc: seal.last_crc, ..Scan::begin(header, Some(seal)) }),
         Err(error) => {
-            let mut scan = scan_frames(file, header, Some(seal), |_| {})?;
-            scan.index_problem = Some(error);
-            Ok(scan)
+            let scan = scan_frames(file, header, Some(seal), in_base, |_| {})?;
+            Ok(Scan { index_problem: Some(error), ..scan })
         }
     }
 }

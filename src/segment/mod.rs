@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use load::load;
-pub use scan::{Scan, headless_witness, scan};
+pub use scan::{Bad, End, Scan, headless_witness, scan};
 pub use spare::{SpareFiles, is_spare_name};
 
 use crate::error::{Error, Result};
@@ -33,7 +33,10 @@ pub struct Segment {
     seed: u32,
     path: PathBuf,
     file: Arc<dyn File>,
-    /// Published frames, from the start.
+    /// The first frame that `marks` tells of. Later than the start: recovery stepped over the ones before, which are damaged and
+    /// in the base file.
+    first: u64,
+    /// Published frames, from that one on.
     marks: RwLock<Vec<FrameMark>>,
     sealed: AtomicBool,
     /// Recovery found the frames in the page cache, and nothing shows that they were fsynced.
@@ -68,6 +71,7 @@ impl Segment {
     ) -> Segment {
         Segment {
             seed: header.crc(),
+            first: header.start_frame_no,
             header,
             path,
             file,
@@ -75,6 +79,11 @@ impl Segment {
             sealed: AtomicBool::new(sealed),
             doubtful: false,
         }
+    }
+
+    /// The same, of which recovery stepped over the frames before `first`; the marks begin there.
+    pub fn from_frame(self, first: u64) -> Segment {
+        Segment { first, ..self }
     }
 
     /// The same, found by recovery in a file whose fsync may have failed: another fsync of it proves nothing.
@@ -85,6 +94,7 @@ impl Segment {
     /// The same frames in another file, which takes the place of this one: a copy by [`Segment::copy_to`].
     pub fn in_copy(&self, file: Arc<dyn File>) -> Segment {
         Self::existing(file, self.path.clone(), self.header, self.marks.read().clone(), false)
+            .from_frame(self.first)
     }
 
     /// Whether an fsync of the file proves nothing, so that the frames have to be copied.
@@ -112,9 +122,14 @@ impl Segment {
         self.header.start_frame_no
     }
 
-    /// Its last published frame number; one less than [`Segment::start`] when it has none.
+    /// The first frame that was not stepped over by recovery.
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Its last published frame number; one less than [`Segment::first`] when it has none.
     pub fn end(&self) -> u64 {
-        self.start() + self.marks.read().len() as u64 - 1
+        self.first + self.marks.read().len() as u64 - 1
     }
 
     /// Bytes of a frame on disk.
@@ -144,16 +159,16 @@ impl Segment {
 
     /// The mark of a published frame.
     pub fn mark(&self, frame_no: u64) -> Option<FrameMark> {
-        let at = usize::try_from(frame_no.checked_sub(self.start())?).ok()?;
+        let at = usize::try_from(frame_no.checked_sub(self.first)?).ok()?;
         self.marks.read().get(at).copied()
     }
 
-    /// Call `visit` with each published frame in `from..=to` that is in this segment.
+    /// Call `visit` with each published frame in `from..=to` that is in this segment, and was not stepped over.
     pub fn for_each_mark(&self, from: u64, to: u64, mut visit: impl FnMut(u64, FrameMark)) {
-        let first = from.saturating_sub(self.start()) as usize;
+        let skip = from.saturating_sub(self.first) as usize;
         let marks = self.marks.read();
-        for (at, &mark) in marks.iter().enumerate().skip(first) {
-            let frame_no = self.start() + at as u64;
+        for (at, &mark) in marks.iter().enumerate().skip(skip) {
+            let frame_no = self.first + at as u64;
             if frame_no > to {
                 return;
             }
@@ -212,13 +227,14 @@ impl Segment {
     }
 
     /// Write the index and the seal of the segment, whose frames are fsynced already: from then on damage in it is an error,
-    /// not a torn tail. False: there is nothing to seal. [`Segment::sync_seal`] must follow.
+    /// not a torn tail. False: there is nothing to seal, or recovery stepped over frames of it, of which an index could not tell.
+    /// [`Segment::sync_seal`] must follow.
     ///
     /// One fsync does for both. Whichever part of them a power loss leaves is known for what it is: a torn seal is none,
     /// and an index that is not the one whose checksum the seal holds is not used, but the frames are.
     pub fn write_seal(&self, io: &dyn Io) -> Result<bool> {
         let end = self.end();
-        if self.is_sealed() || end < self.start() {
+        if self.is_sealed() || end < self.start() || self.first > self.start() {
             return Ok(false);
         }
         let mut frame = Vec::new();

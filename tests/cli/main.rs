@@ -5,6 +5,7 @@
 mod arguments;
 mod databases;
 mod demo;
+mod looking;
 mod run;
 mod s3;
 #[path = "../common/s3.rs"]

@@ -66,6 +66,37 @@ fn of_a_rollback_mode_database_changes_nothing() {
     assert!(!lab.wal("a.db").exists());
 }
 
+/// `vwal_read_only=on`: not even recovery changes a file.
+#[test]
+fn after_a_crash_with_every_file_left_as_it_is() {
+    let lab = Lab::new(Engine::Vwal);
+    let db = lab.create("a.db", "");
+    query(&db, "CREATE TABLE t(x); INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)");
+    lab.copy("a.db", "crashed.db");
+    // A segment that recovery would remove.
+    std::fs::write(lab.wal("crashed.db").join("00000000000000000900.seg"), [0; 9000]).unwrap();
+    let files = || {
+        let names = std::fs::read_dir(lab.wal("crashed.db")).unwrap().map(|entry| entry.unwrap().path());
+        let mut files: Vec<_> =
+            names.chain([lab.path("crashed.db")]).map(|path| (std::fs::read(&path).unwrap(), path)).collect();
+        files.sort();
+        files
+    };
+    let before = files();
+    let reader = lab.open_with("crashed.db", "mode=ro&vwal_read_only=on").unwrap();
+    assert_eq!(query(&reader, "SELECT * FROM t; PRAGMA integrity_check"), "1\n2\nok");
+    assert!(run(&reader, "DELETE FROM t").starts_with("!8: "), "a read-only database is read-only");
+    // Nor can another connection write meanwhile.
+    let writer = lab.open("crashed.db");
+    assert!(run(&writer, "INSERT INTO t VALUES (3)").starts_with("!8: "), "the log is open read-only");
+    assert_eq!(query(&writer, "SELECT * FROM t"), "1\n2");
+    drop(writer);
+    drop(reader);
+    assert!(files() == before, "a file was changed");
+    let db = lab.open("crashed.db");
+    assert_eq!(query(&db, "INSERT INTO t VALUES (3); SELECT * FROM t"), "1\n2\n3");
+}
+
 #[test]
 fn after_a_crash_shows_what_was_committed() {
     let lab = Lab::new(Engine::Vwal);

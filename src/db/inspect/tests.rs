@@ -7,7 +7,9 @@ use super::*;
 use crate::format::footer::FOOTER_SIZE;
 use crate::format::frame::FRAME_HEADER_SIZE;
 use crate::format::frame::FrameStamp;
-use crate::format::segment_header::{SEAL_OFFSET, SEAL_SIZE, SEGMENT_HEAD_SIZE, Seal, SegmentHeader};
+use crate::format::segment_header::{
+    SEAL_OFFSET, SEAL_SIZE, SEGMENT_HEAD_SIZE, SEGMENT_HEADER_SIZE, Seal, SegmentHeader,
+};
 use crate::format::segment_index::{FrameMark, encode_index, index_crc, index_offset, index_size};
 use crate::segment::segment_name;
 
@@ -209,11 +211,15 @@ fn a_flipped_bit_anywhere_that_counts_is_found_in_its_file() {
         let end = SEGMENT_HEAD_SIZE + frames * FRAME;
         let index = index_offset(end as u64) as usize;
         let seal = SEAL_OFFSET..SEAL_OFFSET + SEAL_SIZE;
-        vec![0..64, seal, SEGMENT_HEAD_SIZE..end, index..index + index_size(frames as u64) as usize]
+        let index = index..index + index_size(frames as u64) as usize;
+        (vec![0..64, SEGMENT_HEAD_SIZE..end, index], seal)
     };
+    let ((mut first, seal), (second, _)) = (sealed(4), sealed(2));
+    // Behind the one of the second segment nothing is sealed: a crash could have torn it.
+    first.push(seal);
     let files = [
-        (log.segment(3), sealed(4)),
-        (log.segment(7), sealed(2)),
+        (log.segment(3), first),
+        (log.segment(7), second),
         (log.dir.join(META_NAME), vec![0..76, META_SLOT_SIZE..META_SLOT_SIZE + 76]),
         (log.path.clone(), vec![2 * PAGE..2 * PAGE + 18, 2 * PAGE + 18..2 * PAGE + FOOTER_SIZE]),
     ];
@@ -230,6 +236,68 @@ fn a_flipped_bit_anywhere_that_counts_is_found_in_its_file() {
         fs::write(&path, good).unwrap();
     }
     assert_eq!(inspect(&log.path, Depth::Frames).unwrap().findings, []);
+}
+
+#[test]
+fn a_seal_that_a_crash_may_have_torn_is_a_note() {
+    let log = Log::new();
+    log.change(&log.segment(7), |bytes| bytes[SEAL_OFFSET + 9] ^= 4);
+    for depth in [Depth::Heads, Depth::Frames] {
+        let found = inspect(&log.path, depth).unwrap();
+        assert_eq!((found.findings.len(), found.frame_no()), (0, Some(11)), "{:?}", found.findings);
+        assert!(found.notes.iter().any(|note| note.contains("the seal has checksum")), "{:?}", found.notes);
+    }
+}
+
+/// A power loss may keep the head of the newest segment from the disk; nothing in it was durable then.
+#[test]
+fn a_newest_segment_without_its_head_is_no_finding_unless_it_was_fsynced() {
+    for depth in [Depth::Heads, Depth::Frames] {
+        let log = Log::new();
+        log.change(&log.segment(9), |bytes| bytes[..SEGMENT_HEAD_SIZE].fill(0));
+        let found = inspect(&log.path, depth).unwrap();
+        assert_eq!((&found.findings[..], found.frame_no()), (&[][..], Some(8)), "{:?}", found.notes);
+        assert!(
+            found.notes.iter().any(|note| note.contains("no frames that are needed")),
+            "{:?}",
+            found.notes
+        );
+
+        let log = Log::new();
+        log.change(&log.segment(7), |bytes| bytes[..SEGMENT_HEADER_SIZE].fill(0));
+        let found = inspect(&log.path, depth).unwrap();
+        assert_eq!(found.findings.len(), 1, "{:?}", found.findings);
+        assert!(found.findings[0].message.contains("its seal shows"), "{}", found.findings[0]);
+    }
+}
+
+/// What is damaged and in the database file is a finding, and nothing else is the worse for it.
+#[test]
+fn a_bad_frame_that_is_checkpointed_is_a_finding_that_loses_nothing() {
+    let log = Log::new();
+    let (mut bytes, _) = segment(&log.meta, 3, 0, &[4, 6], 6, false);
+    bytes[SEGMENT_HEAD_SIZE + 80] ^= 4;
+    let good = fs::read(log.segment(3)).unwrap();
+    fs::write(log.segment(3), bytes).unwrap();
+    for depth in [Depth::Heads, Depth::Frames] {
+        let found = inspect(&log.path, depth).unwrap();
+        assert_eq!((found.findings.len(), found.frame_no()), (1, Some(11)), "{:?}", found.findings);
+        let finding = &found.findings[0];
+        assert_eq!((&finding.path, finding.offset), (&log.segment(3), Some(SEGMENT_HEAD_SIZE as u64)));
+        assert!(finding.message.contains("frame 3 has checksum"), "{finding}");
+        assert!(
+            finding.message.contains("the database file has this frame, so nothing is missing"),
+            "{finding}"
+        );
+    }
+    // The commits of the log are shown, but for the one that is in it.
+    let shown = || -> Vec<(u64, Option<u64>)> {
+        let commits = commits(&log.path).unwrap();
+        commits.iter().map(|logged| (logged.commit.frame_no, logged.frames)).collect()
+    };
+    assert_eq!(shown(), [(6, Some(2)), (7, Some(1)), (8, Some(1)), (9, Some(1)), (11, Some(2))]);
+    fs::write(log.segment(3), good).unwrap();
+    assert_eq!(shown()[0], (4, Some(2)));
 }
 
 #[test]
@@ -337,7 +405,7 @@ fn a_segment_of_another_log_or_under_another_name_is_found() {
     fs::copy(log.segment(3), log.segment(12)).unwrap();
     let found = inspect(&log.path, Depth::Frames).unwrap();
     assert_eq!(found.findings, []);
-    assert!(found.notes.iter().any(|note| note.contains("has no frames yet")), "{:?}", found.notes);
+    assert!(found.notes.iter().any(|note| note.contains("no frames that are needed")), "{:?}", found.notes);
 }
 
 #[test]

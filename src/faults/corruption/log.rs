@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::Sweep;
+use super::agreement::Said;
 use super::wholes::{Whole, all};
 use crate::faults::campaign::Campaign;
 use crate::faults::rig::{BASE, DIR, PAGE, Rig, check_bytes};
@@ -14,7 +15,7 @@ use crate::io::testing::{Image, Op, splitmix};
 
 /// What came of a damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+pub(super) enum Outcome {
     /// The open was refused.
     Refused,
     /// It opened, and some page cannot be read.
@@ -24,7 +25,13 @@ enum Outcome {
 }
 
 /// Open damaged files. `least`: the promises allow this commit and later ones. `view` gets what is read.
-fn judge(whole: &Whole, damaged: &Image, least: u32, view: impl Fn(&mut Vec<u8>)) -> Result<Outcome, String> {
+pub(super) fn judge(
+    whole: &Whole,
+    damaged: &Image,
+    least: u32,
+    view: impl Fn(&mut Vec<u8>),
+) -> Result<Outcome, String> {
+    let said = Said::of(damaged)?;
     let named = |error: String| match error.contains(BASE) {
         true => Ok(()),
         false => Err(format!("an error that names no file: {error}")),
@@ -40,12 +47,15 @@ fn judge(whole: &Whole, damaged: &Image, least: u32, view: impl Fn(&mut Vec<u8>)
             if let Some(record) = rig.io.trace().iter().find(|record| is_change(&record.op)) {
                 return Err(format!("the open was refused ({error}), but did {:?}", record.op));
             }
+            said.is_refused(&error)?;
             return Ok(Outcome::Refused);
         }
     };
+    said.is_open(&db)?;
     let outcome = match db.view() {
         Err(error) => {
             named(error.to_string())?;
+            said.is_unreadable()?;
             Outcome::Unreadable
         }
         Ok(mut bytes) => {

@@ -1,10 +1,14 @@
 //! Damaged files: an error that names the file, or a state that was committed and that the promises allow. Never a wrong
 //! page, never a panic; an open that is refused changes nothing; and with the damage undone everything is back.
 //!
-//! `log.rs` does it to the files of a log, `objects.rs` to what is in storage, `journal.rs` to a restore that was
+//! What `vwal status` and `vwal verify` say of the files must be what an open makes of them (`agreement.rs`).
+//!
+//! `log.rs` does it to the files of a log, `checkpointed.rs` to the part of a log that is in the base file, `objects.rs` to what is in storage, `journal.rs` to a restore that was
 //! interrupted.
 
+pub mod agreement;
 mod base;
+mod checkpointed;
 mod journal;
 mod log;
 mod objects;

@@ -9,7 +9,9 @@ use crate::format::frame::FRAME_HEADER_SIZE;
 use crate::format::meta::META_SLOT_SIZE;
 use crate::format::segment_header::{SEAL_OFFSET, SEAL_SIZE, SEGMENT_HEAD_SIZE, SEGMENT_HEADER_SIZE};
 use crate::format::segment_index::{INDEX_ALIGN, INDEX_MAGIC_SIZE, INDEX_RECORD_SIZE};
+use crate::io::SyncSite;
 use crate::io::testing::{Fault, Image, Kind};
+use crate::log::read_meta;
 
 const FRAME: usize = FRAME_HEADER_SIZE + PAGE;
 /// Bytes of a metadata slot that mean something.
@@ -92,7 +94,29 @@ fn commits(rig: &Rig) -> (crate::faults::rig::Db, History, Vec<u64>) {
     (db, history, ends)
 }
 
-fn with_segments() -> Whole {
+/// One segment that is not sealed, checkpointed up to commit 12 of 22. `full`: each commit says how far the ones before were
+/// durable. Otherwise no frame does: all were fsynced after the last one was written.
+pub fn one_segment(full: bool) -> Whole {
+    let rig = Rig::new().with("vwal_swap", "frames>=100000");
+    let db = rig.open().expect("it opens");
+    let mut history = History::from([(0, Content::first())]);
+    let mut ends = vec![0];
+    for k in 1..=22u32 {
+        let pages: Vec<u32> =
+            [1, 2, 3, 4].into_iter().filter(|page| *page == 2 || (page + k) % 3 == 0).collect();
+        let pages = if k == 1 { vec![1, 2, 3, 4] } else { pages };
+        history.insert(k, history[&(k - 1)].after(k, &pages, 4));
+        db.commit(k, &pages, 4, full).expect("a commit");
+        ends.push(db.log().published_frame_no());
+    }
+    db.log().sync_to(db.log().published_frame_no(), SyncSite::UnaskedFrames).expect("an fsync");
+    db.backfill(ends[12] as u32);
+    assert_eq!(db.log().checkpoint().expect("a pass"), ends[12]);
+    drop(db);
+    Whole::new("one segment", rig.io.live(), history, &ends)
+}
+
+pub fn with_segments() -> Whole {
     let rig = Rig::new();
     let (db, history, ends) = commits(&rig);
     drop(db);
@@ -144,6 +168,12 @@ impl Whole {
         }
         segments.sort_by_key(|segment| segment.first_frame_no);
         Whole { name, image, history, last, segments }
+    }
+
+    /// The base file has the frames up to this one.
+    pub fn checkpointed(&self) -> u64 {
+        let rig = Rig::from(self.image.clone());
+        read_meta(&rig.io, Path::new(DIR)).expect("metadata").expect("a state").checkpointed_frame_no
     }
 
     /// The last segment that has frames, if this is one.

@@ -46,7 +46,7 @@ fn invariant_10_after_a_failed_fsync_no_commit_is_acknowledged_and_recovery_copi
             assert_eq!(crashed.open_and_check(&history).unwrap().1, k, "what was recovered is durable");
             db.log().seal_segments().unwrap();
             let crashed = rig.crash_hard();
-            let scan = crate::segment::scan(&*crashed.io.file(&segment), |_| {}).unwrap();
+            let scan = crate::segment::scan(&*crashed.io.file(&segment), 0, |_| {}).unwrap();
             assert!(scan.index_problem.is_none());
             assert_eq!(scan.seal.unwrap().end_frame_no, db.log().published_frame_no(), "and sealed");
         }
