@@ -364,6 +364,14 @@ impl Log {
     /// removed. Once some of its files are gone it is too late to find out.
     pub(crate) fn check_can_leave(&self) -> Result<()> {
         self.check_writable()?;
+        if !self.is_in_place() || !self.io.leads_to_anchor(&self.dir) {
+            return Err(Error::InUse {
+                path: self.database.clone(),
+                what: "WAL mode cannot end while the database or its log directory is not where it was opened: it was renamed or \
+                       removed, or has been replaced"
+                    .into(),
+            });
+        }
         self.check_names()?;
         // It is not empty, and so it stays. Whatever else is in the way of removing it is told first.
         match self.io.remove_dir(&self.dir) {

@@ -4,6 +4,7 @@
 //! a second descriptor of it would drop the locks that SQLite holds on it
 //! (<https://sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_>).
 
+mod anchor;
 mod lock;
 mod sync_site;
 mod system;
@@ -73,6 +74,11 @@ pub trait File: Send + Sync {
         true
     }
 
+    /// Whether the file has lost its last name: it ends when it is closed. False where that is not known.
+    fn is_unlinked(&self) -> bool {
+        false
+    }
+
     /// Read as far as the file goes. A read that ends early although there is more is an error, and not taken for the end.
     fn read_to_end_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
         let got = self.read_at(buf, offset)?;
@@ -106,6 +112,15 @@ pub trait Mapping: Send + Sync {
 
 /// Files, directories, time and randomness.
 pub trait Io: Send + Sync {
+    /// From now on a path in the directory `path` is the name of something in the directory that is there now, wherever that is moved.
+    /// In a simulation nobody moves it.
+    fn anchor(&self, _path: &Path) -> Result<()> {
+        Ok(())
+    }
+    /// Whether `path` leads to the directory that was [anchored](Io::anchor).
+    fn leads_to_anchor(&self, _path: &Path) -> bool {
+        true
+    }
     /// Open a regular file; symbolic links are refused.
     fn open(&self, path: &Path, mode: OpenMode) -> Result<Arc<dyn File>>;
     /// What a path names, without following a symbolic link.
@@ -120,7 +135,7 @@ pub trait Io: Send + Sync {
     fn remove_dir(&self, path: &Path) -> Result<()>;
     /// Remove a file.
     fn remove_file(&self, path: &Path) -> Result<()>;
-    /// Rename a file, replacing what is there.
+    /// Rename a file, replacing what is there; or a directory, which replaces nothing but an empty one.
     fn rename(&self, from: &Path, to: &Path) -> Result<()>;
     /// Rename a file. Something that is at `to` is not replaced, but an [`Error::Io`] of the kind `AlreadyExists`.
     fn rename_new(&self, from: &Path, to: &Path) -> Result<()>;

@@ -389,7 +389,7 @@ impl Io for TestIo {
 
     fn lock(&self, path: &Path, read_only: bool) -> Result<Result<LockFile, Holder>> {
         drop(self.open(path, OpenMode::Create)?);
-        LockFile::acquire(&self.inner.lock_dir.path().join("lock"), read_only, 0o600)
+        LockFile::acquire_at(&self.inner.lock_dir.path().join("lock"), read_only, 0o600)
     }
 
     fn now_us(&self) -> u64 {
