@@ -61,7 +61,11 @@ pub struct LockFile {
 
 impl LockFile {
     /// Take the lock in `file`, which `path` led to, or say who has it. `read_only`: it is not written to.
-    pub(super) fn acquire(path: &Path, mut file: fs::File, read_only: bool) -> Result<Result<LockFile, Holder>> {
+    pub(super) fn acquire(
+        path: &Path,
+        mut file: fs::File,
+        read_only: bool,
+    ) -> Result<Result<LockFile, Holder>> {
         let error = |error: std::io::Error| Error::io(FileOp::Lock, path, None, &error);
         let meta = file.metadata().map_err(error)?;
         if !meta.is_file() || meta.nlink() > 1 {

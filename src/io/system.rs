@@ -9,7 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::RwLock;
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RenameFlags, SeekFrom, openat, renameat, renameat_with, seek, statat, unlinkat,
+    AtFlags, FileType, Mode, OFlags, RenameFlags, SeekFrom, openat, renameat, renameat_with, seek, statat,
+    unlinkat,
 };
 use rustix::io::Errno;
 
@@ -35,9 +36,7 @@ impl SystemIo {
     /// Files with the mode and owner of `database`; 0644 when there is no such file.
     pub fn like(database: &Path) -> SystemIo {
         match fs::metadata(database) {
-            Ok(meta) => {
-                SystemIo::new(meta.mode() & 0o777, Some((meta.uid(), meta.gid())), false)
-            }
+            Ok(meta) => SystemIo::new(meta.mode() & 0o777, Some((meta.uid(), meta.gid())), false),
             Err(_) => SystemIo::new(0o644, None, false),
         }
     }
@@ -69,6 +68,38 @@ impl SystemIo {
         Ok(())
     }
 
+    /// Whoever owns the log directory, or may write in it, decides what the database holds. So that has to be somebody who may write
+    /// to the database: in a directory where all may make files (`/tmp`), anybody can make one with the name of a log beforehand.
+    fn check_owner(&self, anchor: &Anchor, path: &Path) -> Result<()> {
+        let Some((owner, _)) = self.owner else { return Ok(()) };
+        let meta = anchor.dir().metadata().map_err(|error| Error::io(FileOp::LookAt, path, None, &error))?;
+        let me = rustix::process::geteuid().as_raw();
+        if ![owner, me, 0].contains(&meta.uid()) {
+            return Err(Error::corrupt(
+                path,
+                None,
+                format!(
+                    "the log directory belongs to user {}, the database to user {owner}: if it is right nevertheless, give it to that user",
+                    meta.uid()
+                ),
+            ));
+        }
+        let excess = meta.mode() & 0o022 & !self.mode;
+        if excess != 0 {
+            return Err(Error::corrupt(
+                path,
+                None,
+                format!(
+                    "others may write in the log directory (mode {:o}) who may not write to the database (mode {:o}): give it the \
+                     database's mode",
+                    meta.mode() & 0o777,
+                    self.mode
+                ),
+            ));
+        }
+        Ok(())
+    }
+
     fn anchored(&self) -> Option<Arc<Anchor>> {
         self.anchor.read().clone()
     }
@@ -86,7 +117,9 @@ impl SystemIo {
 
 impl Io for SystemIo {
     fn anchor(&self, path: &Path) -> Result<()> {
-        *self.anchor.write() = Some(Arc::new(Anchor::open(path)?));
+        let anchor = Anchor::open(path)?;
+        self.check_owner(&anchor, path)?;
+        *self.anchor.write() = Some(Arc::new(anchor));
         Ok(())
     }
 
@@ -136,7 +169,9 @@ impl Io for SystemIo {
             for entry in rustix::fs::Dir::read_from(anchor.dir()).map_err(|errno| error(errno.into()))? {
                 let entry = entry.map_err(|errno| error(errno.into()))?;
                 // A name that is not UTF-8 is not one of ours.
-                if let Some(name) = entry.file_name().to_str().ok().filter(|name| !matches!(*name, "." | "..")) {
+                if let Some(name) =
+                    entry.file_name().to_str().ok().filter(|name| !matches!(*name, "." | ".."))
+                {
                     names.push(name.to_owned());
                 }
             }
@@ -198,9 +233,8 @@ impl Io for SystemIo {
     }
 
     fn sync_dir(&self, path: &Path, _: SyncSite) -> Result<()> {
-        let synced = |dir: &fs::File| {
-            dir.sync_all().map_err(|error| Error::io(FileOp::SyncDir, path, None, &error))
-        };
+        let synced =
+            |dir: &fs::File| dir.sync_all().map_err(|error| Error::io(FileOp::SyncDir, path, None, &error));
         if let Some(anchor) = self.anchored().filter(|anchor| anchor.is_at(path)) {
             return synced(anchor.dir());
         }

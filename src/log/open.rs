@@ -84,7 +84,9 @@ fn decide(source: &LogSource, meta: Option<Meta>, base: &BaseState, found: &Foun
         (Which::Begin, _) => Ok(Decision::Fresh { goes_on: None, parent }),
         (Which::NotVirtual, _) => Ok(Decision::NotOurs),
         (Which::MoveAside, Some(meta)) if !source.read_only => Ok(Decision::Orphaned(meta)),
-        (Which::Recover | Which::MoveAside | Which::Refuse, meta) => Err(refusal(source, meta, difference, found)),
+        (Which::Recover | Which::MoveAside | Which::Refuse, meta) => {
+            Err(refusal(source, meta, difference, found))
+        }
     }
 }
 

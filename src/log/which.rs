@@ -136,7 +136,12 @@ mod tests {
     #[test]
     fn no_row_gives_frames_up() {
         for row in WHICH_LOG.iter().filter(|row| row.frames.contains(&true)) {
-            assert!(matches!(row.then, Which::Recover | Which::Refuse | Which::MoveAside), "{:?}, {:?}", row.metadata, row.base);
+            assert!(
+                matches!(row.then, Which::Recover | Which::Refuse | Which::MoveAside),
+                "{:?}, {:?}",
+                row.metadata,
+                row.base
+            );
         }
     }
 
