@@ -30,9 +30,10 @@ impl Recorder {
         self.done.lock().push(format!("{op} {}", path.file_name().unwrap().to_str().unwrap()));
     }
 
+    /// The last time. Whether a directory can be removed is tried out before its files go.
     pub(super) fn at(&self, what: &str) -> usize {
         let done = self.done.lock();
-        done.iter().position(|op| op == what).unwrap_or_else(|| panic!("no {what} in {done:#?}"))
+        done.iter().rposition(|op| op == what).unwrap_or_else(|| panic!("no {what} in {done:#?}"))
     }
 
     /// Whether the directory was fsynced between two operations.
