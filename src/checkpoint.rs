@@ -302,8 +302,8 @@ impl Log {
     /// Free the segments that are checkpointed and belong to a generation that nobody reads through the WAL any more.
     fn free_segments(&self) -> Result<()> {
         self.look_at_place();
-        if self.is_gone() {
-            // The names may be those of another log by now.
+        if self.is_gone() || !self.io.anchor_takes_files() {
+            // The segments stay where they are; recovery sees that they are checkpointed.
             return Ok(());
         }
         let limit = self.checkpointed_frame_no().min(self.generation_base());

@@ -220,7 +220,7 @@ impl Database {
                 end_frame_no: segment.end(),
                 state: segment.state(current.as_ref().is_some_and(|current| Arc::ptr_eq(segment, current))),
                 bytes: segment.used_bytes(),
-                path: segment.path().to_owned(),
+                path: self.log().path_now(segment.path()),
             })
             .collect()
     }

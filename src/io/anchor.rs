@@ -9,7 +9,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, open};
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat, open};
+use rustix::io::Errno;
 
 use crate::error::{Error, FileOp, Result};
 
@@ -48,6 +49,14 @@ impl Anchor {
             Ok(meta) => (meta.dev(), meta.ino()) == self.identity,
             Err(error) => error.kind() != std::io::ErrorKind::NotFound,
         }
+    }
+
+    /// Whether files can be made in it: it is not removed, and the process may.
+    pub(super) fn takes_files(&self) -> bool {
+        let may = accessat(&self.dir, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS);
+        // Where the question itself is not allowed, or not known, the answer is not "no".
+        let is_refused = matches!(may, Err(Errno::ACCESS | Errno::NOENT | Errno::ROFS));
+        !is_refused && self.dir.metadata().is_ok_and(|meta| meta.nlink() > 0)
     }
 
     /// The name of `path` in the directory, if it is one.

@@ -63,6 +63,12 @@ pub trait File: Send + Sync {
     /// Make everything written, and the size, survive a power loss. `site`: what for.
     fn sync(&self, site: SyncSite) -> Result<()>;
 
+    /// Map `len` bytes at `offset` of a file that is at least that long.
+    fn map(&self, offset: u64, _len: usize) -> Result<Box<dyn Mapping>> {
+        let error = std::io::Error::from(std::io::ErrorKind::Unsupported);
+        Err(Error::io(FileOp::Map, self.path(), Some(offset), &error))
+    }
+
     /// The first offset from `offset` on that is in no hole of the file; `None`: there is only a hole. In a simulation files
     /// have no holes.
     fn next_data(&self, offset: u64) -> Result<Option<u64>> {
@@ -121,6 +127,10 @@ pub trait Io: Send + Sync {
     fn leads_to_anchor(&self, _path: &Path) -> bool {
         true
     }
+    /// Whether files can be made and renamed in the directory that was [anchored](Io::anchor): it is not removed, and this process may.
+    fn anchor_takes_files(&self) -> bool {
+        true
+    }
     /// Open a regular file; symbolic links are refused.
     fn open(&self, path: &Path, mode: OpenMode) -> Result<Arc<dyn File>>;
     /// What a path names, without following a symbolic link.
@@ -141,8 +151,6 @@ pub trait Io: Send + Sync {
     fn rename_new(&self, from: &Path, to: &Path) -> Result<()>;
     /// Make the names in a directory survive a power loss. `site`: what for.
     fn sync_dir(&self, path: &Path, site: SyncSite) -> Result<()>;
-    /// Map `len` bytes at `offset` of a file that is at least that long.
-    fn map(&self, path: &Path, offset: u64, len: usize) -> Result<Box<dyn Mapping>>;
     /// Take the lock that says which process owns a log.
     fn lock(&self, path: &Path, read_only: bool) -> Result<Result<LockFile, Holder>>;
     /// Microseconds since 1970.

@@ -127,6 +127,10 @@ impl Io for SystemIo {
         self.anchored().is_none_or(|anchor| anchor.is_named(path))
     }
 
+    fn anchor_takes_files(&self) -> bool {
+        self.anchored().is_none_or(|anchor| anchor.takes_files())
+    }
+
     fn open(&self, path: &Path, mode: OpenMode) -> Result<Arc<dyn File>> {
         let error = |error: std::io::Error| Error::io(FileOp::Open, path, None, &error);
         let missing = mode == OpenMode::Create && self.kind(path)? == PathKind::Missing;
@@ -242,16 +246,6 @@ impl Io for SystemIo {
         synced(&fs::File::open(path).map_err(|error| Error::io(FileOp::Open, path, None, &error))?)
     }
 
-    fn map(&self, path: &Path, offset: u64, len: usize) -> Result<Box<dyn Mapping>> {
-        let file = self.open_file(FileOp::Map, path, OFlags::RDWR)?;
-        memmap2::MmapOptions::new()
-            .offset(offset)
-            .len(len)
-            .map_raw(&file)
-            .map(|map| Box::new(Mapped(map)) as Box<dyn Mapping>)
-            .map_err(|error| Error::io(FileOp::Map, path, Some(offset), &error))
-    }
-
     fn lock(&self, path: &Path, read_only: bool) -> Result<Result<LockFile, Holder>> {
         let flags = if read_only { OFlags::RDONLY } else { OFlags::RDWR | OFlags::CREATE };
         let file = self.open_file(FileOp::Lock, path, flags)?;
@@ -303,6 +297,15 @@ struct SystemFile {
 impl File for SystemFile {
     fn path(&self) -> &Path {
         &self.path
+    }
+
+    fn map(&self, offset: u64, len: usize) -> Result<Box<dyn Mapping>> {
+        memmap2::MmapOptions::new()
+            .offset(offset)
+            .len(len)
+            .map_raw(&self.file)
+            .map(|map| Box::new(Mapped(map)) as Box<dyn Mapping>)
+            .map_err(|error| Error::io(FileOp::Map, &self.path, Some(offset), &error))
     }
 
     fn next_data(&self, offset: u64) -> Result<Option<u64>> {

@@ -107,6 +107,14 @@ impl Log {
         self.checkpointer.notify();
     }
 
+    /// Where a file of the log directory is now, if vwal moved it.
+    pub(crate) fn path_now(&self, path: &Path) -> PathBuf {
+        match (&*self.place.aside.lock(), path.file_name()) {
+            (Some(aside), Some(name)) => aside.join(name),
+            _ => path.to_owned(),
+        }
+    }
+
     /// Another file has the name of the database: leave the name of the log directory to its log. Does nothing while the
     /// database is at its path.
     pub(crate) fn step_aside(&self) -> Result<()> {

@@ -113,7 +113,11 @@ fn the_old_log_grows_in_its_own_directory() {
     query(&old, "SELECT vwal_checkpoint(); PRAGMA wal_checkpoint(TRUNCATE)");
     grow(&old, 3);
     grow(&new, 101);
-    assert!(aside(&lab, "a.db").ends_with(format!("a.db-wal.{log_id}")));
+    let aside = aside(&lab, "a.db");
+    assert!(aside.ends_with(format!("a.db-wal.{log_id}")));
+    let segments = query(&old, "SELECT path FROM vwal_segments");
+    assert!(!segments.is_empty() && segments.lines().all(|path| fs::exists(path).unwrap()), "{segments}");
+    assert!(segments.lines().all(|path| path.starts_with(aside.to_str().unwrap())), "{segments}");
     assert_eq!((rows(&old), rows(&new)), ("7|1|3".into(), "4|100|101".into()));
     assert_intact(&old, "main");
     // WAL mode of the old one does not end in the directory of the new one.
@@ -258,7 +262,9 @@ fn removed_with_its_log_and_made_anew() {
     let new = made(&lab, "a.db", 100);
     let before = fs::read_dir(lab.wal("a.db")).unwrap().count();
     // No other segment can be made in a directory that is removed.
-    (2..8).for_each(|x| grow(&old, x));
+    (2..5).for_each(|x| grow(&old, x));
+    query(&old, "SELECT vwal_checkpoint(); PRAGMA wal_checkpoint(TRUNCATE)");
+    (5..8).for_each(|x| grow(&old, x));
     assert_eq!(
         fs::read_dir(lab.wal("a.db")).unwrap().count(),
         before,
@@ -273,6 +279,20 @@ fn removed_with_its_log_and_made_anew() {
     assert_intact(&new, "main");
     drop(new);
     assert_eq!(names(&lab), ["a.db", "a.db-wal"]);
+}
+
+/// A reader keeps the generation from ending, so the wal-index needs a second region of its file.
+#[test]
+fn the_wal_index_grows_in_a_removed_directory() {
+    let lab = Lab::new(Engine::Vwal);
+    let db = made(&lab, "a.db", 1);
+    let reader = lab.open("a.db");
+    query(&reader, "BEGIN");
+    assert_eq!(rows(&reader), "1|1|1");
+    fs::remove_dir_all(lab.wal("a.db")).unwrap();
+    fs::remove_file(lab.path("a.db")).unwrap();
+    (2..6).for_each(|x| grow(&db, x));
+    assert_eq!((rows(&reader), rows(&db)), ("1|1|1".into(), "13|1|5".into()));
 }
 
 #[test]
