@@ -102,6 +102,12 @@ int vwal_base_size(vwal_base *p, int64_t *pnByte){
   *pnByte = n;
   return rc;
 }
+/* Is the file the one that its name leads to? A VFS that cannot tell says that it is. */
+int vwal_base_has_moved(vwal_base *p){
+  int bMoved = 0;
+  int rc = p->pFile->pMethods->xFileControl(p->pFile, SQLITE_FCNTL_HAS_MOVED, &bMoved);
+  return rc==SQLITE_OK && bMoved;
+}
 void vwal_base_close(vwal_base *p){
   if( p==0 ) return;
   if( p->pFile->pMethods ) p->pFile->pMethods->xClose(p->pFile);

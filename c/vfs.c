@@ -97,12 +97,12 @@ static int vwalOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, i
 }
 
 static int vwalDelete(sqlite3_vfs *pVfs, const char *zName, int syncDir){
+  DbFile *pDb = vwalPagerFind(zName);
   (void)pVfs;
-  if( pVwal->xWalKind(zName)==KIND_DIR ){
-    int rc = pVwal->xDeleteWal(zName);
-    /* The directory stays, to keep stock SQLite out. To SQLite the file is gone. */
-    return rc==SQLITE_NOTFOUND ? SQLITE_OK : rc;
-  }
+  /* The directory stays, to keep stock SQLite out. To SQLite the file is gone. The log is that of the connection: what has the
+  ** name may be the log of another file by now. */
+  if( pDb!=0 && pDb->zWal==zName && pDb->pHandle!=0 ) return pVwal->xDeleteWal(pDb->pHandle);
+  if( pVwal->xWalKind(zName)==KIND_DIR ) return SQLITE_OK;
   return pParentVfs->xDelete(pParentVfs, zName, syncDir);
 }
 

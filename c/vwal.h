@@ -74,9 +74,8 @@ typedef struct vwal_methods {
 
   /* Is zWal a directory that vwal may own? 0: no such file, 1: a directory, 2: a regular file, 3: something else. */
   int (*xWalKind)(const char *zWal);
-  /* SQLite deletes the -wal of a database: its generation ends and the log is drained into the base file.
-  ** SQLITE_NOTFOUND: not a log of ours that is open. */
-  int (*xDeleteWal)(const char *zWal);
+  /* SQLite deletes the -wal of the database: its generation ends and the log is drained into the base file. */
+  int (*xDeleteWal)(vwal_handle*);
 
   /* The first transaction of the new database zDb is committed, with SQLite's own journal. Make the names in its directory
   ** durable: that of the database, and that there is no journal any more. */
@@ -150,6 +149,7 @@ int vwal_base_is_plain(void);                 /* 0: each read and write has to b
 int vwal_base_truncate(vwal_base*, int64_t nByte);
 int vwal_base_sync(vwal_base*);
 int vwal_base_size(vwal_base*, int64_t *pnByte);
+int vwal_base_has_moved(vwal_base*);          /* Its name leads elsewhere now, or nowhere */
 void vwal_base_close(vwal_base*);
 void vwal_log(int rc, const char *zMsg);      /* sqlite3_log */
 void *vwal_malloc(uint64_t n);                /* sqlite3_malloc64 */

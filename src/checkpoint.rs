@@ -302,8 +302,8 @@ impl Log {
     /// Free the segments that are checkpointed and belong to a generation that nobody reads through the WAL any more.
     fn free_segments(&self) -> Result<()> {
         self.look_at_place();
-        if self.is_gone() {
-            // The names may be those of another log by now.
+        if self.is_gone() || !self.io.anchor_takes_files() {
+            // The segments stay where they are; recovery sees that they are checkpointed.
             return Ok(());
         }
         let limit = self.checkpointed_frame_no().min(self.generation_base());
@@ -364,6 +364,14 @@ impl Log {
     /// removed. Once some of its files are gone it is too late to find out.
     pub(crate) fn check_can_leave(&self) -> Result<()> {
         self.check_writable()?;
+        if !self.is_in_place() || !self.io.leads_to_anchor(&self.dir) {
+            return Err(Error::InUse {
+                path: self.database.clone(),
+                what: "WAL mode cannot end while the database or its log directory is not where it was opened: it was renamed or \
+                       removed, or has been replaced"
+                    .into(),
+            });
+        }
         self.check_names()?;
         // It is not empty, and so it stays. Whatever else is in the way of removing it is told first.
         match self.io.remove_dir(&self.dir) {

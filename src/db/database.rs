@@ -175,6 +175,11 @@ impl Database {
     pub fn checkpoint(&self) -> Result<u64> {
         // What readers allow is for wal.c to decide, so SQLite is asked to checkpoint first.
         let path = self.log().database();
+        if !self.log().is_in_place() {
+            // Another database may be there.
+            self.inner.wal().absorb_passively();
+            return self.log().checkpoint();
+        }
         let asked =
             rusqlite::Connection::open_with_flags_and_vfs(path, OpenFlags::SQLITE_OPEN_READ_WRITE, c"vwal")
                 .and_then(|db| db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
@@ -215,7 +220,7 @@ impl Database {
                 end_frame_no: segment.end(),
                 state: segment.state(current.as_ref().is_some_and(|current| Arc::ptr_eq(segment, current))),
                 bytes: segment.used_bytes(),
-                path: segment.path().to_owned(),
+                path: self.log().path_now(segment.path()),
             })
             .collect()
     }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -81,28 +81,44 @@ impl OpenDatabase {
 
     fn close(&self) {
         let log = self.wal.log();
-        let is_whole = !self.wal.has_left() && log.check_writable().is_ok();
+        let has_left = self.wal.has_left();
+        let is_whole = !has_left && log.check_writable().is_ok();
         if is_whole {
             self.ship_the_rest();
         }
         drop(self.background.lock().take());
-        if is_whole {
-            let mut result = log.sync_to(log.published_frame_no(), SyncSite::LastFrames);
-            if log.is_gone() {
-                // Nobody will find the log again, so the base file must have all of it.
-                result = log.drain().map(drop);
-            } else if log.has_storage() && result.is_ok() {
-                // SQLite's last checkpoint could only go as far as storage was then.
-                result = log.checkpoint().map(drop);
-            }
-            if let Err(error) = result {
+        if !has_left && !log.read_only && log.base.is_unlinked() {
+            // There is nothing to bring forward.
+            if let Err(error) = log.end_unlinked() {
                 log.note_error(&error);
             }
-            if !log.is_gone() {
-                log.spares.shrink(&*log.io);
-            }
+        } else if is_whole {
+            self.flush().unwrap_or_else(|error| log.note_error(&error));
         }
         log.release_lock();
+    }
+
+    /// What is committed becomes durable, where the next open looks for it.
+    fn flush(&self) -> Result<()> {
+        let log = self.wal.log();
+        let synced = log.sync_to(log.published_frame_no(), SyncSite::LastFrames);
+        if log.is_gone() {
+            // Nobody will find the log again, so the base file must have all of it.
+            return log.drain().map(drop);
+        }
+        synced?;
+        if !log.is_in_place() {
+            // It was moved, perhaps without its log.
+            log.drain()?;
+            log.spares.shrink(&*log.io);
+            return log.remove_aside();
+        }
+        if log.has_storage() {
+            // SQLite's last checkpoint could only go as far as storage was then.
+            log.checkpoint()?;
+        }
+        log.spares.shrink(&*log.io);
+        Ok(())
     }
 }
 
@@ -123,6 +139,8 @@ pub struct Registry {
     doubtful: Mutex<HashMap<Identity, String>>,
     /// How long closes wait for storage.
     patience: Arc<Patience>,
+    /// The open databases again, by log directory. A leaf: a slot may be locked meanwhile, for as long as its database closes.
+    places: Mutex<Vec<Weak<OpenDatabase>>>,
 }
 
 /// Makes the wal-index of a log.
@@ -185,6 +203,7 @@ impl Registry {
         }
         let source = (request.source)(request.options.clone())?;
         let dir = source.dir.clone();
+        self.make_way(&dir)?;
         let opened = Log::open(source).inspect_err(|error| match error {
             Error::Io { op: FileOp::Sync, path, .. } | Error::Full { op: FileOp::Sync, path }
                 if path == request.database =>
@@ -204,6 +223,7 @@ impl Registry {
             background: Mutex::new(Some(background)),
             patience: Arc::clone(&self.patience),
         });
+        self.places.lock().push(Arc::downgrade(&database));
         *slot = Slot { open: Some(Arc::clone(&database)), handles: 1 };
         Ok(Some(Claim { database, identity }))
     }
@@ -224,21 +244,14 @@ impl Registry {
         }
     }
 
-    /// The open database whose log directory is `dir`.
-    pub fn find(&self, dir: &Path) -> Option<Arc<OpenDatabase>> {
-        let is_it = |slot: &Slot| {
-            slot.open.as_ref().filter(|open| open.dir == dir && !open.wal.has_left()).map(Arc::clone)
+    /// A log is to be opened in `dir`. If this process has one open there, it is that of another file, which had the name before
+    /// and lost it: it steps aside.
+    fn make_way(&self, dir: &Path) -> Result<()> {
+        let others: Vec<Arc<OpenDatabase>> = {
+            let mut places = self.places.lock();
+            places.retain(|open| open.strong_count() > 0);
+            places.iter().filter_map(Weak::upgrade).filter(|open| open.dir == dir).collect()
         };
-        let slots: Vec<_> = self.slots.lock().values().map(Arc::clone).collect();
-        // Another database may be closing, and wait for its storage. It is looked at last.
-        let mut busy = Vec::new();
-        for slot in slots {
-            match slot.try_lock().map(|slot| is_it(&slot)) {
-                Some(None) => {}
-                Some(found) => return found,
-                None => busy.push(slot),
-            }
-        }
-        busy.iter().find_map(|slot| is_it(&slot.lock()))
+        others.iter().filter(|open| !open.wal.has_left()).try_for_each(|open| open.wal.log().step_aside())
     }
 }

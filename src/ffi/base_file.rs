@@ -24,6 +24,8 @@ pub(super) struct BaseFile {
     base: *mut VwalBase,
     /// The parent is the unix VFS, and not one that takes each write for one page.
     plain: bool,
+    /// The file once more, for its count of names.
+    names: Option<std::fs::File>,
 }
 
 // SAFETY: the file of a VFS has no thread affinity. The unix VFS reads and writes with pread and pwrite and keeps no
@@ -52,8 +54,11 @@ impl BaseFile {
             let code = shim::vwal_base_open(database, wal, &mut read_only, &mut base);
             (path, shim::vwal_base_is_plain() != 0, code)
         };
-        let file = BaseFile { path, base, plain };
+        let mut file = BaseFile { path, base, plain, names: None };
         file.check(FileOp::Open, None, code)?;
+        if plain {
+            file.names = open_for_names(&file.path).filter(|_| file.is_named(&file.path));
+        }
         Ok((file, read_only != 0))
     }
 
@@ -83,6 +88,19 @@ impl BaseFile {
             message: format!("SQLite's VFS says {code} (system: {system})"),
         })
     }
+}
+
+/// A descriptor that cannot read or write: closing any other would drop the locks that SQLite holds on the file (`locks_remove_posix`
+/// in `fs/open.c` of Linux leaves out those that were opened with `O_PATH`). `None`: there is none here.
+#[cfg(target_os = "linux")]
+fn open_for_names(path: &Path) -> Option<std::fs::File> {
+    use rustix::fs::{Mode, OFlags, open};
+    open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok().map(Into::into)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_for_names(_: &Path) -> Option<std::fs::File> {
+    None
 }
 
 fn signed(offset: u64) -> i64 {
@@ -136,6 +154,17 @@ impl File for BaseFile {
             self.check(FileOp::Write, Some(at), code)?;
         }
         Ok(())
+    }
+
+    fn is_named(&self, _: &Path) -> bool {
+        // SAFETY: `base` is open until `self` is dropped.
+        unsafe { shim::vwal_base_has_moved(self.base) == 0 }
+    }
+
+    fn is_unlinked(&self) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let names = self.names.as_ref().and_then(|file| file.metadata().ok()).map(|meta| meta.nlink());
+        names == Some(0)
     }
 
     fn joins_pages(&self) -> bool {

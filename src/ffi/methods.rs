@@ -228,13 +228,16 @@ unsafe extern "C" fn wal_kind(dir: *const c_char) -> c_int {
     })
 }
 
-unsafe extern "C" fn delete_wal(dir: *const c_char) -> c_int {
-    // SAFETY: the shim passes a C string.
-    let dir = unsafe { path_of(dir) };
-    guard(|| match registry().find(&dir) {
-        Some(database) => database.wal().end_generation().map(|_| sqlite::SQLITE_OK),
-        None => Ok(sqlite::SQLITE_NOTFOUND),
-    })
+unsafe extern "C" fn delete_wal(handle: *mut Handle) -> c_int {
+    // SAFETY: an open handle.
+    unsafe {
+        with_handle(handle, |handle| {
+            if !handle.wal.wal().has_left() {
+                handle.wal.wal().end_generation()?;
+            }
+            Ok(sqlite::SQLITE_OK)
+        })
+    }
 }
 
 unsafe extern "C" fn created(database: *const c_char) -> c_int {

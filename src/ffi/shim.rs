@@ -60,7 +60,7 @@ pub(super) struct VwalMethods {
     pub(super) detach: unsafe extern "C" fn(*mut Handle),
     pub(super) has_left: unsafe extern "C" fn(*mut Handle) -> c_int,
     pub(super) wal_kind: unsafe extern "C" fn(*const c_char) -> c_int,
-    pub(super) delete_wal: unsafe extern "C" fn(*const c_char) -> c_int,
+    pub(super) delete_wal: unsafe extern "C" fn(*mut Handle) -> c_int,
     pub(super) created: unsafe extern "C" fn(*const c_char) -> c_int,
     pub(super) db_read: unsafe extern "C" fn(*mut Handle, *mut c_void, c_int, i64, *mut c_int) -> c_int,
     pub(super) db_keep: unsafe extern "C" fn(*mut Handle, *const c_void, c_int, i64),
@@ -116,6 +116,7 @@ unsafe extern "C" {
     pub(super) fn vwal_base_truncate(base: *mut VwalBase, len: i64) -> c_int;
     pub(super) fn vwal_base_sync(base: *mut VwalBase) -> c_int;
     pub(super) fn vwal_base_size(base: *mut VwalBase, len: *mut i64) -> c_int;
+    pub(super) fn vwal_base_has_moved(base: *mut VwalBase) -> c_int;
     pub(super) fn vwal_base_close(base: *mut VwalBase);
     pub(super) fn vwal_log(code: c_int, message: *const c_char);
     pub(super) fn vwal_malloc(len: u64) -> *mut c_void;

@@ -88,7 +88,7 @@ impl ShmFile {
         let mut zeros = Vec::new();
         memory::resize(&mut zeros, size, "the wal-index")?;
         file.write_at(&zeros, offset)?;
-        state.regions.push(self.io.map(&self.path, offset, size)?);
+        state.regions.push(file.map(offset, size)?);
         Ok(())
     }
 

@@ -60,18 +60,13 @@ pub struct LockFile {
 }
 
 impl LockFile {
-    /// Take the lock, or say who has it. `read_only`: the file must exist and is not written to.
-    pub(super) fn acquire(path: &Path, read_only: bool, mode: u32) -> Result<Result<LockFile, Holder>> {
+    /// Take the lock in `file`, which `path` led to, or say who has it. `read_only`: it is not written to.
+    pub(super) fn acquire(
+        path: &Path,
+        mut file: fs::File,
+        read_only: bool,
+    ) -> Result<Result<LockFile, Holder>> {
         let error = |error: std::io::Error| Error::io(FileOp::Lock, path, None, &error);
-        let mut file = fs::OpenOptions::new()
-            .read(true)
-            .write(!read_only)
-            .create(!read_only)
-            .truncate(false)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC)
-            .mode(mode)
-            .open(path)
-            .map_err(error)?;
         let meta = file.metadata().map_err(error)?;
         if !meta.is_file() || meta.nlink() > 1 {
             // The owner's name is written into it, which must not happen to another file.
@@ -108,6 +103,25 @@ impl LockFile {
             .iter()
             .find(|slot| slot.compare_exchange(-1, descriptor, Ordering::Relaxed, Ordering::Relaxed).is_ok());
         Ok(Ok(LockFile { file, slot, read_only }))
+    }
+
+    /// Take the lock at `path`, or say who has it.
+    #[cfg(test)]
+    pub(super) fn acquire_at(path: &Path, read_only: bool, mode: u32) -> Result<Result<LockFile, Holder>> {
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .write(!read_only)
+            .create(!read_only)
+            .truncate(false)
+            .mode(mode)
+            .open(path)
+            .map_err(|error| Error::io(FileOp::Lock, path, None, &error))?;
+        LockFile::acquire(path, file, read_only)
+    }
+
+    /// The file.
+    pub(super) fn file(&self) -> &fs::File {
+        &self.file
     }
 
     /// Who holds the lock at `path`, if anybody does. Takes nothing and changes nothing.
@@ -157,12 +171,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
         assert!(LockFile::holder(&path).unwrap().is_none());
-        let held = LockFile::acquire(&path, false, 0o600).unwrap().ok().unwrap();
-        let holder = LockFile::acquire(&path, false, 0o600).unwrap().err().unwrap();
+        let held = LockFile::acquire_at(&path, false, 0o600).unwrap().ok().unwrap();
+        let holder = LockFile::acquire_at(&path, false, 0o600).unwrap().err().unwrap();
         assert_eq!(holder.pid, Some(std::process::id()));
         assert_eq!(LockFile::holder(&path).unwrap(), Some(holder));
         drop(held);
         assert!(LockFile::holder(&path).unwrap().is_none());
-        assert!(LockFile::acquire(&path, false, 0o600).unwrap().is_ok());
+        assert!(LockFile::acquire_at(&path, false, 0o600).unwrap().is_ok());
     }
 }

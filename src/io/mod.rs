@@ -4,6 +4,7 @@
 //! a second descriptor of it would drop the locks that SQLite holds on it
 //! (<https://sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_>).
 
+mod anchor;
 mod lock;
 mod sync_site;
 mod system;
@@ -62,6 +63,12 @@ pub trait File: Send + Sync {
     /// Make everything written, and the size, survive a power loss. `site`: what for.
     fn sync(&self, site: SyncSite) -> Result<()>;
 
+    /// Map `len` bytes at `offset` of a file that is at least that long.
+    fn map(&self, offset: u64, _len: usize) -> Result<Box<dyn Mapping>> {
+        let error = std::io::Error::from(std::io::ErrorKind::Unsupported);
+        Err(Error::io(FileOp::Map, self.path(), Some(offset), &error))
+    }
+
     /// The first offset from `offset` on that is in no hole of the file; `None`: there is only a hole. In a simulation files
     /// have no holes.
     fn next_data(&self, offset: u64) -> Result<Option<u64>> {
@@ -71,6 +78,11 @@ pub trait File: Send + Sync {
     /// Whether `path` leads to this file. In a simulation nobody takes names away.
     fn is_named(&self, _path: &Path) -> bool {
         true
+    }
+
+    /// Whether the file has lost its last name: it ends when it is closed. False where that is not known.
+    fn is_unlinked(&self) -> bool {
+        false
     }
 
     /// Read as far as the file goes. A read that ends early although there is more is an error, and not taken for the end.
@@ -106,6 +118,19 @@ pub trait Mapping: Send + Sync {
 
 /// Files, directories, time and randomness.
 pub trait Io: Send + Sync {
+    /// From now on a path in the directory `path` is the name of something in the directory that is there now, wherever that is moved.
+    /// In a simulation nobody moves it.
+    fn anchor(&self, _path: &Path) -> Result<()> {
+        Ok(())
+    }
+    /// Whether `path` leads to the directory that was [anchored](Io::anchor).
+    fn leads_to_anchor(&self, _path: &Path) -> bool {
+        true
+    }
+    /// Whether files can be made and renamed in the directory that was [anchored](Io::anchor): it is not removed, and this process may.
+    fn anchor_takes_files(&self) -> bool {
+        true
+    }
     /// Open a regular file; symbolic links are refused.
     fn open(&self, path: &Path, mode: OpenMode) -> Result<Arc<dyn File>>;
     /// What a path names, without following a symbolic link.
@@ -120,14 +145,12 @@ pub trait Io: Send + Sync {
     fn remove_dir(&self, path: &Path) -> Result<()>;
     /// Remove a file.
     fn remove_file(&self, path: &Path) -> Result<()>;
-    /// Rename a file, replacing what is there.
+    /// Rename a file, replacing what is there; or a directory, which replaces nothing but an empty one.
     fn rename(&self, from: &Path, to: &Path) -> Result<()>;
     /// Rename a file. Something that is at `to` is not replaced, but an [`Error::Io`] of the kind `AlreadyExists`.
     fn rename_new(&self, from: &Path, to: &Path) -> Result<()>;
     /// Make the names in a directory survive a power loss. `site`: what for.
     fn sync_dir(&self, path: &Path, site: SyncSite) -> Result<()>;
-    /// Map `len` bytes at `offset` of a file that is at least that long.
-    fn map(&self, path: &Path, offset: u64, len: usize) -> Result<Box<dyn Mapping>>;
     /// Take the lock that says which process owns a log.
     fn lock(&self, path: &Path, read_only: bool) -> Result<Result<LockFile, Holder>>;
     /// Microseconds since 1970.

@@ -2,14 +2,19 @@
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{CWD, RenameFlags, SeekFrom, renameat_with, seek};
+use parking_lot::RwLock;
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, RenameFlags, SeekFrom, openat, renameat, renameat_with, seek, statat,
+    unlinkat,
+};
 use rustix::io::Errno;
 
+use super::anchor::{Anchor, place_of};
 use super::{File, Holder, Io, LockFile, Mapping, OpenMode, PathKind, SyncSite};
 use crate::error::{Error, FileOp, Result};
 
@@ -20,77 +25,139 @@ pub struct SystemIo {
     owner: Option<(u32, u32)>,
     /// The umask of the process counts.
     masked: bool,
+    anchor: RwLock<Option<Arc<Anchor>>>,
 }
 
 impl SystemIo {
+    fn new(mode: u32, owner: Option<(u32, u32)>, masked: bool) -> SystemIo {
+        SystemIo { mode, owner, masked, anchor: RwLock::default() }
+    }
+
     /// Files with the mode and owner of `database`; 0644 when there is no such file.
     pub fn like(database: &Path) -> SystemIo {
         match fs::metadata(database) {
-            Ok(meta) => {
-                SystemIo { mode: meta.mode() & 0o777, owner: Some((meta.uid(), meta.gid())), masked: false }
-            }
-            Err(_) => SystemIo { mode: 0o644, owner: None, masked: false },
+            Ok(meta) => SystemIo::new(meta.mode() & 0o777, Some((meta.uid(), meta.gid())), false),
+            Err(_) => SystemIo::new(0o644, None, false),
         }
     }
 
     /// Files as SQLite makes new databases: mode 0644, less what the umask forbids.
     pub fn masked() -> SystemIo {
-        SystemIo { mode: 0o644, owner: None, masked: true }
+        SystemIo::new(0o644, None, true)
     }
 
     /// Files that only this user may read (mode 0600), as the mode of the database that their pages are of is not known.
     pub fn private() -> SystemIo {
-        SystemIo { mode: 0o600, owner: None, masked: true }
+        SystemIo::new(0o600, None, true)
     }
 
-    /// Mode and owner, whatever the umask is. Only root may give files away, and then it must, or the database's own
-    /// user could not open its log.
-    fn adopt(&self, path: &Path, mode: u32) -> Result<()> {
+    /// Mode and owner of something new, whatever the umask is. Only root may give files away, and then it must, or the
+    /// database's own user could not open its log.
+    fn adopt(&self, made: &fs::File, path: &Path, mode: u32) -> Result<()> {
         if self.masked {
             return Ok(());
         }
         let error = |error: std::io::Error| Error::io(FileOp::SetMode, path, None, &error);
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(error)?;
+        made.set_permissions(fs::Permissions::from_mode(mode)).map_err(error)?;
         let Some((uid, gid)) = self.owner else { return Ok(()) };
-        let made = fs::symlink_metadata(path).map_err(error)?;
-        if (made.uid(), made.gid()) != (uid, gid) {
+        let meta = made.metadata().map_err(error)?;
+        if (meta.uid(), meta.gid()) != (uid, gid) {
             // Not root: as in SQLite, the attempt is all that can be made.
-            let _ = std::os::unix::fs::lchown(path, Some(uid), Some(gid));
+            let _ = std::os::unix::fs::fchown(made, Some(uid), Some(gid));
         }
         Ok(())
+    }
+
+    /// Whoever owns the log directory, or may write in it, decides what the database holds. So that has to be somebody who may write
+    /// to the database: in a directory where all may make files (`/tmp`), anybody can make one with the name of a log beforehand.
+    fn check_owner(&self, anchor: &Anchor, path: &Path) -> Result<()> {
+        let Some((owner, _)) = self.owner else { return Ok(()) };
+        let meta = anchor.dir().metadata().map_err(|error| Error::io(FileOp::LookAt, path, None, &error))?;
+        let me = rustix::process::geteuid().as_raw();
+        if ![owner, me, 0].contains(&meta.uid()) {
+            return Err(Error::corrupt(
+                path,
+                None,
+                format!(
+                    "the log directory belongs to user {}, the database to user {owner}: if it is right nevertheless, give it to that user",
+                    meta.uid()
+                ),
+            ));
+        }
+        let excess = meta.mode() & 0o022 & !self.mode;
+        if excess != 0 {
+            return Err(Error::corrupt(
+                path,
+                None,
+                format!(
+                    "others may write in the log directory (mode {:o}) who may not write to the database (mode {:o}): give it the \
+                     database's mode",
+                    meta.mode() & 0o777,
+                    self.mode
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    fn anchored(&self) -> Option<Arc<Anchor>> {
+        self.anchor.read().clone()
+    }
+
+    fn open_file(&self, op: FileOp, path: &Path, flags: OFlags) -> Result<fs::File> {
+        let anchor = self.anchored();
+        let (from, name) = place_of(anchor.as_deref(), path);
+        // NONBLOCK: opening a FIFO that somebody put here must not hang. It means nothing for a regular file.
+        let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        openat(from, name, flags, Mode::from_raw_mode(self.mode))
+            .map(fs::File::from)
+            .map_err(|errno| Error::io(op, path, None, &errno.into()))
     }
 }
 
 impl Io for SystemIo {
+    fn anchor(&self, path: &Path) -> Result<()> {
+        let anchor = Anchor::open(path)?;
+        self.check_owner(&anchor, path)?;
+        *self.anchor.write() = Some(Arc::new(anchor));
+        Ok(())
+    }
+
+    fn leads_to_anchor(&self, path: &Path) -> bool {
+        self.anchored().is_none_or(|anchor| anchor.is_named(path))
+    }
+
+    fn anchor_takes_files(&self) -> bool {
+        self.anchored().is_none_or(|anchor| anchor.takes_files())
+    }
+
     fn open(&self, path: &Path, mode: OpenMode) -> Result<Arc<dyn File>> {
         let error = |error: std::io::Error| Error::io(FileOp::Open, path, None, &error);
         let missing = mode == OpenMode::Create && self.kind(path)? == PathKind::Missing;
-        let file = fs::OpenOptions::new()
-            .read(true)
-            .write(mode != OpenMode::Read)
-            .create(missing)
-            // NONBLOCK: opening a FIFO that somebody put here must not hang. It means nothing for a regular file.
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC)
-            .mode(self.mode)
-            .open(path)
-            .map_err(error)?;
+        let flags = if mode == OpenMode::Read { OFlags::RDONLY } else { OFlags::RDWR };
+        let flags = if missing { flags | OFlags::CREATE } else { flags };
+        let file = self.open_file(FileOp::Open, path, flags)?;
         let meta = file.metadata().map_err(error)?;
         if !meta.is_file() {
             return Err(Error::corrupt(path, None, "this should be a regular file, and is not"));
         }
         if missing {
-            self.adopt(path, self.mode)?;
+            self.adopt(&file, path, self.mode)?;
         }
         Ok(Arc::new(SystemFile { path: path.to_owned(), identity: (meta.dev(), meta.ino()), file }))
     }
 
     fn kind(&self, path: &Path) -> Result<PathKind> {
-        match fs::symlink_metadata(path) {
-            Ok(meta) if meta.is_dir() => Ok(PathKind::Directory),
-            Ok(meta) if meta.is_file() => Ok(PathKind::File),
-            Ok(_) => Ok(PathKind::Other),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(PathKind::Missing),
-            Err(error) => Err(Error::io(FileOp::LookAt, path, None, &error)),
+        let anchor = self.anchored();
+        let (from, name) = place_of(anchor.as_deref(), path);
+        match statat(from, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(match FileType::from_raw_mode(stat.st_mode) {
+                FileType::Directory => PathKind::Directory,
+                FileType::RegularFile => PathKind::File,
+                _ => PathKind::Other,
+            }),
+            Err(Errno::NOENT) => Ok(PathKind::Missing),
+            Err(errno) => Err(Error::io(FileOp::LookAt, path, None, &errno.into())),
         }
     }
 
@@ -102,8 +169,19 @@ impl Io for SystemIo {
     fn list(&self, path: &Path) -> Result<Vec<String>> {
         let error = |error: std::io::Error| Error::io(FileOp::List, path, None, &error);
         let mut names = Vec::new();
+        if let Some(anchor) = self.anchored().filter(|anchor| anchor.is_at(path)) {
+            for entry in rustix::fs::Dir::read_from(anchor.dir()).map_err(|errno| error(errno.into()))? {
+                let entry = entry.map_err(|errno| error(errno.into()))?;
+                // A name that is not UTF-8 is not one of ours.
+                if let Some(name) =
+                    entry.file_name().to_str().ok().filter(|name| !matches!(*name, "." | ".."))
+                {
+                    names.push(name.to_owned());
+                }
+            }
+            return Ok(names);
+        }
         for entry in fs::read_dir(path).map_err(error)? {
-            // A name that is not UTF-8 is not one of ours.
             if let Ok(name) = entry.map_err(error)?.file_name().into_string() {
                 names.push(name);
             }
@@ -118,7 +196,7 @@ impl Io for SystemIo {
             .mode(mode)
             .create(path)
             .map_err(|error| Error::io(FileOp::CreateDir, path, None, &error))?;
-        self.adopt(path, mode)
+        self.adopt(Anchor::open(path)?.dir(), path, mode)
     }
 
     fn remove_dir(&self, path: &Path) -> Result<()> {
@@ -126,21 +204,32 @@ impl Io for SystemIo {
     }
 
     fn remove_file(&self, path: &Path) -> Result<()> {
-        fs::remove_file(path).map_err(|error| Error::io(FileOp::Remove, path, None, &error))
+        let anchor = self.anchored();
+        let (from, name) = place_of(anchor.as_deref(), path);
+        unlinkat(from, name, AtFlags::empty())
+            .map_err(|errno| Error::io(FileOp::Remove, path, None, &errno.into()))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {
-        fs::rename(from, to).map_err(|error| Error::io(FileOp::Rename, from, None, &error))
+        let anchor = self.anchored();
+        let ((old_dir, old), (new_dir, new)) =
+            (place_of(anchor.as_deref(), from), place_of(anchor.as_deref(), to));
+        renameat(old_dir, old, new_dir, new)
+            .map_err(|errno| Error::io(FileOp::Rename, from, None, &errno.into()))
     }
 
     fn rename_new(&self, from: &Path, to: &Path) -> Result<()> {
         let error = |error: std::io::Error| Error::io(FileOp::Rename, to, None, &error);
-        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        let anchor = self.anchored();
+        let ((old_dir, old), (new_dir, new)) =
+            (place_of(anchor.as_deref(), from), place_of(anchor.as_deref(), to));
+        match renameat_with(old_dir, old, new_dir, new, RenameFlags::NOREPLACE) {
             Ok(()) => Ok(()),
             // Not every file system can do it, and a sandbox (seccomp) may forbid it, in one of two words. A link is not made
             // over an existing name either.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::PERM) => {
-                fs::hard_link(from, to).map_err(error)?;
+                rustix::fs::linkat(old_dir, old, new_dir, new, AtFlags::empty())
+                    .map_err(|errno| error(errno.into()))?;
                 self.remove_file(from)
             }
             Err(errno) => Err(error(errno.into())),
@@ -148,26 +237,21 @@ impl Io for SystemIo {
     }
 
     fn sync_dir(&self, path: &Path, _: SyncSite) -> Result<()> {
+        let synced =
+            |dir: &fs::File| dir.sync_all().map_err(|error| Error::io(FileOp::SyncDir, path, None, &error));
+        if let Some(anchor) = self.anchored().filter(|anchor| anchor.is_at(path)) {
+            return synced(anchor.dir());
+        }
         // A directory that cannot be opened has not been fsynced, and no fsync of it has failed.
-        let dir = fs::File::open(path).map_err(|error| Error::io(FileOp::Open, path, None, &error))?;
-        dir.sync_all().map_err(|error| Error::io(FileOp::SyncDir, path, None, &error))
-    }
-
-    fn map(&self, path: &Path, offset: u64, len: usize) -> Result<Box<dyn Mapping>> {
-        let file = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
-            .open(path);
-        let map = file.and_then(|file| memmap2::MmapOptions::new().offset(offset).len(len).map_raw(&file));
-        map.map(|map| Box::new(Mapped(map)) as Box<dyn Mapping>)
-            .map_err(|error| Error::io(FileOp::Map, path, Some(offset), &error))
+        synced(&fs::File::open(path).map_err(|error| Error::io(FileOp::Open, path, None, &error))?)
     }
 
     fn lock(&self, path: &Path, read_only: bool) -> Result<Result<LockFile, Holder>> {
-        let lock = LockFile::acquire(path, read_only, self.mode)?;
-        if let (Ok(_), false) = (&lock, read_only) {
-            self.adopt(path, self.mode)?;
+        let flags = if read_only { OFlags::RDONLY } else { OFlags::RDWR | OFlags::CREATE };
+        let file = self.open_file(FileOp::Lock, path, flags)?;
+        let lock = LockFile::acquire(path, file, read_only)?;
+        if let (Ok(lock), false) = (&lock, read_only) {
+            self.adopt(lock.file(), path, self.mode)?;
         }
         Ok(lock)
     }
@@ -213,6 +297,15 @@ struct SystemFile {
 impl File for SystemFile {
     fn path(&self) -> &Path {
         &self.path
+    }
+
+    fn map(&self, offset: u64, len: usize) -> Result<Box<dyn Mapping>> {
+        memmap2::MmapOptions::new()
+            .offset(offset)
+            .len(len)
+            .map_raw(&self.file)
+            .map(|map| Box::new(Mapped(map)) as Box<dyn Mapping>)
+            .map_err(|error| Error::io(FileOp::Map, &self.path, Some(offset), &error))
     }
 
     fn next_data(&self, offset: u64) -> Result<Option<u64>> {

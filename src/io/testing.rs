@@ -13,7 +13,6 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 pub use disk::{Disks, Fate, Mark, ObjectId, Op, Record};
 pub use fault::{Fault, Kind};
@@ -22,7 +21,7 @@ pub use image::{Content, FileId, Image, Node};
 use lock_dir::LockDir;
 pub use random::splitmix;
 
-use super::{File, Holder, Io, LockFile, Mapping, OpenMode, PathKind, SyncSite};
+use super::{File, Holder, Io, LockFile, OpenMode, PathKind, SyncSite};
 use crate::error::{Error, FileOp, Result};
 use crate::sync::{Condvar, Mutex};
 
@@ -383,13 +382,9 @@ impl Io for TestIo {
         self.sync_dir_for(path, Some(site))
     }
 
-    fn map(&self, _: &Path, _: u64, len: usize) -> Result<Box<dyn Mapping>> {
-        Ok(Box::new(Region((0..len / 8).map(|_| AtomicU64::new(0)).collect())))
-    }
-
     fn lock(&self, path: &Path, read_only: bool) -> Result<Result<LockFile, Holder>> {
         drop(self.open(path, OpenMode::Create)?);
-        LockFile::acquire(&self.inner.lock_dir.path().join("lock"), read_only, 0o600)
+        LockFile::acquire_at(&self.inner.lock_dir.path().join("lock"), read_only, 0o600)
     }
 
     fn now_us(&self) -> u64 {
@@ -404,15 +399,6 @@ impl Io for TestIo {
 
     fn runs_threads(&self) -> bool {
         false
-    }
-}
-
-/// A region of the wal-index. Nothing of it is on the disk.
-struct Region(Box<[AtomicU64]>);
-
-impl Mapping for Region {
-    fn pointer(&self) -> *mut u8 {
-        self.0.as_ptr().cast_mut().cast()
     }
 }
 

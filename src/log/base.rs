@@ -108,6 +108,12 @@ impl BaseState {
         Ok(BaseState { size, header, tail })
     }
 
+    /// There is not a byte in it: it was made anew, or cut to nothing. No crash leaves that of a base file: it has pages, which are
+    /// fsynced with the footer and the name before the metadata of its log is written (`open_meta`), and no pass leaves less.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.size == 0
+    }
+
     /// Whole pages in the file; the footer is none.
     pub(crate) fn whole_pages(&self, page_size: PageSize) -> u32 {
         u32::try_from(self.size / u64::from(page_size.get())).unwrap_or(u32::MAX)

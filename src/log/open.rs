@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::base::{BaseState, Difference};
+use super::place::move_aside;
 use super::recover::{self, Found};
 use super::which::{BaseIs, Metadata, Which, which_log};
 use super::{Log, MetaFile, read_meta};
@@ -11,7 +12,7 @@ use crate::cache::FrameCache;
 use crate::error::{Error, Result};
 use crate::format::footer::{FOOTER_SIZE, Footer};
 use crate::format::meta::Meta;
-use crate::io::{File, Io, LockFile, PathKind, SyncSite, parent_dir};
+use crate::io::{File, Holder, Io, LockFile, PathKind, SyncSite, parent_dir};
 use crate::options::Options;
 use crate::types::{LogId, PageSize, Parent};
 
@@ -51,6 +52,8 @@ enum Decision {
     },
     Recover(Meta),
     NotOurs,
+    /// A log with frames, of a file that is not there any more.
+    Orphaned(Meta),
 }
 
 fn decide(source: &LogSource, meta: Option<Meta>, base: &BaseState, found: &Found) -> Result<Decision> {
@@ -64,6 +67,7 @@ fn decide(source: &LogSource, meta: Option<Meta>, base: &BaseState, found: &Foun
     let state = match (fits, source.create || base.is_wal()) {
         (true, _) => BaseIs::Fitting,
         (false, true) => BaseIs::Other,
+        (false, false) if base.is_empty() => BaseIs::Empty,
         (false, false) => BaseIs::NotWal,
     };
     let metadata = if meta.is_some() { Metadata::Valid } else { Metadata::NeverWritten };
@@ -79,7 +83,10 @@ fn decide(source: &LogSource, meta: Option<Meta>, base: &BaseState, found: &Foun
         }
         (Which::Begin, _) => Ok(Decision::Fresh { goes_on: None, parent }),
         (Which::NotVirtual, _) => Ok(Decision::NotOurs),
-        (Which::Recover | Which::Refuse, meta) => Err(refusal(source, meta, difference, found)),
+        (Which::MoveAside, Some(meta)) if !source.read_only => Ok(Decision::Orphaned(meta)),
+        (Which::Recover | Which::MoveAside | Which::Refuse, meta) => {
+            Err(refusal(source, meta, difference, found))
+        }
     }
 }
 
@@ -124,6 +131,10 @@ impl Log {
         }
         let (meta, found) = match decide(&source, meta, &base, &found)? {
             Decision::NotOurs => return Ok(None),
+            Decision::Orphaned(meta) => {
+                move_orphan(&source, &meta, &found)?;
+                return Ok(None);
+            }
             Decision::Recover(meta) => (meta, found),
             Decision::Fresh { goes_on, parent } => {
                 let page_size = base.header.map(|header| header.page_size);
@@ -144,6 +155,24 @@ impl Log {
         }
         Ok(Some(log))
     }
+}
+
+/// The database file was removed, or cut to nothing, while commits are only in the log. Nobody has the log open, since the caller has
+/// its lock. It is kept under another name, out of the way of the next database.
+fn move_orphan(source: &LogSource, meta: &Meta, found: &Found) -> Result<()> {
+    let aside = move_aside(&*source.io, &source.dir, meta.log_id)?;
+    (source.report)(&Error::Foreign {
+        path: source.database.clone(),
+        what: format!(
+            "the file is missing or empty, while frames {} to {} of a database that was there are only in '{}'. That directory is \
+             '{}' now, with everything in it, and this file gets a log of its own",
+            meta.checkpointed_frame_no + 1,
+            found.end(),
+            source.dir.display(),
+            aside.display()
+        ),
+    });
+    Ok(())
 }
 
 /// A pass was begun, and frames that it was to bring to the base file are not in the log. They were all there when it began,
@@ -219,14 +248,18 @@ fn take_lock(source: &mut LogSource) -> Result<Option<LockFile>> {
     // The owner before may remove the directory between two of these steps; then they are taken again.
     for _ in 0..100 {
         match io.kind(&source.dir)? {
-            PathKind::Directory => {}
+            PathKind::Directory => match io.anchor(&source.dir) {
+                Ok(()) => {}
+                Err(error) if error.is_not_found() => continue,
+                Err(error) => return Err(error),
+            },
             PathKind::Missing if !source.create => return Ok(None),
             PathKind::Missing if source.read_only => {
                 return Err(Error::ReadOnly { path: source.database.clone() });
             }
             PathKind::Missing => match io.create_dir(&source.dir) {
                 // Its name is made durable with the first metadata in it.
-                Ok(()) => {}
+                Ok(()) => continue,
                 Err(_) if io.kind(&source.dir)? != PathKind::Missing => continue,
                 Err(error) => return Err(error),
             },
@@ -253,9 +286,9 @@ fn take_lock(source: &mut LogSource) -> Result<Option<LockFile>> {
         };
         match locked {
             Ok(Ok(lock)) => return Ok(Some(lock)),
-            Ok(Err(holder)) => {
-                return Err(Error::Busy { path: source.database.clone(), holder: holder.to_string() });
-            }
+            Ok(Err(holder)) => return Err(held(source, &holder)?),
+            // It may have been moved aside, too, and another one be there.
+            Err(error) if error.is_not_found() && !source.read_only => {}
             Err(error) if error.is_not_found() && io.kind(&source.dir)? == PathKind::Missing => {}
             Err(error) => return Err(error),
         }
@@ -264,6 +297,18 @@ fn take_lock(source: &mut LogSource) -> Result<Option<LockFile>> {
         path: source.database.clone(),
         what: "its log directory keeps coming and going".into(),
     })
+}
+
+/// Another process holds the log.
+fn held(source: &LogSource, holder: &Holder) -> Result<Error> {
+    let holder = match source.base.size()? {
+        // Its base file was never without a page.
+        0 => format!(
+            "{holder}, which has the file open that had this name before; that was removed or renamed, and this one is new or empty"
+        ),
+        _ => holder.to_string(),
+    };
+    Ok(Error::Busy { path: source.database.clone(), holder })
 }
 
 fn is_denied(error: &Error) -> bool {

@@ -1,22 +1,57 @@
-//! A log directory that is removed, renamed or replaced while the log is open.
+//! Names that are taken away while the log is open: the log directory's, the database file's, or both.
 //!
-//! The files are still open then, and an fsync of them succeeds, but the next open will not find them. So before an fsync is
-//! reported the name of the current segment is looked up. Once it leads elsewhere, no commit that the base file lacks is
-//! reported as durable, and no new one is begun; passes go on, since the frames can still be read, and bring the base file
-//! up to the last commit. Names in the directory are left alone: another log may have it by now.
+//! The files are still open then, an fsync of them succeeds, and names in the log directory are looked up from its descriptor. What
+//! matters is what the next open finds.
+//!
+//! - The database is at its path, and the log directory is not: *gone*. The next open would not find the log. So before an fsync is
+//!   reported the name of the current segment is looked up. Once it leads elsewhere, no commit that the base file lacks is
+//!   reported as durable, and no new one is begun; passes go on, since the frames can still be read, and bring the base file
+//!   up to the last commit. Names in the directory are left alone.
+//! - The database is not at its path: it was moved, with or without its log, or it was removed. Whatever has the name by now has
+//!   nothing to do with this log, which goes on. If it still has the name of the log directory when another database of this process
+//!   wants it, it *steps aside*: the directory gets another name. The lock goes along with it.
+//!
+//! A database file that has no name any more ends with its last connection, and so does its log ([`Log::end_unlinked`]).
 
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Log;
-use crate::error::{Error, FileOp};
-use crate::io::PathKind;
+use super::{LOCK_NAME, Log};
+use crate::error::{Error, FileOp, Result};
+use crate::io::{Io, PathKind};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::types::LogId;
 
 #[derive(Default)]
 pub(super) struct Place {
     is_gone: AtomicBool,
     error: Mutex<Option<Error>>,
+    /// Where the directory is since it stepped aside.
+    aside: Mutex<Option<PathBuf>>,
+}
+
+/// Give a log directory a name that nothing has, and that tells its log: the name that it has, and the log id. Nothing in it is
+/// changed. The directory above is not fsynced: before a commit in a new log under the old name is acknowledged, it is
+/// (`SyncSite::LogDirectoryName`).
+pub(super) fn move_aside(io: &dyn Io, dir: &Path, log_id: LogId) -> Result<PathBuf> {
+    let mut number = 1;
+    let aside = loop {
+        let mut name = OsString::from(dir);
+        name.push(format!(".{log_id}"));
+        if number > 1 {
+            name.push(format!(".{number}"));
+        }
+        let path = PathBuf::from(name);
+        if io.kind(&path)? == PathKind::Missing {
+            break path;
+        }
+        number += 1;
+    };
+    // Should somebody take the name just now: a directory replaces nothing but an empty one.
+    io.rename(dir, &aside)?;
+    Ok(aside)
 }
 
 impl Log {
@@ -33,6 +68,11 @@ impl Log {
         self.place.error.lock().clone()
     }
 
+    /// Whether the path of the database leads to the base file.
+    pub(crate) fn is_in_place(&self) -> bool {
+        self.base.is_named(&self.database)
+    }
+
     /// Look whether the current segment still has its name, and note it when it has not.
     pub(crate) fn look_at_place(&self) {
         if self.is_gone() {
@@ -44,7 +84,7 @@ impl Log {
             return;
         }
         // Where the database is not at its path either, it was moved with its log, or removed with it.
-        if !matches!(self.io.kind(&self.database), Ok(PathKind::File)) {
+        if !self.is_in_place() {
             return;
         }
         // A pass may just have freed the segment: then its name went with its entry in the list.
@@ -65,5 +105,67 @@ impl Log {
         self.place.is_gone.store(true, Ordering::Release);
         self.note_error(&error);
         self.checkpointer.notify();
+    }
+
+    /// Where a file of the log directory is now, if vwal moved it.
+    pub(crate) fn path_now(&self, path: &Path) -> PathBuf {
+        match (&*self.place.aside.lock(), path.file_name()) {
+            (Some(aside), Some(name)) => aside.join(name),
+            _ => path.to_owned(),
+        }
+    }
+
+    /// Another file has the name of the database: leave the name of the log directory to its log. Does nothing while the
+    /// database is at its path.
+    pub(crate) fn step_aside(&self) -> Result<()> {
+        let mut aside = self.place.aside.lock();
+        if aside.is_some() || self.is_in_place() || !self.io.leads_to_anchor(&self.dir) {
+            return Ok(());
+        }
+        let path = move_aside(&*self.io, &self.dir, self.log_id)?;
+        if !self.base.is_unlinked() {
+            self.note_error(&Error::InUse {
+                path: self.database.clone(),
+                what: format!(
+                    "another file has this name now. The one before it, which is open, was renamed or cannot be told from one that was; \
+                     its log goes on in '{}' until it is closed",
+                    path.display()
+                ),
+            });
+        }
+        *aside = Some(path);
+        Ok(())
+    }
+
+    /// The database file has no name any more: nobody can open it again, and the log ends. Only for the last close.
+    pub(crate) fn end_unlinked(&self) -> Result<()> {
+        // Under its own name it could be taken for the log of a new file while it is half removed.
+        self.step_aside()?;
+        self.remove_aside()
+    }
+
+    /// Remove a log directory that has stepped aside; one that somebody else moved is left alone. Only for the last close.
+    ///
+    /// Errors: nothing is removed when the base file still exists and lacks commits.
+    pub(crate) fn remove_aside(&self) -> Result<()> {
+        let aside = self.place.aside.lock();
+        let Some(path) = aside.as_ref().filter(|path| self.io.leads_to_anchor(path)) else { return Ok(()) };
+        if self.checkpointed_frame_no() < self.published_frame_no() && !self.base.is_unlinked() {
+            return Err(Error::InUse {
+                path: self.database.clone(),
+                what: format!(
+                    "frames {} to {} of the file that had this name are only in '{}': give that directory the name of that file and \
+                     \"-wal\", and open it",
+                    self.checkpointed_frame_no() + 1,
+                    self.published_frame_no(),
+                    path.display()
+                ),
+            });
+        }
+        let mut names = self.check_names()?;
+        // Whoever looks at it meanwhile sees that it is held.
+        names.sort_by_key(|name| name == LOCK_NAME);
+        names.iter().try_for_each(|name| self.io.remove_file(&self.dir.join(name)))?;
+        self.io.remove_dir(path)
     }
 }

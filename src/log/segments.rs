@@ -5,6 +5,7 @@
 //! log is soon sealed, so that recovery need not read it. A writer that finds the segment well over its size does it itself:
 //! where one commit follows the other, it would only have to wait for the syncer.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::tail::Tail;
 use crate::error::{Error, Result};
 use crate::format::segment_header::{SEGMENT_HEAD_SIZE, SegmentHeader};
 use crate::format::segment_index::{index_offset, index_size};
-use crate::io::{File, Io, OpenMode, SyncSite};
+use crate::io::{File, Io, OpenMode, PathKind, SyncSite};
 use crate::options::SwapPolicy;
 use crate::segment::{Segment, segment_name};
 use crate::sync::Mutex;
@@ -85,7 +86,7 @@ impl Log {
     pub(super) fn begin_transaction(&self, tail: &mut Tail) -> Result<()> {
         let Some(segment) = &tail.segment else { return self.swap_segment(tail) };
         let frames = frames_in(segment, tail);
-        if frames == 0 {
+        if frames == 0 || tail.position().0 < tail.stays_until {
             return Ok(());
         }
         let by_age = self.segment_sizes.by_age && {
@@ -115,6 +116,8 @@ impl Log {
         let sizes = &self.segment_sizes;
         if frames < sizes.due.max(1) {
             self.wake_syncer_at(segment, frames);
+        } else if published < tail.stays_until {
+            self.syncer_wanted_at.store(tail.stays_until, Ordering::Relaxed);
         } else if !is_between_transactions(&tail) {
             // With a commit that follows: not with the very next one, if many do.
             let next = published + 1 + (sizes.late - sizes.due) / 4;
@@ -205,6 +208,9 @@ impl Log {
 
     /// Append to a new segment from now on. There is no open frame.
     ///
+    /// Where the directory takes no new file, since it was removed or this process may not write in it any more, the log goes on in the
+    /// segment that it has.
+    ///
     /// Errors: the new file may have its name and its head already. Frames behind its start in the segment before it would look
     /// to recovery like a transaction that was rolled back, so there is no current segment then: the next transaction begins one at the
     /// same frame, or is told why not.
@@ -219,18 +225,50 @@ impl Log {
             previous_crc,
         };
         self.syncer_wanted_at.store(u64::MAX, Ordering::Relaxed);
-        tail.segment = None;
+        let before = tail.segment.take();
         let path = self.dir.join(segment_name(start_frame_no));
-        let file = match self.spares.take(&*self.io, &path)? {
-            Some(file) => file,
-            None => self.io.open(&path, OpenMode::Create)?,
-        };
+        let spare = self.spares.take(&*self.io, &path);
+        let file =
+            match spare.and_then(|spare| spare.map_or_else(|| self.io.open(&path, OpenMode::Create), Ok)) {
+                Ok(file) => file,
+                Err(error) => return self.stay_in(before, tail, &path, error),
+            };
         self.names.changed.fetch_add(1, Ordering::AcqRel);
         let segment = Arc::new(Segment::begin(file, path, header)?);
         self.segments.write().push(Arc::clone(&segment));
         self.wake_syncer_at(&segment, 0);
         tail.set_segment(segment);
         self.syncer.notify();
+        Ok(())
+    }
+
+    /// No file could be had for the next segment: go on in the one before, if it is certain that none has the name of the next one.
+    fn stay_in(
+        &self,
+        before: Option<Arc<Segment>>,
+        tail: &mut Tail,
+        path: &Path,
+        error: Error,
+    ) -> Result<()> {
+        use std::io::ErrorKind::{NotFound, PermissionDenied};
+        let Some(segment) = before else { return Err(error) };
+        if !matches!(error, Error::Io { kind: NotFound | PermissionDenied, .. }) {
+            return Err(error);
+        }
+        // A spare that could be renamed, and not be opened. Its head is not that of the next segment.
+        let removed = self.io.remove_file(path);
+        let is_denied = |error: &Error| matches!(error, Error::Io { kind: PermissionDenied, .. });
+        match self.io.kind(path) {
+            Ok(PathKind::Missing) => {}
+            // A directory in which nothing can be looked up has got no new name from this process either.
+            Err(ref denied) if is_denied(denied) && removed.as_ref().is_err_and(is_denied) => {}
+            _ => return Err(error),
+        }
+        // It is tried again when the segment has twice the size.
+        tail.stays_until = tail.position().0 + frames_in(&segment, tail);
+        self.syncer_wanted_at.store(tail.stays_until, Ordering::Relaxed);
+        tail.segment = Some(segment);
+        self.note_error(&error);
         Ok(())
     }
 
@@ -258,8 +296,11 @@ impl Log {
     }
 
     /// Close the current segment: the next transaction begins another one. The caller makes sure that no transaction is
-    /// being written.
+    /// being written. Does nothing where no other one could be made.
     pub(crate) fn retire_current(&self) {
+        if !self.io.anchor_takes_files() {
+            return;
+        }
         let mut tail = self.tail.lock();
         if !is_between_transactions(&tail) {
             return;

@@ -28,6 +28,8 @@ const STAMP: usize = SQLITE_FRAME_HEADER_SIZE;
 pub(super) struct Tail {
     /// Where frames go now.
     pub(super) segment: Option<Arc<Segment>>,
+    /// No other segment is begun before this frame: none could be.
+    pub(super) stays_until: u64,
     /// Bytes of a frame on disk.
     frame_size: usize,
     /// Checksum of frame `first - 1`.
@@ -58,6 +60,7 @@ impl Tail {
     pub(super) fn new(published: u64, crc: u32, frame_size: usize) -> Tail {
         Tail {
             segment: None,
+            stays_until: 0,
             frame_size,
             crc,
             first: published + 1,

@@ -312,6 +312,47 @@ impl Drop for StopOnDrop<'_> {
     }
 }
 
+thread_local! {
+    static REPORTED: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+#[test]
+fn a_log_without_its_file_is_moved_aside_and_that_is_told() {
+    let place = Place::new();
+    let log = place.open().unwrap();
+    commit(&log, &[1, 2]);
+    let killed = place.crash();
+    let (names, log_id) = (killed.names(), log.log_id());
+    fs::write(killed.database(), b"").unwrap();
+    let io: Arc<dyn Io> = Arc::new(SystemIo::like(&killed.database()));
+    let source = LogSource {
+        base: io.open(&killed.database(), OpenMode::ReadWrite).unwrap(),
+        io,
+        database: killed.database(),
+        dir: killed.dir(),
+        cache: Arc::new(FrameCache::new(0)),
+        options: Options::new(),
+        report: |error| REPORTED.with_borrow_mut(|reported| reported.push(error.to_string())),
+        read_only: false,
+        create: false,
+    };
+    assert!(Log::open(source).unwrap().is_none(), "there is no log now");
+    let aside = PathBuf::from(format!("{}.{log_id}", killed.dir().display()));
+    assert!(!killed.dir().exists());
+    let mut kept: Vec<String> = fs::read_dir(&aside)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    kept.sort();
+    assert_eq!(kept, names, "nothing was removed");
+    let reported = REPORTED.take();
+    assert_eq!(reported.len(), 1, "{reported:?}");
+    let names_both = |text: &String| {
+        [&killed.dir(), &aside].iter().all(|path| text.contains(&format!("'{}'", path.display())))
+    };
+    assert!(names_both(&reported[0]) && reported[0].contains("frames 1 to 2"), "{reported:?}");
+}
+
 #[test]
 fn the_metadata_outlives_the_segments() {
     let place = Place::new();

@@ -23,6 +23,8 @@ pub(super) enum BaseIs {
     Other,
     /// The same, in rollback mode, or no database at all.
     NotWal,
+    /// Without a byte: SQLite makes the file so when there is none.
+    Empty,
 }
 
 /// What is done.
@@ -36,6 +38,8 @@ pub(super) enum Which {
     Begin,
     /// The database has no log.
     NotVirtual,
+    /// The same, and the log that is there gets out of the way.
+    MoveAside,
     /// Nothing is touched.
     Refuse,
 }
@@ -48,7 +52,8 @@ struct Row {
     then: Which,
 }
 
-const ANY_BASE: &[BaseIs] = &[BaseIs::Fitting, BaseIs::Other, BaseIs::NotWal];
+const ANY_BASE: &[BaseIs] = &[BaseIs::Fitting, BaseIs::Other, BaseIs::NotWal, BaseIs::Empty];
+const NO_DATABASE: &[BaseIs] = &[BaseIs::NotWal, BaseIs::Empty];
 const ANY: &[bool] = &[false, true];
 const NONE: &[bool] = &[false];
 const SOME: &[bool] = &[true];
@@ -56,15 +61,16 @@ const SOME: &[bool] = &[true];
 const WHICH_LOG: &[Row] = &[
     row(Metadata::NoDirectory, &[BaseIs::Fitting], NONE, Which::GoOn),
     row(Metadata::NoDirectory, &[BaseIs::Other], NONE, Which::Begin),
-    row(Metadata::NoDirectory, &[BaseIs::NotWal], NONE, Which::NotVirtual),
+    row(Metadata::NoDirectory, NO_DATABASE, NONE, Which::NotVirtual),
     row(Metadata::NeverWritten, ANY_BASE, SOME, Which::Refuse),
     row(Metadata::NeverWritten, &[BaseIs::Fitting], NONE, Which::GoOn),
     row(Metadata::NeverWritten, &[BaseIs::Other], NONE, Which::Begin),
-    row(Metadata::NeverWritten, &[BaseIs::NotWal], NONE, Which::NotVirtual),
+    row(Metadata::NeverWritten, NO_DATABASE, NONE, Which::NotVirtual),
     row(Metadata::Valid, &[BaseIs::Fitting], ANY, Which::Recover),
     row(Metadata::Valid, &[BaseIs::Other, BaseIs::NotWal], SOME, Which::Refuse),
+    row(Metadata::Valid, &[BaseIs::Empty], SOME, Which::MoveAside),
     row(Metadata::Valid, &[BaseIs::Other], NONE, Which::Begin),
-    row(Metadata::Valid, &[BaseIs::NotWal], NONE, Which::NotVirtual),
+    row(Metadata::Valid, NO_DATABASE, NONE, Which::NotVirtual),
     row(Metadata::Damaged, ANY_BASE, ANY, Which::Refuse),
 ];
 
@@ -94,16 +100,18 @@ mod tests {
         (Metadata::Valid, "valid"),
         (Metadata::Damaged, "damaged in both slots"),
     ];
-    const BASE: [(BaseIs, &str); 3] = [
+    const BASE: [(BaseIs, &str); 4] = [
         (BaseIs::Fitting, "fits"),
         (BaseIs::Other, "does not fit"),
         (BaseIs::NotWal, "not in WAL mode, or no database"),
+        (BaseIs::Empty, "missing, or empty"),
     ];
-    const THEN: [(Which, &str); 5] = [
+    const THEN: [(Which, &str); 6] = [
         (Which::Recover, "recover"),
         (Which::GoOn, "a new log that continues log id and number of the footer"),
         (Which::Begin, "a new log id, starting with the base file as it is"),
         (Which::NotVirtual, "no log; a new one once it is in WAL mode"),
+        (Which::MoveAside, "move the log aside; a new one once it is in WAL mode"),
         (Which::Refuse, "refuse, touch nothing, say what can be done"),
     ];
 
@@ -128,7 +136,12 @@ mod tests {
     #[test]
     fn no_row_gives_frames_up() {
         for row in WHICH_LOG.iter().filter(|row| row.frames.contains(&true)) {
-            assert!(matches!(row.then, Which::Recover | Which::Refuse), "{:?}, {:?}", row.metadata, row.base);
+            assert!(
+                matches!(row.then, Which::Recover | Which::Refuse | Which::MoveAside),
+                "{:?}, {:?}",
+                row.metadata,
+                row.base
+            );
         }
     }
 
@@ -136,7 +149,7 @@ mod tests {
     fn the_table_in_the_documentation_is_this_one() {
         let rows = WHICH_LOG.iter().map(|row| {
             let base = match row.base.len() {
-                3 => "any".to_owned(),
+                4 => "any".to_owned(),
                 _ => row.base.iter().map(|base| name(&BASE, base)).collect::<Vec<_>>().join("; or "),
             };
             let frames = match row.frames {

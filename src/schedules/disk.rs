@@ -8,7 +8,7 @@ use shuttle::thread::yield_now;
 use crate::error::Result;
 use crate::format::segment_header::{SEAL_OFFSET, SEGMENT_HEAD_SIZE};
 use crate::io::testing::TestIo;
-use crate::io::{File, Holder, Io, LockFile, Mapping, OpenMode, PathKind, SyncSite};
+use crate::io::{File, Holder, Io, LockFile, OpenMode, PathKind, SyncSite};
 use crate::log::Log;
 
 /// A write that is not durable.
@@ -121,9 +121,6 @@ impl Io for SlowDisk {
     }
     fn rename_new(&self, from: &Path, to: &Path) -> Result<()> {
         self.files.rename_new(from, to)
-    }
-    fn map(&self, path: &Path, offset: u64, len: usize) -> Result<Box<dyn Mapping>> {
-        self.files.map(path, offset, len)
     }
     fn lock(&self, path: &Path, read_only: bool) -> Result<std::result::Result<LockFile, Holder>> {
         self.files.lock(path, read_only)

@@ -50,3 +50,40 @@ fn a_segment_that_is_mostly_a_hole_is_opened_at_once() {
     fs::OpenOptions::new().write(true).open(segment).unwrap().set_len(8 << 40).unwrap();
     assert_eq!(query(&lab.open("b.db"), "SELECT x FROM t"), "1\n2");
 }
+
+/// A closed database, and an answer to opening it again.
+fn reopened(lab: &Lab) -> String {
+    match lab.open_with("a.db", "") {
+        Ok(db) => query(&db, "SELECT count(*) FROM t"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// As root: for others the system says no when they give a directory away.
+#[test]
+fn a_log_directory_of_somebody_else_is_refused() {
+    let lab = Lab::new(Engine::Vwal);
+    drop(lab.create("a.db", "CREATE TABLE t(x)"));
+    let stranger = Some(54321);
+    if std::os::unix::fs::lchown(lab.wal("a.db"), stranger, None).is_err() {
+        return;
+    }
+    let refused = reopened(&lab);
+    assert!(refused.contains("belongs to user 54321, the database to user"), "{refused}");
+    std::os::unix::fs::lchown(lab.path("a.db"), stranger, None).unwrap();
+    assert_eq!(reopened(&lab), "0");
+}
+
+#[test]
+fn a_log_directory_that_others_may_write_in_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let lab = Lab::new(Engine::Vwal);
+    drop(lab.create("a.db", "CREATE TABLE t(x)"));
+    let set_mode = |path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    set_mode(lab.path("a.db"), 0o644);
+    set_mode(lab.wal("a.db"), 0o777);
+    let refused = reopened(&lab);
+    assert!(refused.contains("others may write in the log directory (mode 777)"), "{refused}");
+    set_mode(lab.path("a.db"), 0o666);
+    assert_eq!(reopened(&lab), "0");
+}

@@ -49,6 +49,7 @@ mod shared_cache;
 mod size_limit;
 mod strangers;
 mod swapped_base;
+mod unlinked;
 mod vacuum;
 mod wal_hook;
 

@@ -104,3 +104,27 @@ fn who_is_fenced_off_and_goes_on_locally_is_told_for_as_long_as_it_is_so() {
     assert_eq!(old.checkpoint().unwrap(), old.frame_no(), "its checkpoints go on");
     assert_eq!(old.status().last_error, old.fence().map(|error| error.to_string()));
 }
+
+/// The old file, unlinked while it is open, goes on shipping; the new one has a log of its own.
+#[test]
+fn a_file_made_anew_does_not_ship_among_the_objects_of_the_one_before() {
+    let lab = Lab::new();
+    let old = lab.open("app.db", "").unwrap();
+    old.execute_batch("CREATE TABLE t(x); INSERT INTO t VALUES (1); SELECT vwal_sync();").unwrap();
+    let old_id = database(&old).status().log_id;
+    std::fs::remove_file(lab.path("app.db")).unwrap();
+    let new = lab.open("app.db", "").unwrap();
+    new.execute_batch("CREATE TABLE t(x); INSERT INTO t VALUES (2);").unwrap();
+    let fenced = database(&new);
+    assert_ne!(fenced.status().log_id, old_id);
+    wait_for("the fence", || fenced.fence().is_some());
+    let told = fenced.status().last_error.unwrap();
+    assert!(told.contains(&format!("vwal_take_over={old_id}")), "{told}");
+    old.execute_batch("INSERT INTO t VALUES (3); SELECT vwal_sync();").unwrap();
+    drop((old, new, fenced));
+    // The place of the old one can be taken.
+    let new = lab.open("app.db", &format!("&vwal_take_over={old_id}")).unwrap();
+    new.execute_batch("INSERT INTO t VALUES (4); SELECT vwal_sync();").unwrap();
+    let rows: i64 = new.query_row("SELECT sum(x) FROM t", [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 6);
+}

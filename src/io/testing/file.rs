@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use super::{FileId, Inner, Kind, Op, Record};
 use crate::error::{FileOp, Result};
-use crate::io::{File, SyncSite};
+use crate::io::{File, Mapping, SyncSite};
 
 pub(super) struct TestFile {
     pub(super) inner: Arc<Inner>,
@@ -16,6 +17,10 @@ pub(super) struct TestFile {
 impl File for TestFile {
     fn path(&self) -> &Path {
         &self.path
+    }
+
+    fn map(&self, _: u64, len: usize) -> Result<Box<dyn Mapping>> {
+        Ok(Box::new(Region((0..len / 8).map(|_| AtomicU64::new(0)).collect())))
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
@@ -89,5 +94,14 @@ impl TestFile {
         let (works, result) = state.check_sync(Kind::Sync, FileOp::Sync, &self.path);
         state.trace.push(Record { op: Op::Sync { file: self.id, site }, failed: !works });
         result
+    }
+}
+
+/// A region of the wal-index. Nothing of it is on the disk.
+struct Region(Box<[AtomicU64]>);
+
+impl Mapping for Region {
+    fn pointer(&self) -> *mut u8 {
+        self.0.as_ptr().cast_mut().cast()
     }
 }

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::{FileId, Node, TestIo};
 use crate::error::Result;
-use crate::io::{File, Holder, Io, LockFile, Mapping, OpenMode, PathKind, SyncSite};
+use crate::io::{File, Holder, Io, LockFile, OpenMode, PathKind, SyncSite};
 
 const ROOT: &str = "/vwal-sim/";
 
@@ -120,9 +120,6 @@ impl Io for MountedIo {
     }
     fn sync_dir(&self, path: &Path, site: SyncSite) -> Result<()> {
         self.0.io.sync_dir(&self.inner(path), site)
-    }
-    fn map(&self, path: &Path, offset: u64, len: usize) -> Result<Box<dyn Mapping>> {
-        self.0.io.map(&self.inner(path), offset, len)
     }
     fn lock(&self, path: &Path, read_only: bool) -> Result<Result<LockFile, Holder>> {
         self.0.io.lock(&self.inner(path), read_only)

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::Place;
 use crate::error::{Error, FileOp, Result};
-use crate::io::{File, Holder, Io, LockFile, Mapping, OpenMode, PathKind, SyncSite, SystemIo};
+use crate::io::{File, Holder, Io, LockFile, OpenMode, PathKind, SyncSite, SystemIo};
 
 /// The operations on names, in order; a failing directory fsync on demand.
 pub(super) struct Recorder {
@@ -30,9 +30,10 @@ impl Recorder {
         self.done.lock().push(format!("{op} {}", path.file_name().unwrap().to_str().unwrap()));
     }
 
+    /// The last time. Whether a directory can be removed is tried out before its files go.
     pub(super) fn at(&self, what: &str) -> usize {
         let done = self.done.lock();
-        done.iter().position(|op| op == what).unwrap_or_else(|| panic!("no {what} in {done:#?}"))
+        done.iter().rposition(|op| op == what).unwrap_or_else(|| panic!("no {what} in {done:#?}"))
     }
 
     /// Whether the directory was fsynced between two operations.
@@ -80,9 +81,6 @@ impl Io for Recorder {
             return Err(Error::io(FileOp::SyncDir, path, None, &std::io::Error::from_raw_os_error(5)));
         }
         self.inner.sync_dir(path, site)
-    }
-    fn map(&self, path: &Path, offset: u64, len: usize) -> Result<Box<dyn Mapping>> {
-        self.inner.map(path, offset, len)
     }
     fn lock(&self, path: &Path, read_only: bool) -> Result<std::result::Result<LockFile, Holder>> {
         self.inner.lock(path, read_only)
