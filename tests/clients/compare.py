@@ -16,19 +16,21 @@ results, expected_file, *suites = sys.argv[1:]
 
 def outcomes(suite, mode):
     """The worst outcome of each test. One that was begun and never ended hung, or took the process with it."""
-    order, worst = ["skip", "ok", "begun", "fail"], {}
-    open_test = None
+    order, worst, open_test = ["skip", "ok", "fail", "did not end"], {}, None
+
+    def note(outcome, name):
+        worst[name] = max(worst.get(name, outcome), outcome, key=order.index)
+
     with open(f"{results}/{suite}.{mode}", encoding="utf-8", errors="replace") as file:
         for line in file:
             outcome, name = line.rstrip("\n").split("\t", 1)
-            if outcome == "begun":
-                open_test = name
-                continue
-            open_test = None
-            before = worst.get(name, outcome)
-            worst[name] = max(before, outcome, key=order.index)
+            if open_test not in (None, name):
+                note("did not end", open_test)
+            open_test = name if outcome == "begun" else None
+            if outcome != "begun":
+                note(outcome, name)
     if open_test is not None:
-        worst[open_test] = "did not end"
+        note("did not end", open_test)
     return worst
 
 
