@@ -20,7 +20,7 @@ fn main() {
         println!("cargo:rerun-if-changed={sources}");
         build.flag("-fsanitize=address").flag("-fno-omit-frame-pointer");
     }
-    for file in ["ext.c", "vfs.c", "pager.c", "refused.c", "dbfile.c", "walfile.c", "basefile.c", "sqlfunc.c"]
+    for file in ["ext.c", "vfs.c", "pager.c", "refused.c", "dbfile.c", "dblog.c", "walfile.c", "basefile.c", "sqlfunc.c"]
     {
         build.file(std::path::Path::new(sources).join(file));
     }
