@@ -204,6 +204,24 @@ static int dbPragma(DbFile *p, char **azArg){
   return SQLITE_NOTFOUND;
 }
 
+/* PRAGMA vwal_last_error: what vwal_status tells, or why the database cannot be used. SQLite answers a PRAGMA of the VFS without
+** reading the schema, which a query has to read first, and which it may not be able to read for this very reason. */
+static int dbLastError(DbFile *p, char **azArg){
+  if( sqlite3_stricmp(azArg[1], "vwal_last_error")!=0 ) return SQLITE_NOTFOUND;
+  if( p->pHandle ){
+    vwal_status_row row;
+    int rc;
+    memset(&row, 0, sizeof(row));
+    rc = pVwal->xStatus(p->pHandle, &row);
+    sqlite3_free(row.zPath);
+    sqlite3_free(row.zStorage);
+    azArg[0] = row.zLastError;
+    return rc;
+  }
+  if( p->zErr ) azArg[0] = sqlite3_mprintf("%s", p->zErr);
+  return SQLITE_OK;
+}
+
 /* PRAGMA journal_mode that ends WAL mode: when vwal would refuse that, here the reason can be the message of the statement. Later,
 ** when SQLite opens its journal, all that the application would be told is the text of a result code. */
 static int dbLeavePragma(DbFile *p, char **azArg){
@@ -233,6 +251,7 @@ static int dbFileControl(sqlite3_file *pFile, int op, void *pArg){
     case SQLITE_FCNTL_PRAGMA:
       rc = dbPragma(p, (char**)pArg);
       if( rc==SQLITE_NOTFOUND ) rc = dbLeavePragma(p, (char**)pArg);
+      if( rc==SQLITE_NOTFOUND ) rc = dbLastError(p, (char**)pArg);
       if( rc!=SQLITE_NOTFOUND ) return rc;
       break;
     case SQLITE_FCNTL_VFSNAME:
