@@ -20,8 +20,17 @@ fn main() {
         println!("cargo:rerun-if-changed={sources}");
         build.flag("-fsanitize=address").flag("-fno-omit-frame-pointer");
     }
-    for file in ["ext.c", "vfs.c", "pager.c", "refused.c", "dbfile.c", "walfile.c", "basefile.c", "sqlfunc.c"]
-    {
+    for file in [
+        "ext.c",
+        "vfs.c",
+        "pager.c",
+        "refused.c",
+        "dbfile.c",
+        "dblog.c",
+        "walfile.c",
+        "basefile.c",
+        "sqlfunc.c",
+    ] {
         build.file(std::path::Path::new(sources).join(file));
     }
     build.define("VWAL_VERSION", format!("\"{}\"", env!("CARGO_PKG_VERSION")).as_str());

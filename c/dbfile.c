@@ -12,157 +12,21 @@
 **         holds the EXCLUSIVE lock then). The log is drained and its directory removed before that write is done.
 **   New.  An empty main database is created in rollback mode, as by stock SQLite, so that its page size and so on can be
 **         chosen; but page 1 is written with the mark of WAL mode (bytes 18 and 19), and with a change counter that is one
-**         higher than SQLite thinks, so that its next transaction reads page 1 anew and opens the WAL. So is an existing
-**         database that could not be put into WAL mode when it was opened, because it was locked then, for instance.
+**         higher than SQLite thinks, so that its next transaction reads page 1 anew and opens the WAL. The log is begun before
+**         the first transaction gives up its lock: from its commit on the connection has the database open, for other
+**         processes too, as with stock SQLite in WAL mode. An existing database that could not be put into WAL mode when it
+**         was opened, because it was locked then, for instance, is treated alike.
 */
 #include "internal.h"
 #include <string.h>
 
 #define REAL(p) ((p)->pReal)
 
-/* Set the reason why the database cannot be used now. Takes zErr over. */
-static int dbError(DbFile *p, int rc, char *zErr){
-  sqlite3_free(p->zErr);
-  p->zErr = zErr;
-  p->rcErr = rc;
-  if( rc!=SQLITE_OK && zErr ) sqlite3_log(rc, "%s", zErr);
-  return rc;
-}
-
-/* The vwal_* parameters of the file name. The array is to be freed. */
-static int dbParams(DbFile *p, vwal_param **paParam, int *pnParam){
-  const char *zKey;
-  int n = 0;
-  int i;
-  vwal_param *a = 0;
-  for(i=0; (zKey = sqlite3_uri_key(p->zDb, i))!=0; i++){
-    if( strncmp(zKey, "vwal", 4)==0 ) n++;
-  }
-  if( n>0 ){
-    a = (vwal_param*)sqlite3_malloc64(sizeof(*a)*(sqlite3_uint64)n);
-    if( a==0 ) return SQLITE_NOMEM;
-    n = 0;
-    for(i=0; (zKey = sqlite3_uri_key(p->zDb, i))!=0; i++){
-      if( strncmp(zKey, "vwal", 4)!=0 ) continue;
-      a[n].zKey = zKey;
-      a[n].zValue = sqlite3_uri_parameter(p->zDb, zKey);
-      n++;
-    }
-  }
-  *paParam = a;
-  *pnParam = n;
-  return SQLITE_OK;
-}
-
-int vwalDbCheckParams(DbFile *p){
-  vwal_param *aParam = 0;
-  int nParam = 0;
-  char *zErr = 0;
-  int rc = dbParams(p, &aParam, &nParam);
-  if( rc==SQLITE_OK && bVwalCiphers && (sqlite3_uri_parameter(p->zDb, "key") || sqlite3_uri_parameter(p->zDb, "hexkey")
-   || sqlite3_uri_parameter(p->zDb, "textkey")) ){
-    rc = SQLITE_CANTOPEN;
-    zErr = sqlite3_mprintf("vwal: '%s' has a key in its URI, but encryption is not supported by vwal: leave the key away, or "
-                           "open the database without vfs=vwal", p->zDb);
-  }
-  if( rc==SQLITE_OK ) rc = pVwal->xCheckParams(aParam, nParam, &zErr);
-  sqlite3_free(aParam);
-  if( rc!=SQLITE_OK ){
-    p->bFatal = 1;
-    return dbError(p, rc, zErr);
-  }
-  return SQLITE_OK;
-}
-
-/*
-** An empty -wal file is none to SQLite, which leaves it where it is beside a database in rollback mode (a power loss, for
-** instance, may leave one). With the EXCLUSIVE lock on the database nobody else has it open, and it can go.
-*/
-static int dbRemoveEmptyWal(DbFile *p, sqlite3 *db){
-  int bExists = 0;
-  int rc = sqlite3_exec(db, "BEGIN EXCLUSIVE", 0, 0, 0);
-  if( rc!=SQLITE_OK ) return rc;
-  rc = pParentVfs->xAccess(pParentVfs, p->zWal, SQLITE_ACCESS_EXISTS, &bExists);
-  if( rc==SQLITE_OK && !bExists && pVwal->xWalKind(p->zWal)==2 ){
-    rc = pParentVfs->xDelete(pParentVfs, p->zWal, 0);
-  }
-  sqlite3_exec(db, "ROLLBACK", 0, 0, 0);
-  return rc;
-}
-
-/*
-** There is a -wal file of stock SQLite: have stock SQLite checkpoint and remove it, through the parent VFS. The
-** connection takes its own locks; if somebody else uses the database, the file stays, and nothing has been lost.
-*/
-static int dbAdopt(DbFile *p){
-  sqlite3 *db = 0;
-  int nLog = 0;
-  int rc = sqlite3_open_v2(p->zDb, &db, SQLITE_OPEN_READWRITE|SQLITE_OPEN_PRIVATECACHE, pParentVfs->zName);
-  /* The EXCLUSIVE lock comes first, so that nothing is touched when somebody else has the database open. */
-  if( rc==SQLITE_OK ) rc = sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE; SELECT 1 FROM sqlite_master", 0, 0, 0);
-  if( rc==SQLITE_OK ) rc = sqlite3_wal_checkpoint_v2(db, "main", SQLITE_CHECKPOINT_TRUNCATE, &nLog, 0);
-  /* -1 frames: the database is in rollback mode. */
-  if( rc==SQLITE_OK && nLog<0 ) rc = dbRemoveEmptyWal(p, db);
-  sqlite3_close(db);
-  if( rc==SQLITE_OK && pVwal->xWalKind(p->zWal)==2 ) rc = SQLITE_BUSY;
-  if( rc==SQLITE_BUSY ){
-    return dbError(p, rc, sqlite3_mprintf(
-      "vwal: '%s' is in use by SQLite without vwal (its -wal file cannot be taken over): close it there and try again",
-      p->zDb));
-  }
-  if( rc!=SQLITE_OK ){
-    return dbError(p, rc, sqlite3_mprintf("vwal: the -wal file of '%s' cannot be checkpointed: %s",
-                                          p->zDb, sqlite3_errstr(rc)));
-  }
-  return SQLITE_OK;
-}
-
-int vwalDbPrepare(DbFile *p, int bCreate){
-  vwal_param *aParam = 0;
-  int nParam = 0;
-  char *zErr = 0;
-  int eKind;
-  int rc;
-  if( p->pHandle ){
-    if( !pVwal->xHasLeft(p->pHandle) ) return SQLITE_OK;
-    pVwal->xDetach(p->pHandle);
-    p->pHandle = 0;
-  }
-  if( p->bFatal ) return p->rcErr;
-  dbError(p, SQLITE_OK, 0);
-  eKind = pVwal->xWalKind(p->zWal);
-  p->bHadDir = eKind==1;
-  if( eKind==0 && !bCreate ) return SQLITE_OK;
-  if( eKind==2 ){
-    rc = dbAdopt(p);
-    if( rc!=SQLITE_OK || !bCreate ) return rc;
-  }
-  rc = dbParams(p, &aParam, &nParam);
-  if( rc==SQLITE_OK ){
-    rc = pVwal->xAttach(p->zDb, p->zWal, bCreate ? VWAL_ATTACH_CREATE : 0, aParam, nParam, &p->pHandle, &zErr);
-  }
-  sqlite3_free(aParam);
-  if( rc==SQLITE_OK && p->pHandle ){
-    /* The log is that of the file which has the name now. Is it the one that is open here? */
-    int bMoved = 0;
-    int rcMoved = REAL(p)->pMethods->xFileControl(REAL(p), SQLITE_FCNTL_HAS_MOVED, &bMoved);
-    if( rcMoved==SQLITE_OK && bMoved ){
-      pVwal->xDetach(p->pHandle);
-      p->pHandle = 0;
-      rc = SQLITE_READONLY_DBMOVED;
-      zErr = sqlite3_mprintf("vwal: '%s' has been replaced by another file since it was opened", p->zDb);
-    }
-  }
-  if( rc==SQLITE_OK && p->pHandle ) p->bConvert = p->bMarking = p->bMarked = 0;
-  if( rc!=SQLITE_OK ) return dbError(p, rc, zErr);
-  return SQLITE_OK;
-}
-
 static int dbClose(sqlite3_file *pFile){
   DbFile *p = (DbFile*)pFile;
   vwalPagerRemove(p);
-  if( p->pHandle ) pVwal->xDetach(p->pHandle);
-  p->pHandle = 0;
+  vwalDbDetach(&p->pHandle);
+  vwalDbDetach(&p->pBegun);
   sqlite3_free(p->zErr);
   p->zErr = 0;
   return REAL(p)->pMethods->xClose(REAL(p));
@@ -222,6 +86,7 @@ static int dbWriteMarked(DbFile *p, const void *pBuf, int iAmt){
   }
   rc = REAL(p)->pMethods->xWrite(REAL(p), a, iAmt, 0);
   p->bMarking = 1;
+  p->bBegin = 0;
   sqlite3_free(a);
   return rc;
 }
@@ -234,11 +99,11 @@ static int dbWrite(sqlite3_file *pFile, const void *pBuf, int iAmt, sqlite3_int6
     if( p->inCkpt ) return SQLITE_OK;
     rc = pVwal->xDbLeave(p->pHandle);
     if( rc!=SQLITE_OK ) return rc;
-    pVwal->xDetach(p->pHandle);
-    p->pHandle = 0;
+    vwalDbDetach(&p->pHandle);
   }else if( p->bConvert && iOfst==0 && iAmt>=512 && memcmp(pBuf, "SQLite format 3", 16)==0 ){
     return dbWriteMarked(p, pBuf, iAmt);
   }
+  p->bBegin = 0;
   return REAL(p)->pMethods->xWrite(REAL(p), pBuf, iAmt, iOfst);
 }
 
@@ -299,6 +164,7 @@ static int dbUnlock(sqlite3_file *pFile, int eLock){
   DbFile *p = (DbFile*)pFile;
   if( p->pHandle ) pVwal->xExclusive(p->pHandle, 0);
   p->bMarking = 0;
+  if( eLock==SQLITE_LOCK_NONE && p->bBegin ) vwalDbBegin(p);
   return REAL(p)->pMethods->xUnlock(REAL(p), eLock);
 }
 
@@ -338,6 +204,24 @@ static int dbPragma(DbFile *p, char **azArg){
   return SQLITE_NOTFOUND;
 }
 
+/* PRAGMA vwal_last_error: what vwal_status tells, or why the database cannot be used. SQLite answers a PRAGMA of the VFS without
+** reading the schema, which a query has to read first, and which it may not be able to read for this very reason. */
+static int dbLastError(DbFile *p, char **azArg){
+  if( sqlite3_stricmp(azArg[1], "vwal_last_error")!=0 ) return SQLITE_NOTFOUND;
+  if( p->pHandle ){
+    vwal_status_row row;
+    int rc;
+    memset(&row, 0, sizeof(row));
+    rc = pVwal->xStatus(p->pHandle, &row);
+    sqlite3_free(row.zPath);
+    sqlite3_free(row.zStorage);
+    azArg[0] = row.zLastError;
+    return rc;
+  }
+  if( p->zErr ) azArg[0] = sqlite3_mprintf("%s", p->zErr);
+  return SQLITE_OK;
+}
+
 /* PRAGMA journal_mode that ends WAL mode: when vwal would refuse that, here the reason can be the message of the statement. Later,
 ** when SQLite opens its journal, all that the application would be told is the text of a result code. */
 static int dbLeavePragma(DbFile *p, char **azArg){
@@ -367,6 +251,7 @@ static int dbFileControl(sqlite3_file *pFile, int op, void *pArg){
     case SQLITE_FCNTL_PRAGMA:
       rc = dbPragma(p, (char**)pArg);
       if( rc==SQLITE_NOTFOUND ) rc = dbLeavePragma(p, (char**)pArg);
+      if( rc==SQLITE_NOTFOUND ) rc = dbLastError(p, (char**)pArg);
       if( rc!=SQLITE_NOTFOUND ) return rc;
       break;
     case SQLITE_FCNTL_VFSNAME:
@@ -407,7 +292,7 @@ static int dbFileControl(sqlite3_file *pFile, int op, void *pArg){
         break;
     }
   }
-  if( op==SQLITE_FCNTL_COMMIT_PHASETWO && p->bMarking ) p->bMarked = 1;
+  if( op==SQLITE_FCNTL_COMMIT_PHASETWO && p->bMarking ) p->bMarked = p->bBegin = 1;
   if( op==SQLITE_FCNTL_COMMIT_PHASETWO && p->bConvert && p->bSynced ){
     /* The first transaction of a new database. SQLite's journal is gone, but only with synchronous=EXTRA is that durable: a
     ** journal that comes back after a power loss takes the commit back. Commits in the log are durable with FULL, and so is

@@ -30,6 +30,7 @@ struct DbFile {
   sqlite3_file base;           /* Must be first */
   sqlite3_file *pReal;         /* The file of the parent VFS */
   vwal_handle *pHandle;        /* The open log; NULL: not (yet) virtual, everything goes to pReal */
+  vwal_handle *pBegun;         /* The log that the creating transaction began; pHandle as of the next SHARED lock */
   DbFile *pNext;               /* All open database files: pager.c */
   DbFile *pPrev;
   const char *zDb;             /* File name, as SQLite passed it: URI parameters can be had from it */
@@ -44,6 +45,7 @@ struct DbFile {
   unsigned char bConvert;      /* A new or locked database: page 1 gets the mark of WAL mode when it is next written */
   unsigned char bMarking;      /* The open transaction has written that mark */
   unsigned char bMarked;       /* A committed one has, and SQLite has not read page 1 since */
+  unsigned char bBegin;        /* It has just been committed, and the SHARED lock is still held: the log is to be begun */
   unsigned char bShared;       /* Several connections use this file */
   unsigned char bSynced;       /* Not virtual, and fsynced since the last transaction ended */
   unsigned char bHadDir;       /* There was a log directory when the SHARED lock was taken */
@@ -78,9 +80,13 @@ DbFile *vwalPagerFind(const char *zName);
 /* refused.c: a file that another VFS has opened through this one. */
 int vwalRefusedOpen(DbFile*, const char *zName);
 
-/* dbfile.c: open the log when there is one (or bCreate), adopt a -wal file of stock SQLite. */
+/* dblog.c: open the log when there is one (or bCreate), adopt a -wal file of stock SQLite. */
 int vwalDbPrepare(DbFile *p, int bCreate);
-/* dbfile.c: collect the vwal_* URI parameters and have them checked. */
+/* dblog.c: begin the log of a database that has just been put into WAL mode. */
+void vwalDbBegin(DbFile *p);
+/* dblog.c: let go of a log, if *ppHandle is one. */
+void vwalDbDetach(vwal_handle **ppHandle);
+/* dblog.c: collect the vwal_* URI parameters and have them checked. */
 int vwalDbCheckParams(DbFile *p);
 
 /* sqlfunc.c: register functions and tables on a connection. */

@@ -23,7 +23,7 @@ use crate::format::footer::{FOOTER_SIZE, Footer};
 use crate::format::frame::{FRAME_HEADER_SIZE, commit_time};
 use crate::format::meta::Meta;
 use crate::io::{SyncSite, parent_dir};
-use crate::log::{LOCK_NAME, Log, META_NAME, NEW_META_NAME, SHM_NAME};
+use crate::log::{LOCK_NAME, Log, META_NAME, NEW_META_NAME, SHM_NAME, STRANGER};
 use crate::memory;
 use crate::segment::{Segment, is_spare_name, parse_segment_name};
 use crate::sync::atomic::{Ordering, fence};
@@ -353,7 +353,7 @@ impl Log {
             Some(name) => Err(Error::InUse {
                 path: self.database.clone(),
                 what: format!(
-                    "WAL mode cannot end while the log directory has '{}', which is not a file of vwal: move it away and try again",
+                    "WAL mode cannot end while the log directory has '{}', {STRANGER}",
                     self.dir.join(name).display()
                 ),
             }),

@@ -319,6 +319,11 @@ impl Error {
         matches!(self, Error::Io { op, .. } | Error::Full { op, .. } if op.is_fsync())
     }
 
+    /// Whether the error says why storage does not get on.
+    pub(crate) fn has_cause(&self) -> bool {
+        matches!(self, Error::Backlog { .. } | Error::NotStored { .. })
+    }
+
     /// Whether the error says that a file or directory does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Error::Io { kind: io::ErrorKind::NotFound, .. })

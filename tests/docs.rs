@@ -20,7 +20,7 @@ use vwal::format::segment_header::{SEAL_OFFSET, SEAL_SIZE, SEGMENT_HEAD_SIZE, Se
 use vwal::format::segment_index::{FrameMark, INDEX_ALIGN, encode_index, index_offset, index_size};
 use vwal::{LogId, Options, PageSize, Parent};
 
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
     "CHANGELOG.md",
     "docs/design.md",
@@ -28,6 +28,7 @@ const DOCUMENTS: [&str; 7] = [
     "docs/reliability.md",
     "docs/performance.md",
     "docs/compatibility.md",
+    "docs/errors.md",
 ];
 
 fn root() -> &'static Path {

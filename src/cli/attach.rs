@@ -79,9 +79,7 @@ pub fn leave(path: &Path) -> Result<(), Failure> {
             failure
         })?;
     }
-    let mode: String = conn
-        .query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0))
-        .map_err(|error| open::named(path, &error))?;
+    let mode = end_wal_mode(&conn).map_err(|error| open::explained(&conn, path, &error))?;
     close(conn)?;
     let dir = open::log_dir(path);
     if mode != "delete" || dir.symlink_metadata().is_ok() {
@@ -92,6 +90,13 @@ pub fn leave(path: &Path) -> Result<(), Failure> {
         )));
     }
     Ok(())
+}
+
+/// The journal mode afterwards. SQLite gives it as a row, and commits after that: the last step has the error.
+fn end_wal_mode(conn: &rusqlite::Connection) -> rusqlite::Result<String> {
+    let mut statement = conn.prepare("PRAGMA journal_mode = DELETE")?;
+    let modes: rusqlite::Result<Vec<String>> = statement.query_map([], |row| row.get(0))?.collect();
+    Ok(modes?.pop().unwrap_or_default())
 }
 
 /// Close, and say so when that fails: the last close drains the log.

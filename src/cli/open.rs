@@ -62,8 +62,19 @@ fn through_vwal_with(path: &Path, access: OpenFlags, params: &[&str]) -> Result<
     }
     let conn = Connection::open_with_flags(&uri, flags).map_err(|error| opening(path, &uri, &error))?;
     // SQLite opens a file lazily: this is where one that is no database is found out.
-    conn.query_row("PRAGMA schema_version", [], |_| Ok(())).map_err(|error| named(path, &error))?;
+    conn.query_row("PRAGMA schema_version", [], |_| Ok(()))
+        .map_err(|error| explained(&conn, path, &error))?;
     Ok(conn)
+}
+
+/// An error of a statement on a database that is open through vwal: of what its files refused, SQLite tells the text of a result
+/// code alone.
+pub fn explained(conn: &Connection, path: &Path, error: &rusqlite::Error) -> Failure {
+    let failure = named(path, error);
+    match conn.query_row("PRAGMA vwal_last_error", [], |row| row.get::<_, String>(0)) {
+        Ok(reason) if !failure.to_string().contains(&reason) => Failure::new(format!("{failure}: {reason}")),
+        _ => failure,
+    }
 }
 
 /// Open the existing database at `path` through the operating system's VFS.

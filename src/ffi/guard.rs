@@ -41,7 +41,7 @@ pub(super) fn guard(body: impl FnOnce() -> Result<c_int>) -> c_int {
     }
 }
 
-/// Like [`guard`], for the verbs of an open handle.
+/// Like [`guard`], for the verbs of an open handle. SQLite has no words for an error, so `vwal_status` tells it.
 ///
 /// # Safety
 ///
@@ -52,7 +52,7 @@ pub(super) unsafe fn with_handle(handle: *mut Handle, body: impl FnOnce(&Handle)
     if handle.generation != fork::generation() {
         return sqlite::SQLITE_IOERR;
     }
-    guard(|| body(handle))
+    guard(|| body(handle).inspect_err(|error| handle.log().note_refusal(error)))
 }
 
 /// Like [`guard`], with the error's text for the caller in C.

@@ -345,10 +345,14 @@ unsafe extern "C" fn can_leave(handle: *mut Handle, message: *mut *mut c_char) -
             let told = || {
                 body().inspect_err(|error| {
                     report(error);
-                    log.note_error(error);
+                    log.note_refusal(error);
                 })
             };
-            Ok(guard_with_message(message, told))
+            let code = guard_with_message(message, told);
+            if code == sqlite::SQLITE_OK {
+                log.end_refusal_to_leave();
+            }
+            Ok(code)
         })
     }
 }
@@ -365,7 +369,13 @@ unsafe extern "C" fn exclusive(handle: *mut Handle, exclusive: c_int) {
 
 unsafe extern "C" fn committed(handle: *mut Handle) -> c_int {
     // SAFETY: an open handle.
-    unsafe { with_handle(handle, |handle| handle.wal.committed().map(|()| sqlite::SQLITE_OK)) }
+    unsafe {
+        with_handle(handle, |handle| {
+            handle.wal.committed()?;
+            handle.log().end_refusal_of_commits();
+            Ok(sqlite::SQLITE_OK)
+        })
+    }
 }
 
 unsafe extern "C" fn ckpt_start(handle: *mut Handle) -> c_int {

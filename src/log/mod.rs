@@ -24,6 +24,7 @@ mod open;
 mod pace;
 mod place;
 mod recover;
+mod refusal;
 mod remote;
 mod segments;
 mod stats;
@@ -59,6 +60,7 @@ use crate::sync::{Mutex, RwLock};
 use crate::types::{LogId, PageSize, Parent};
 pub use pace::Debt;
 use pace::Pace;
+pub(crate) use refusal::STRANGER;
 use remote::Remote;
 use segments::{Names, SegmentSizes};
 use tail::Tail;
@@ -104,6 +106,7 @@ pub struct Log {
     pub(crate) remote: Remote,
     pace: Pace,
     place: place::Place,
+    refusal: refusal::Refusal,
     pub(crate) checkpointer: Wakeup,
     pub(crate) pass: Mutex<()>,
     /// How many are reading the base file as it is: no pass may change it.
@@ -174,14 +177,19 @@ impl Log {
         FRAME_HEADER_SIZE + self.page_size.bytes()
     }
 
-    /// The last error of a background task, for status reports. One that goes on is told for as long as it does, whatever
-    /// else succeeds.
+    /// The last error of a background task, or else the last refusal of a connection's call, for status reports. One that goes on
+    /// is told for as long as it does, whatever else succeeds.
     pub fn last_error(&self) -> Option<String> {
+        let refusal = self.refusal();
         let lasting = match self.check_poison() {
-            Ok(()) => self.gone().or_else(|| self.fence()).or_else(|| self.shipping_trouble()),
+            // What a commit was told of storage says what storage is in trouble with.
+            Ok(()) => (self.gone().or_else(|| self.fence()))
+                .or_else(|| refusal.clone().filter(Error::has_cause))
+                .or_else(|| self.shipping_trouble()),
             Err(poison) => Some(poison),
         };
-        lasting.map(|error| error.to_string()).or_else(|| self.last_error.lock().clone())
+        let lasting = lasting.map(|error| error.to_string()).or_else(|| self.last_error.lock().clone());
+        lasting.or_else(|| refusal.map(|error| error.to_string()))
     }
 
     /// Remember and report an error that no caller is told.

@@ -253,6 +253,7 @@ pub(super) fn build(
         syncer: Wakeup::default(),
         pace: Default::default(),
         place: Default::default(),
+        refusal: Default::default(),
         remote: Default::default(),
         checkpointer: Wakeup::default(),
         pass: Mutex::new(()),

@@ -2,6 +2,7 @@
 //! before the first table can be chosen.
 
 use crate::lab::{Engine, Lab};
+use crate::remote::Process;
 use crate::text::{assert_intact, query, run};
 
 #[test]
@@ -129,4 +130,90 @@ fn the_connection_that_made_the_database_does_not_write_beside_a_log() {
     let after = lab.open("a.db");
     assert_eq!(query(&after, "SELECT * FROM t"), "1\n3");
     assert_intact(&after, "main");
+}
+
+const CREATING: [&str; 5] = [
+    "CREATE TABLE t(x)",
+    "BEGIN; CREATE TABLE t(x); INSERT INTO t VALUES (0); DELETE FROM t; COMMIT",
+    "PRAGMA synchronous=OFF; CREATE TABLE t(x)",
+    "PRAGMA journal_mode=WAL; CREATE TABLE t(x)",
+    "PRAGMA cache_size=5; BEGIN; CREATE TABLE t(x); INSERT INTO t VALUES (zeroblob(200000)); DELETE FROM t; COMMIT",
+];
+
+/// Nothing reads between the creating transaction and what another connection does.
+#[test]
+fn the_creating_transaction_holds_the_database_open() {
+    for creating in CREATING {
+        let lab = Lab::new(Engine::Vwal);
+        let db = lab.open("a.db");
+        run(&db, creating);
+        assert!(lab.wal("a.db").join("meta").is_file(), "{creating}: there is a log");
+        let mut other = Process::start();
+        let answer = other.open("x", &Engine::Vwal.uri(&lab.path("a.db"), ""));
+        let me = format!("process {}", std::process::id());
+        assert!(answer.starts_with("!5") && answer.contains(&me), "{creating}: {answer:?}");
+        let stock = run(&lab.open_stock("a.db").unwrap(), "INSERT INTO t VALUES ('from outside')");
+        assert!(stock.contains("unable to open database file"), "{creating}: {stock}");
+        query(&db, "INSERT INTO t VALUES (1)");
+        assert_eq!(query(&db, "SELECT x FROM t"), "1", "{creating}");
+        drop(db);
+        assert_eq!(other.open("x", &Engine::Vwal.uri(&lab.path("a.db"), "")), "");
+        assert_eq!(other.sql("x", "SELECT x FROM t; PRAGMA integrity_check"), "1\nok");
+    }
+}
+
+#[test]
+fn the_close_of_another_connection_is_not_the_last_one() {
+    let lab = Lab::new(Engine::Vwal);
+    let db = lab.open("a.db");
+    run(&db, "CREATE TABLE t(x)");
+    let other = lab.open("a.db");
+    query(&other, "INSERT INTO t VALUES (1)");
+    drop(other);
+    let answer = Process::start().open("x", &Engine::Vwal.uri(&lab.path("a.db"), ""));
+    assert!(answer.starts_with("!5"), "{answer}");
+    assert_eq!(query(&db, "SELECT x FROM t"), "1");
+    drop(db);
+    assert_eq!(Process::start().open("x", &Engine::Vwal.uri(&lab.path("a.db"), "")), "");
+}
+
+#[test]
+fn a_close_right_after_the_creating_transaction_ends_the_log() {
+    for creating in CREATING {
+        let lab = Lab::new(Engine::Vwal);
+        let db = lab.open("a.db");
+        run(&db, creating);
+        drop(db);
+        let mut other = Process::start();
+        assert_eq!(other.open("x", &Engine::Vwal.uri(&lab.path("a.db"), "")), "", "{creating}");
+        assert_eq!(other.sql("x", "INSERT INTO t VALUES (1); SELECT x FROM t"), "1", "{creating}");
+    }
+}
+
+#[test]
+fn another_connection_leaves_wal_mode_before_the_creating_one_reads_again() {
+    let lab = Lab::new(Engine::Vwal);
+    let db = lab.open("a.db");
+    run(&db, "CREATE TABLE t(x)");
+    let other = lab.open("a.db");
+    assert_eq!(query(&other, "PRAGMA journal_mode=DELETE"), "delete");
+    drop(other);
+    query(&db, "INSERT INTO t VALUES (1)");
+    assert_eq!(query(&db, "PRAGMA journal_mode; SELECT count(*) FROM vwal_status"), "delete\n0");
+    assert!(!lab.wal("a.db").exists());
+    assert_eq!(query(&lab.open_stock("a.db").unwrap(), "SELECT x FROM t"), "1");
+}
+
+#[test]
+fn a_log_that_cannot_be_begun_takes_nothing_back() {
+    let lab = Lab::new(Engine::Vwal);
+    let db = lab.open("a.db");
+    query(&db, "BEGIN; CREATE TABLE t(x)");
+    std::os::unix::fs::symlink("nowhere", lab.wal("a.db")).unwrap();
+    assert_eq!(run(&db, "COMMIT"), "", "the commit stands");
+    let answer = run(&db, "INSERT INTO t VALUES (1)");
+    assert!(answer.starts_with('!'), "{answer}");
+    std::fs::remove_file(lab.wal("a.db")).unwrap();
+    query(&db, "INSERT INTO t VALUES (2)");
+    assert_eq!(query(&db, "SELECT x FROM t; SELECT count(*) FROM vwal_status"), "2\n1");
 }
