@@ -206,6 +206,8 @@ int vwal_shim_connection(void *pDb, char **pzErr){
       }
     }
   }
+  /* SQLite makes this of what a VFS says in a statement, but not of what this hook says. */
+  if( rc==SQLITE_IOERR_NOMEM ) rc = SQLITE_NOMEM;
   if( rc!=SQLITE_OK && pzErr!=0 ){
     *pzErr = zErr ? zErr : sqlite3_mprintf("vwal: %s", sqlite3_errstr(rc));
   }else{

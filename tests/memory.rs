@@ -123,6 +123,20 @@ fn ship(path: &Path) {
     shipped.expect("the second time there is memory");
 }
 
+/// Recovery, of a log whose process was killed. The first time it may fail for want of memory.
+fn recover(path: &Path) {
+    let rows = || {
+        let db = Connection::open(format!("file:{}?vfs=vwal", path.display()))?;
+        db.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0))
+    };
+    let found = rows().or_else(|error| {
+        println!("error {:?}", error.sqlite_error_code());
+        rows()
+    });
+    assert_eq!(found.expect("the second time there is memory"), 10 * TRANSACTIONS);
+    (1..=TRANSACTIONS).for_each(|k| println!("acknowledged {k}"));
+}
+
 #[test]
 #[ignore = "the work of a child process"]
 fn child() {
@@ -137,6 +151,12 @@ fn child() {
     match kind.as_str() {
         "write" => drop(work(&path, None, &AFTERWARDS)),
         "ship" => ship(&path),
+        "recover" => recover(&path),
+        "die" => {
+            let _killed = work(&path, None, &[]);
+            println!("dies");
+            std::process::abort();
+        }
         kind => panic!("no work is called {kind}"),
     }
     // The requests of the test harness, which follow, are not vwal's.
@@ -208,4 +228,14 @@ fn what_is_shipped_without_memory_is_shipped_later() {
     vwal::register(vwal::Options::new()).expect("vwal can be registered");
     let (requests, _) = sweep("ship", |_| {});
     assert!(requests > 3, "{requests} requests: too few for this work");
+}
+
+#[test]
+fn a_log_that_is_recovered_without_memory_is_recovered_later() {
+    vwal::register(vwal::Options::new()).expect("vwal can be registered");
+    let (requests, errors) = sweep("recover", |path| {
+        let (_, said) = run("die", -1, path);
+        assert!(said.contains("dies"), "{said}");
+    });
+    assert!(requests > 3 && errors > 3, "{requests} requests, {errors} errors: too few for this work");
 }

@@ -51,13 +51,18 @@ pub fn index_size(frames: u64) -> u64 {
 
 /// The bytes of the index of a segment with these frames.
 pub fn encode_index(marks: &[FrameMark]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(INDEX_MAGIC_SIZE + marks.len() * INDEX_RECORD_SIZE);
+    let mut bytes = Vec::new();
+    append_index(marks, &mut bytes);
+    bytes
+}
+
+/// Append the index of a segment with these frames: [`index_size`] bytes.
+pub fn append_index(marks: &[FrameMark], bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(&MAGIC);
     for mark in marks {
         let raw = RawMark { page_no: mark.page_no.into(), db_size_pages: mark.db_size_pages.into() };
         bytes.extend_from_slice(raw.as_bytes());
     }
-    bytes
 }
 
 /// The checksum of an index. The checksum of the segment's header is its seed, so an index that a file holds from its
@@ -66,8 +71,14 @@ pub fn index_crc(bytes: &[u8], header_crc: u32) -> u32 {
     crc32(header_crc, &[bytes])
 }
 
-/// Check and read an index of `frames` frames that should have the checksum `crc`.
-pub fn decode_index(bytes: &[u8], frames: u64, header_crc: u32, crc: u32) -> Result<Vec<FrameMark>, Problem> {
+/// Check and read an index of `frames` frames that should have the checksum `crc`, into `marks`, which is empty.
+pub fn decode_index(
+    bytes: &[u8],
+    frames: u64,
+    header_crc: u32,
+    crc: u32,
+    marks: &mut Vec<FrameMark>,
+) -> Result<(), Problem> {
     if bytes.len() as u64 != index_size(frames) {
         return Err(format!(
             "the index has {} bytes, that of {frames} frames has {}",
@@ -85,12 +96,12 @@ pub fn decode_index(bytes: &[u8], frames: u64, header_crc: u32, crc: u32) -> Res
     let raw = <[RawMark]>::ref_from_bytes(records).map_err(|error| error.to_string())?;
     let mark =
         |raw: &RawMark| FrameMark { page_no: raw.page_no.get(), db_size_pages: raw.db_size_pages.get() };
-    let marks: Vec<FrameMark> = raw.iter().map(mark).collect();
+    marks.extend(raw.iter().map(mark));
     if let Some(at) = marks.iter().position(|mark| mark.page_no == 0) {
         return Err(format!("the index says that frame {} of the segment is for page 0", at + 1));
     }
     match marks.last() {
-        Some(last) if last.db_size_pages != 0 => Ok(marks),
+        Some(last) if last.db_size_pages != 0 => Ok(()),
         _ => Err("the index does not end with a commit".into()),
     }
 }
@@ -99,7 +110,12 @@ pub fn decode_index(bytes: &[u8], frames: u64, header_crc: u32, crc: u32) -> Res
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{decode_index as decode_into, *};
+
+    fn decode_index(bytes: &[u8], frames: u64, header_crc: u32, crc: u32) -> Result<Vec<FrameMark>, Problem> {
+        let mut marks = Vec::new();
+        decode_into(bytes, frames, header_crc, crc, &mut marks).map(|()| marks)
+    }
 
     fn marks(pages: &[(u32, u32)], last: u32) -> Vec<FrameMark> {
         let mark = |&(page_no, db_size_pages)| FrameMark { page_no, db_size_pages };

@@ -20,10 +20,12 @@ impl Segment {
     /// The frames that recovery stepped over are copied as they are: the checksum of the last one may be what shows that the next
     /// frame follows it.
     pub fn copy_to(&self, copy: &dyn File, site: SyncSite) -> Result<()> {
-        let mut frames = Frames::new(&*self.file, &self.header);
+        let mut frames = Frames::new(&*self.file, &self.header)?;
         let mut chain = Some(self.seed);
         let mut written = 0;
         let mut buffer = self.header.encode_head();
+        // It ends a piece with the frame that makes it long enough.
+        memory::reserve(&mut buffer, CHUNK + self.frame_size(), "a copy of a segment")?;
         if self.first > self.start() {
             copy.write_at(&buffer, 0)?;
             buffer.clear();

@@ -22,6 +22,8 @@ pub fn load(file: &dyn File, in_base: u64) -> Result<Scan> {
     };
     match read_index(file, &header, &seal) {
         Ok(marks) => Ok(Scan { marks, last_crc: seal.last_crc, ..Scan::begin(header, Some(seal)) }),
+        // That says nothing of the index.
+        Err(error @ Error::NoMemory { .. }) => Err(error),
         Err(error) => {
             let scan = scan_frames(file, header, Some(seal), in_base, |_| {})?;
             Ok(Scan { index_problem: Some(error), ..scan })
@@ -44,6 +46,9 @@ pub(super) fn read_index(file: &dyn File, header: &SegmentHeader, seal: &Seal) -
     let mut bytes = Vec::new();
     memory::resize(&mut bytes, index_size(frames) as usize, "the index of a segment")?;
     file.read_exact_at(&mut bytes, offset)?;
-    decode_index(&bytes, frames, header.crc(), seal.index_crc)
-        .map_err(|problem| Error::corrupt(file.path(), offset, problem))
+    let mut marks = Vec::new();
+    memory::reserve(&mut marks, frames as usize, "the list of a segment's frames")?;
+    decode_index(&bytes, frames, header.crc(), seal.index_crc, &mut marks)
+        .map_err(|problem| Error::corrupt(file.path(), offset, problem))?;
+    Ok(marks)
 }

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::format::frame::{FRAME_HEADER_SIZE, verify};
 use crate::format::segment_header::{SEAL_OFFSET, SEGMENT_HEAD_SIZE, Seal, SegmentHeader};
 pub use crate::format::segment_index::FrameMark;
-use crate::format::segment_index::{encode_index, index_crc, index_offset};
+use crate::format::segment_index::{append_index, index_crc, index_offset, index_size};
 use crate::io::{File, Io, SyncSite};
 use crate::memory;
 use crate::sync::RwLock;
@@ -241,7 +241,12 @@ impl Segment {
         self.read_frame(end, &mut frame)?;
         let crc = &frame[FRAME_HEADER_SIZE - 4..FRAME_HEADER_SIZE];
         let last_crc = u32::from_be_bytes([crc[0], crc[1], crc[2], crc[3]]);
-        let index = encode_index(&self.marks.read());
+        let mut index = Vec::new();
+        {
+            let marks = self.marks.read();
+            memory::reserve(&mut index, index_size(marks.len() as u64) as usize, "the index of a segment")?;
+            append_index(&marks, &mut index);
+        }
         self.file.write_at(&index, index_offset(self.used_bytes()))?;
         let index_crc = index_crc(&index, self.seed);
         let seal = Seal { end_frame_no: end, sealed_us: io.now_us(), last_crc, index_crc };

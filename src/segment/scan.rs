@@ -15,6 +15,9 @@ use crate::types::PageSize;
 /// Bytes that are read at once.
 const CHUNK: usize = 1 << 20;
 
+/// What memory is taken for.
+const MARKS: &str = "the list of a segment's frames";
+
 /// Something that is not as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bad {
@@ -138,14 +141,17 @@ pub fn scan(file: &dyn File, in_base: u64, visit: impl FnMut(&FrameHeader)) -> R
     let mut scan = scan_frames(file, header, seal, in_base, visit)?;
     scan.bad_seal = bad_seal;
     if scan.end.is_none() {
-        scan.index_problem = seal.and_then(|seal| index_problem(file, &scan, &seal));
+        scan.index_problem = match seal {
+            Some(seal) => index_problem(file, &scan, &seal)?,
+            None => None,
+        };
     }
     Ok(scan)
 }
 
 /// What is wrong with the seal or the index of a segment whose frames have been read to the end.
-fn index_problem(file: &dyn File, scan: &Scan, seal: &Seal) -> Option<Error> {
-    let corrupt = |offset: Option<u64>, what: String| Some(Error::corrupt(file.path(), offset, what));
+fn index_problem(file: &dyn File, scan: &Scan, seal: &Seal) -> Result<Option<Error>> {
+    let corrupt = |offset: Option<u64>, what: String| Ok(Some(Error::corrupt(file.path(), offset, what)));
     if scan.uncommitted > 0 {
         let what = format!(
             "the seal says that the segment ends with frame {}, its last commit does with frame {}",
@@ -161,9 +167,10 @@ fn index_problem(file: &dyn File, scan: &Scan, seal: &Seal) -> Option<Error> {
     }
     let skipped = (scan.first_frame_no - scan.header.start_frame_no) as usize;
     match read_index(file, &scan.header, seal) {
-        Ok(marks) if marks.get(skipped..) == Some(&scan.marks) => None,
+        Ok(marks) if marks.get(skipped..) == Some(&scan.marks) => Ok(None),
         Ok(_) => corrupt(None, "the index of the segment is not that of its frames".into()),
-        Err(error) => Some(error),
+        Err(error @ Error::NoMemory { .. }) => Err(error),
+        Err(error) => Ok(Some(error)),
     }
 }
 
@@ -179,7 +186,7 @@ pub(super) fn scan_frames(
     let mut scan = Scan::begin(header, seal);
     let in_base = seal.map_or(in_base, |seal| in_base.min(seal.end_frame_no));
     let limit = seal.map_or(u64::MAX, |seal| seal.end_frame_no - start + 1);
-    let mut frames = Frames::new(file, &header);
+    let mut frames = Frames::new(file, &header)?;
     let mut chain = seed;
     let mut open = Vec::new();
     let mut crcs = Vec::new();
@@ -191,13 +198,17 @@ pub(super) fn scan_frames(
                 chain = frame.crc.get();
                 let mark =
                     FrameMark { page_no: frame.page_no.get(), db_size_pages: frame.db_size_pages.get() };
+                memory::reserve(&mut open, 1, MARKS)?;
                 open.push(mark);
                 if seal.is_none() {
+                    memory::reserve(&mut crcs, 1, MARKS)?;
                     crcs.push(chain);
                 }
                 scan.max_synced_frame_no = scan.max_synced_frame_no.max(frame.synced_frame_no.get());
                 if mark.db_size_pages != 0 {
                     visit(frame);
+                    memory::reserve(&mut scan.marks, open.len(), MARKS)?;
+                    memory::reserve(&mut scan.crcs, crcs.len(), MARKS)?;
                     scan.marks.append(&mut open);
                     scan.crcs.append(&mut crcs);
                     scan.last_crc = chain;
@@ -348,7 +359,7 @@ pub fn headless_witness(
     if file.read_to_end_at(&mut head, 0)? < head.len() {
         return Ok(None);
     }
-    let mut frames = Frames::of_size(file, FRAME_HEADER_SIZE + page_size.bytes());
+    let mut frames = Frames::of_size(file, FRAME_HEADER_SIZE + page_size.bytes())?;
     let is_in_base = start <= in_base;
     let mut at = in_base.saturating_add(1).saturating_sub(start);
     let mut seed = None;
@@ -397,13 +408,16 @@ pub(super) struct Frames<'a> {
 }
 
 impl<'a> Frames<'a> {
-    pub(super) fn new(file: &'a dyn File, header: &SegmentHeader) -> Self {
+    /// Errors: [`Error::NoMemory`].
+    pub(super) fn new(file: &'a dyn File, header: &SegmentHeader) -> Result<Self> {
         Self::of_size(file, FRAME_HEADER_SIZE + header.page_size.bytes())
     }
 
-    fn of_size(file: &'a dyn File, frame_size: usize) -> Self {
+    fn of_size(file: &'a dyn File, frame_size: usize) -> Result<Self> {
         let frames = (CHUNK / frame_size).max(1);
-        Frames { file, frame_size, buffer: vec![0; frames * frame_size], first: 0, count: 0 }
+        let mut buffer = Vec::new();
+        memory::resize(&mut buffer, frames * frame_size, "the frames of a segment")?;
+        Ok(Frames { file, frame_size, buffer, first: 0, count: 0 })
     }
 
     pub(super) fn offset(&self, index: u64) -> u64 {
