@@ -4,12 +4,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::output::{self, Output};
 use super::resolve::{self, Resolved, Target};
-use crate::error::{Error, Result};
+use crate::error::{Error, FileOp, Result};
 use crate::format::database_header::DatabaseHeader;
 use crate::format::footer::Footer;
 use crate::format::restore_journal::Progress;
@@ -298,25 +299,46 @@ async fn copy(
     done: Progress,
     progress: &mut dyn FnMut(Advance),
 ) -> Result<(Output, Option<Vec<u8>>)> {
+    // Waited for when this is called off, too: it has the lock of the directory. It ends when its sender does, which goes first.
+    let mut writer = Writer(None);
     let (sender, mut receiver) = mpsc::channel::<Pieces>(PIECES);
-    let writer = tokio::task::spawn_blocking(move || {
+    let (tell, told) = oneshot::channel();
+    let work = move || {
         while let Some(pieces) = receiver.blocking_recv() {
             pieces.write(&mut output)?;
         }
         Ok::<_, Error>(output)
+    };
+    // Not on the runtime: there may be no thread but one, which reads what is written here.
+    let thread = std::thread::Builder::new().name("vwal-write".into()).spawn(move || {
+        // Nobody listens when the restore was called off.
+        let _ = tell.send(work());
     });
+    writer.0 =
+        Some(thread.map_err(|error| Error::io(FileOp::StartThread, Path::new("a restore"), None, &error))?);
     let first_page = merge(resolved, merged, done, &sender, progress).await;
     drop(sender);
-    let output = match writer.await {
-        Ok(output) => output,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(Error::Timeout("the restore was called off".into())),
-        },
+    let Ok(output) = told.await else {
+        return match writer.0.take().map(JoinHandle::join) {
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            _ => Err(Error::Timeout("the restore was called off".into())),
+        };
     };
     // When writing failed, merging failed too, and only says that nobody listens.
     let output = output?;
     Ok((output, first_page?))
+}
+
+/// The thread that writes the file.
+struct Writer(Option<JoinHandle<()>>);
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if let Some(thread) = self.0.take() {
+            // Its panic was told, or nobody listens.
+            let _ = thread.join();
+        }
+    }
 }
 
 async fn merge(

@@ -28,6 +28,9 @@ const RETRIES: RetryPolicy = RetryPolicy {
     request_timeout: Duration::from_secs(30),
 };
 
+/// Where the system gave no thread it is asked again after this long.
+const NO_THREAD_PAUSE: Duration = Duration::from_secs(2);
+
 /// The shipping of one database. Dropping it stops the threads: what is on its way is given up, and found out about after
 /// the next open.
 pub(crate) struct Shipping {
@@ -164,8 +167,36 @@ impl Shipping {
     }
 }
 
-/// A runtime of its own, and storage that belongs to it.
-fn open(shipping: &Shipping) -> Result<(tokio::runtime::Runtime, Arc<dyn Storage>)> {
+/// A runtime of its own, and storage that belongs to it. Where the system gives no thread for the runtime it may do so later.
+/// `None`: it is to stop, or cannot be, which has been told.
+fn open(
+    log: &Log,
+    shipping: &Shipping,
+    wait: impl Fn(),
+) -> Option<(tokio::runtime::Runtime, Arc<dyn Storage>)> {
+    let mut failed = false;
+    while !shipping.is_stopping() {
+        match try_open(shipping) {
+            Ok(opened) => {
+                if failed {
+                    log.clear_trouble();
+                }
+                return Some(opened);
+            }
+            Err(error) => {
+                log.set_trouble(&error);
+                failed = true;
+                if !matches!(error, Error::Io { op: FileOp::StartRuntime, .. }) {
+                    return None;
+                }
+            }
+        }
+        wait();
+    }
+    None
+}
+
+fn try_open(shipping: &Shipping) -> Result<(tokio::runtime::Runtime, Arc<dyn Storage>)> {
     let runtime = crate::storage::runtime()?;
     let storage = {
         let _entered = runtime.enter();
@@ -179,9 +210,9 @@ fn ship_loop(log: &Arc<Log>, shipping: &Shipping) {
         // Nobody waits for it, and everybody waits for commits.
         lower_priority();
     }
-    let (runtime, storage) = match open(shipping) {
-        Ok(opened) => opened,
-        Err(error) => return log.set_trouble(&error),
+    let Some((runtime, storage)) = open(log, shipping, || log.remote.shipper.wait(Some(NO_THREAD_PAUSE)))
+    else {
+        return;
     };
     let mut shipper = Shipper::new(log, shipping, storage);
     while !shipping.is_stopping() {
@@ -214,9 +245,8 @@ fn ship_loop(log: &Arc<Log>, shipping: &Shipping) {
 
 fn keep_loop(log: &Arc<Log>, shipping: &Shipping) {
     lower_priority();
-    let (runtime, storage) = match open(shipping) {
-        Ok(opened) => opened,
-        Err(error) => return log.set_trouble(&error),
+    let Some((runtime, storage)) = open(log, shipping, || shipping.keeper.wait(Some(NO_THREAD_PAUSE))) else {
+        return;
     };
     let mut keeper = Keeper::new(log, shipping, storage);
     while !shipping.is_stopping() && log.fence().is_none() {

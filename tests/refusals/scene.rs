@@ -99,7 +99,7 @@ pub fn killed(lab: &Lab, params: &str) -> PathBuf {
     }
     let seal = || {
         let head = std::fs::read(first_segment(&lab.wal("a.db"))).expect("a segment");
-        head[SEAL_OFFSET as usize..SEAL_OFFSET as usize + SEAL_SIZE].to_vec()
+        head[SEAL_OFFSET..SEAL_OFFSET + SEAL_SIZE].to_vec()
     };
     while !params.is_empty() && seal().iter().all(|&byte| byte == 0) {
         std::thread::sleep(std::time::Duration::from_millis(10));

@@ -83,11 +83,21 @@ pub struct Bucket {
     objects: BTreeMap<String, Vec<u8>>,
     /// A server that takes the condition of a create-only write and does not look at it.
     pub ignores_conditions: bool,
+    /// A server that names no version of an object.
+    pub sends_no_etag: bool,
 }
 
 impl Bucket {
     /// Does what is asked.
     pub fn serve(&mut self, request: &Request) -> Reply {
+        let mut reply = self.answer(request);
+        if let (true, Reply::Http { headers, .. }) = (self.sends_no_etag, &mut reply) {
+            headers.retain(|(name, _)| *name != "ETag");
+        }
+        reply
+    }
+
+    fn answer(&mut self, request: &Request) -> Reply {
         let path = request.path().to_owned();
         match request.method.as_str() {
             "PUT" => {
@@ -99,13 +109,22 @@ impl Bucket {
                 Reply::Http { status: 200, headers: vec![("ETag", "\"1\"".into())], body: Vec::new() }
             }
             "GET" if request.is_list() => {
-                let keys: Vec<&str> = self
-                    .objects
-                    .keys()
-                    .filter_map(|path| path.get(1..)?.split_once('/'))
-                    .map(|(_, key)| key)
+                let prefix = request.target.split(['?', '&']).find_map(|part| part.strip_prefix("prefix="));
+                let prefix = prefix.unwrap_or("").replace("%2F", "/");
+                let all = self.objects.iter().filter_map(|(path, content)| {
+                    let (_, key) = path.get(1..)?.split_once('/')?;
+                    Some((key, key.strip_prefix(&prefix)?, content.len()))
+                });
+                let is_shallow = request.target.contains("delimiter=");
+                let (deep, here): (Vec<_>, Vec<_>) =
+                    all.partition(|(_, rest, _)| is_shallow && rest.contains('/'));
+                let mut names: Vec<String> = deep
+                    .iter()
+                    .filter_map(|(_, rest, _)| Some(format!("{prefix}{}/", rest.split_once('/')?.0)))
                     .collect();
-                list_of(&keys)
+                names.dedup();
+                let here: Vec<_> = here.iter().map(|(key, _, size)| (*key, *size)).collect();
+                listing(&here, &names)
             }
             "GET" | "HEAD" => match self.objects.get(&path) {
                 Some(content) => part_of(content, request.headers.get("range").map(String::as_str)),
@@ -122,13 +141,20 @@ impl Bucket {
     }
 }
 
-/// The page of a listing that shows these keys.
+/// The page of a listing that shows these keys, each of an object of 7 bytes.
 pub fn list_of(keys: &[&str]) -> Reply {
+    listing(&keys.iter().map(|&key| (key, 7)).collect::<Vec<_>>(), &[])
+}
+
+fn listing(objects: &[(&str, usize)], names: &[String]) -> Reply {
     let mut body = String::from("<?xml version=\"1.0\"?><ListBucketResult>");
-    for key in keys {
+    for (key, size) in objects {
         body.push_str(&format!(
-            "<Contents><Key>{key}</Key><Size>7</Size><LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents>"
+            "<Contents><Key>{key}</Key><Size>{size}</Size><LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents>"
         ));
+    }
+    for name in names {
+        body.push_str(&format!("<CommonPrefixes><Prefix>{name}</Prefix></CommonPrefixes>"));
     }
     body.push_str("</ListBucketResult>");
     Reply::Http { status: 200, headers: Vec::new(), body: body.into_bytes() }

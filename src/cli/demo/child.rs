@@ -53,12 +53,14 @@ impl Worker {
         let shared = Arc::new(Shared::default());
         let listener = child.stdout.take().map(|stdout| {
             let shared = Arc::clone(&shared);
-            std::thread::spawn(move || {
+            std::thread::Builder::new().spawn(move || {
                 let heard = listen(stdout, &shared);
                 shared.ended.store(true, Ordering::SeqCst);
                 heard
             })
         });
+        // Without its listener the child ends by itself: its standard input is closed when it is dropped.
+        let listener = listener.transpose().map_err(fail)?;
         Ok(Worker { child, listener, shared })
     }
 

@@ -20,21 +20,34 @@ use super::{open_copy, tables};
 
 /// Run until killed.
 pub fn work(args: &WorkerArgs) -> ExitCode {
-    std::thread::spawn(|| {
+    let watching = std::thread::Builder::new().spawn(|| {
         // Nothing is ever sent: this returns when the parent is gone.
         let _ = std::io::stdin().read(&mut [0]);
         std::process::exit(1);
     });
+    let no_thread = |error: std::io::Error| -> ! {
+        eprintln!("vwal: the writing process cannot start a thread: {error}");
+        std::process::exit(1)
+    };
+    if let Err(error) = watching {
+        no_thread(error);
+    }
     let acknowledged = AtomicI64::new(0);
     std::thread::scope(|scope| {
         let (send, receive) = std::sync::mpsc::channel();
         for writer in 0..args.writers {
             let (send, acknowledged) = (send.clone(), &acknowledged);
-            scope.spawn(move || send.send(write(args, writer, acknowledged)));
+            let writing = move || send.send(write(args, writer, acknowledged));
+            if let Err(error) = std::thread::Builder::new().spawn_scoped(scope, writing) {
+                no_thread(error);
+            }
         }
         for reader in 0..args.readers {
             let (send, acknowledged) = (send.clone(), &acknowledged);
-            scope.spawn(move || send.send(read(&args.db, reader, acknowledged)));
+            let reading = move || send.send(read(&args.db, reader, acknowledged));
+            if let Err(error) = std::thread::Builder::new().spawn_scoped(scope, reading) {
+                no_thread(error);
+            }
         }
         // Threads end by an error alone. The first one ends the process, without waiting for the others.
         let failure = receive.recv().unwrap_or(Ok(())).err().unwrap_or_else(|| Failure::new("no threads"));

@@ -63,10 +63,11 @@ fn wait(database: &Database, bar: &ProgressBar) -> Result<u64, Failure> {
             return Err(error.into());
         }
         let trouble = database.shipping_trouble();
-        if let Some(error @ Error::Storage { kind, .. }) = &trouble
-            && *kind != StorageErrorKind::Unavailable
-        {
-            return Err(error.clone().into());
+        match &trouble {
+            None | Some(Error::Storage { kind: StorageErrorKind::Unavailable, .. }) => {}
+            // There may be no thread for the work, for instance.
+            Some(error @ (Error::Storage { .. } | Error::Io { .. })) => return Err(error.clone().into()),
+            Some(_) => {}
         }
         let (stored, pages) = (database.durable_frame_no(), database.image_pages_done());
         bar.set_message(match pages {
@@ -109,9 +110,9 @@ fn with_database<T>(
         params.push(format!("vwal_storage={url}"));
     }
     let params: Vec<&str> = params.iter().map(String::as_str).collect();
+    // It turns with each message. A thread of its own, to turn it, would be one that may not be had.
     let bar = bar("{spinner} {msg}");
     bar.set_message(doing);
-    bar.enable_steady_tick(std::time::Duration::from_millis(100));
     let conn = open::through_vwal(&path, &params)?;
     let database = Database::of(&conn, "main")?;
     let done = work(&database, &bar);
