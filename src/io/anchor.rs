@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,7 @@ impl Anchor {
         let error = |error: std::io::Error| Error::io(FileOp::Open, path, None, &error);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let dir = open(path, flags, Mode::empty()).map_err(|errno| error(errno.into()))?;
-        let dir = fs::File::from(OwnedFd::from(dir));
+        let dir = fs::File::from(dir);
         let meta = dir.metadata().map_err(error)?;
         Ok(Anchor { path: path.to_owned(), identity: (meta.dev(), meta.ino()), dir })
     }
