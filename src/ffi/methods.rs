@@ -9,6 +9,7 @@ use libsqlite3_sys as sqlite;
 use parking_lot::Mutex;
 
 use super::base_file::BaseFile;
+use super::buffers::{bytes_mut, short_read, unsigned};
 use super::fork::PerProcess;
 use super::guard::{guard, guard_with_message, report, with_handle};
 use super::shim::{VwalMethods, VwalParam};
@@ -248,30 +249,6 @@ unsafe extern "C" fn created(database: *const c_char) -> c_int {
             .sync_dir(&parent_dir(&database), SyncSite::CreatedDatabase)
             .map(|()| sqlite::SQLITE_OK)
     })
-}
-
-/// A buffer of SQLite's.
-///
-/// # Safety
-///
-/// `buf` points to `len` bytes that may be written.
-unsafe fn bytes_mut<'a>(buf: *mut c_void, len: c_int) -> &'a mut [u8] {
-    // SAFETY: the caller's promise.
-    unsafe { std::slice::from_raw_parts_mut(buf.cast(), usize::try_from(len).unwrap_or(0)) }
-}
-
-fn unsigned(offset: i64) -> Result<u64> {
-    u64::try_from(offset).map_err(|_| Error::Usage(format!("a file offset of {offset}")))
-}
-
-/// A read that ended early fills the rest with zeros, as `xRead` must
-/// (<https://sqlite.org/c3ref/io_methods.html>).
-fn short_read(buf: &mut [u8], got: usize) -> c_int {
-    if got == buf.len() {
-        return sqlite::SQLITE_OK;
-    }
-    buf[got..].fill(0);
-    sqlite::SQLITE_IOERR_SHORT_READ
 }
 
 /// `VWAL_IN_BASE` and `VWAL_IN_BASE_KEEP` of `c/vwal.h`.

@@ -5,6 +5,7 @@
 //! which turns a panic into an error code and refuses calls in a forked child.
 
 mod base_file;
+mod buffers;
 mod codes;
 #[cfg(test)]
 pub mod counting;
