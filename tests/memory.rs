@@ -53,6 +53,7 @@ unsafe impl GlobalAlloc for Refusing {
         if size > layout.size() && refused(size) {
             std::ptr::null_mut()
         } else {
+            // SAFETY: as above.
             unsafe { System.realloc(memory, layout, size) }
         }
     }
