@@ -53,6 +53,7 @@ impl Log {
         }
         self.free_segments()?;
         self.clear_error();
+        self.end_refusal_of_passes();
         Ok(self.checkpointed_frame_no())
     }
 

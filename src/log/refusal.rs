@@ -1,8 +1,12 @@
 //! The last refusal that a connection got and SQLite has no words for: from a file method SQLite takes a result code only.
 //! `vwal_status.last_error` tells it until its reason is gone.
 
+use std::ffi::OsStr;
+use std::path::Path;
+
 use super::Log;
 use crate::error::Error;
+use crate::segment::parse_segment_name;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
@@ -30,6 +34,17 @@ impl Log {
     /// A commit has succeeded: what kept commits away is gone. Damage is not, nor what keeps WAL mode from ending.
     pub(crate) fn end_refusal_of_commits(&self) {
         self.end_refusal(|error| !matches!(error, Error::Corrupt { .. } | Error::InUse { .. }));
+    }
+
+    /// A pass has succeeded: what was in the way of the database file and the metadata is gone.
+    pub(crate) fn end_refusal_of_passes(&self) {
+        let is_of_segment = |path: &Path| {
+            path.file_name().and_then(OsStr::to_str).is_some_and(|name| parse_segment_name(name).is_some())
+        };
+        self.end_refusal(|error| match error {
+            Error::Full { path, .. } | Error::Io { path, .. } => !is_of_segment(path),
+            _ => false,
+        });
     }
 
     /// WAL mode could end now.

@@ -115,6 +115,11 @@ fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     fs::write(path, bytes).unwrap();
 }
 
+/// Bytes before the first frame of a segment (docs/format.md).
+const SEGMENT_HEAD: usize = 4096;
+/// Bytes of a frame with a page of 4096 bytes.
+const FRAME: usize = 56 + 4096;
+
 /// A state of a database: its name, how it is made, and what `vwal verify` returns.
 type State = (&'static str, fn(&Path), i32);
 
@@ -152,7 +157,14 @@ const STATES: [State; 9] = [
         "killed, with a torn tail",
         |db| {
             Application::start(db).kill();
-            change(segments(db).last().unwrap(), |bytes| bytes[4096 + 500] ^= 1);
+            let last = segments(db).pop().unwrap();
+            // Part of a frame after the last whole one, as a write that did not end leaves it.
+            change(&last, |bytes| {
+                let used = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1);
+                let end = SEGMENT_HEAD + used.saturating_sub(SEGMENT_HEAD).next_multiple_of(FRAME);
+                bytes.resize(bytes.len().max(end + FRAME), 0);
+                bytes[end..end + 3000].fill(7);
+            });
         },
         0,
     ),
@@ -207,7 +219,7 @@ fn a_command_that_changes_files_is_noticed() {
     let db = database(&dir, "app.db");
     let Some((code, changes)) = traced("attach", &db, &dir) else { return };
     assert_eq!(code, 0);
-    for call in ["openat", "mkdir", "pwrite64", "rename", "fdatasync"] {
-        assert!(changes.iter().any(|line| line.contains(&format!("{call}("))), "no {call} in {changes:#?}");
+    for call in ["openat", "mkdir", "pwrite64", "renameat", "fdatasync"] {
+        assert!(changes.iter().any(|line| line.contains(call)), "no {call} in {changes:#?}");
     }
 }
