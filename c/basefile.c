@@ -47,7 +47,7 @@ static const char *baseName(const char *zDb, const char *zWal, int *pnParam){
   return zName;
 }
 
-int vwal_base_open(const char *zDb, const char *zWal, int *pbReadonly, vwal_base **pp){
+int vwal_base_open(const void *pFile, const char *zDb, const char *zWal, int *pbReadonly, vwal_base **pp){
   vwal_base *p;
   int flags = SQLITE_OPEN_MAIN_DB | (*pbReadonly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE);
   int outFlags = 0;
@@ -68,6 +68,11 @@ int vwal_base_open(const char *zDb, const char *zWal, int *pbReadonly, vwal_base
   if( rc!=SQLITE_OK ){
     vwal_base_close(p);
     return rc;
+  }
+  /* The log belongs to the file that the connection has open, and this one is written to: it must be the same. */
+  if( vwalDbHasMoved((const DbFile*)pFile) ){
+    vwal_base_close(p);
+    return SQLITE_READONLY_DBMOVED;
   }
   *pbReadonly = (outFlags & SQLITE_OPEN_READONLY)!=0;
   *pp = p;

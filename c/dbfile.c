@@ -176,7 +176,8 @@ static int dbCheckReservedLock(sqlite3_file *pFile, int *pResOut){
 /* A committed transaction has put the file into WAL mode, but SQLite has not read that yet: have it read. False: it could not, or a
 ** statement that is running keeps the old state. */
 static int dbReadMark(DbFile *p){
-  if( !p->bShared ) sqlite3_exec(p->db, "PRAGMA main.schema_version", 0, 0, 0);
+  /* With a shared cache p->db may be closed by now, and the file be somebody's attached database. */
+  if( !p->bShared && p->ppDb && *p->ppDb==p->db ) sqlite3_exec(p->db, "PRAGMA main.schema_version", 0, 0, 0);
   return p->pHandle!=0;
 }
 
@@ -207,19 +208,21 @@ static int dbPragma(DbFile *p, char **azArg){
 /* PRAGMA vwal_last_error: what vwal_status tells, or why the database cannot be used. SQLite answers a PRAGMA of the VFS without
 ** reading the schema, which a query has to read first, and which it may not be able to read for this very reason. */
 static int dbLastError(DbFile *p, char **azArg){
+  int rc = SQLITE_OK;
   if( sqlite3_stricmp(azArg[1], "vwal_last_error")!=0 ) return SQLITE_NOTFOUND;
   if( p->pHandle ){
     vwal_status_row row;
-    int rc;
     memset(&row, 0, sizeof(row));
     rc = pVwal->xStatus(p->pHandle, &row);
     sqlite3_free(row.zPath);
     sqlite3_free(row.zStorage);
     azArg[0] = row.zLastError;
-    return rc;
+  }else if( p->zErr ){
+    azArg[0] = sqlite3_mprintf("%s", p->zErr);
   }
-  if( p->zErr ) azArg[0] = sqlite3_mprintf("%s", p->zErr);
-  return SQLITE_OK;
+  /* Without a text SQLite makes a column without a name, which Python's sqlite3 takes for a lack of memory. */
+  if( rc==SQLITE_OK && azArg[0]==0 ) azArg[0] = sqlite3_mprintf("");
+  return rc;
 }
 
 /* PRAGMA journal_mode that ends WAL mode: when vwal would refuse that, here the reason can be the message of the statement. Later,
@@ -248,6 +251,9 @@ static int dbFileControl(sqlite3_file *pFile, int op, void *pArg){
     case VWAL_FCNTL_HANDLE:
       *(vwal_handle**)pArg = p->pHandle;
       return p->pHandle ? SQLITE_OK : SQLITE_NOTFOUND;
+    case SQLITE_FCNTL_PDB:
+      p->ppDb = (sqlite3**)pArg;
+      break;
     case SQLITE_FCNTL_PRAGMA:
       rc = dbPragma(p, (char**)pArg);
       if( rc==SQLITE_NOTFOUND ) rc = dbLeavePragma(p, (char**)pArg);

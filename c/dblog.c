@@ -107,26 +107,36 @@ static int dbAdopt(DbFile *p){
   return SQLITE_OK;
 }
 
-/* Share the log of the database, or open it; or bCreate: or make it. *ppHandle==0: there is none. */
+int vwalDbHasMoved(const DbFile *p){
+  int bMoved = 0;
+  int rc = p->pReal->pMethods->xFileControl(p->pReal, SQLITE_FCNTL_HAS_MOVED, &bMoved);
+  return rc==SQLITE_OK && bMoved;
+}
+
+/*
+** Share the log of the database, or open it; or bCreate: or make it. *ppHandle==0: there is none.
+**
+** xAttach goes by the name, and may write to the file that has it. So it is asked before whether that is the one that is open here,
+** in vwal_base_open() once more, and after it: it may have been shared.
+*/
 static int dbAttach(DbFile *p, int bCreate, vwal_handle **ppHandle){
   vwal_param *aParam = 0;
   int nParam = 0;
   char *zErr = 0;
   int rc = dbParams(p, &aParam, &nParam);
   *ppHandle = 0;
+  if( rc==SQLITE_OK && vwalDbHasMoved(p) ) rc = SQLITE_READONLY_DBMOVED;
   if( rc==SQLITE_OK ){
-    rc = pVwal->xAttach(p->zDb, p->zWal, bCreate ? VWAL_ATTACH_CREATE : 0, aParam, nParam, ppHandle, &zErr);
+    rc = pVwal->xAttach(p, p->zDb, p->zWal, bCreate ? VWAL_ATTACH_CREATE : 0, aParam, nParam, ppHandle, &zErr);
   }
   sqlite3_free(aParam);
-  if( rc==SQLITE_OK && *ppHandle ){
-    /* The log is that of the file which has the name now. Is it the one that is open here? */
-    int bMoved = 0;
-    int rcMoved = p->pReal->pMethods->xFileControl(p->pReal, SQLITE_FCNTL_HAS_MOVED, &bMoved);
-    if( rcMoved==SQLITE_OK && bMoved ){
-      vwalDbDetach(ppHandle);
-      rc = SQLITE_READONLY_DBMOVED;
-      zErr = sqlite3_mprintf("vwal: '%s' has been replaced by another file since it was opened", p->zDb);
-    }
+  if( rc==SQLITE_OK && *ppHandle && vwalDbHasMoved(p) ){
+    vwalDbDetach(ppHandle);
+    rc = SQLITE_READONLY_DBMOVED;
+  }
+  if( rc==SQLITE_READONLY_DBMOVED ){
+    sqlite3_free(zErr);
+    zErr = sqlite3_mprintf("vwal: '%s' has been replaced by another file since it was opened", p->zDb);
   }
   return rc==SQLITE_OK ? SQLITE_OK : dbError(p, rc, zErr);
 }

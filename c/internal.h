@@ -36,7 +36,8 @@ struct DbFile {
   const char *zDb;             /* File name, as SQLite passed it: URI parameters can be had from it */
   const char *zJournal;        /* Name of the rollback journal, as SQLite will pass it */
   const char *zWal;            /* Name of the log directory, as SQLite will pass it */
-  sqlite3 *db;                 /* The connection, of a main database; with bShared any of several */
+  sqlite3 *db;                 /* The connection, of a main database; with bShared any of several. Not to be used unless it is *ppDb */
+  sqlite3 **ppDb;              /* The connection that is calling just now: with a shared cache any. NULL: SQLite does not say */
   sqlite3_int64 szMmap;        /* What PRAGMA mmap_size was set to; it has no effect */
   int rcErr;                   /* Why the database cannot be used; SQLITE_OK: it can */
   char *zErr;                  /* The same in words */
@@ -80,6 +81,8 @@ DbFile *vwalPagerFind(const char *zName);
 /* refused.c: a file that another VFS has opened through this one. */
 int vwalRefusedOpen(DbFile*, const char *zName);
 
+/* dblog.c: has another file the name of the file that is open? A VFS that cannot tell says that it has not. */
+int vwalDbHasMoved(const DbFile *p);
 /* dblog.c: open the log when there is one (or bCreate), adopt a -wal file of stock SQLite. */
 int vwalDbPrepare(DbFile *p, int bCreate);
 /* dblog.c: begin the log of a database that has just been put into WAL mode. */

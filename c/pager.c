@@ -5,7 +5,7 @@
 ** they get. That is sound for the very names that the pager passes to xOpen, and undefined for a copy of one. A VFS above this
 ** one may pass copies; nothing in the name tells. But the pager keeps a database file and its name in one piece of memory, so
 ** both lie at the same distance for every database that is opened through one VFS, and a VFS above has its own file there.
-** The distance is measured once, by two opens that fail; where they do not agree, vwal is not registered.
+** The distance is measured once, by two opens that fail (of absolute names: the working directory may be gone); where they do not agree, vwal is not registered.
 */
 #include "internal.h"
 
@@ -42,8 +42,8 @@ static int measure(const char *zName, uintptr_t *pn){
 
 int vwalPagerMeasure(void){
   uintptr_t nOther = 0;
-  int rc = measure("a", &nDistance);
-  if( rc==SQLITE_OK ) rc = measure("another name, which is longer", &nOther);
+  int rc = measure("/a", &nDistance);
+  if( rc==SQLITE_OK ) rc = measure("/another name, which is longer", &nOther);
   return rc==SQLITE_OK && nOther!=nDistance ? SQLITE_ERROR : rc;
 }
 

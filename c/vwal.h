@@ -64,8 +64,8 @@ typedef struct vwal_methods {
   int (*xCheckParams)(const vwal_param *aParam, int nParam, char **pzErr);
 
   /* Open (or share) the log of the database zDb, whose log directory is zWal: both are names of SQLite's pager. Without VWAL_ATTACH_CREATE and without a
-  ** directory: SQLITE_OK and *ppHandle==0. On error *pzErr is a message for people. */
-  int (*xAttach)(const char *zDb, const char *zWal, int flags, const vwal_param *aParam, int nParam,
+  ** directory: SQLITE_OK and *ppHandle==0. pFile is for vwal_base_open(). On error *pzErr is a message for people. */
+  int (*xAttach)(const void *pFile, const char *zDb, const char *zWal, int flags, const vwal_param *aParam, int nParam,
                  vwal_handle **ppHandle, char **pzErr);
   /* The database file handle is closed. The last one closes the log. */
   void (*xDetach)(vwal_handle*);
@@ -142,7 +142,8 @@ int vwal_shim_connection(void *db, char **pzErr);
 
 /* The base file, through the parent VFS. Result codes are SQLite's. zDb is a name of SQLite's pager: it has parameters.
 ** *pbReadonly: whether it is to be opened for reading only; then whether it was. */
-int vwal_base_open(const char *zDb, const char *zWal, int *pbReadonly, vwal_base **pp);
+/* pFile: the database file for which xAttach was called. SQLITE_READONLY_DBMOVED: another file has its name. */
+int vwal_base_open(const void *pFile, const char *zDb, const char *zWal, int *pbReadonly, vwal_base **pp);
 int vwal_base_read(vwal_base*, void *pBuf, int iAmt, int64_t iOfst);  /* SQLITE_IOERR_SHORT_READ: zero-filled */
 int vwal_base_write(vwal_base*, void *pBuf, int iAmt, int64_t iOfst);  /* A VFS may change pBuf, as SQLite lets it */
 int vwal_base_is_plain(void);                 /* 0: each read and write has to be one page, or a part of one */

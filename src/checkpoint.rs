@@ -45,6 +45,7 @@ impl Log {
     fn run_pass(&self) -> Result<u64> {
         let _pass = self.pass.lock();
         self.check_writable()?;
+        self.check_base_is_ours()?;
         let target = self.pass_target();
         // A pass that a crash interrupted has left pages of two states. One that ends before it would call that mixture a
         // state of the database. So it waits until storage has all of it.
@@ -232,7 +233,10 @@ impl Log {
         Ok(())
     }
 
-    fn with_meta<T>(&self, use_meta: impl FnOnce(&mut crate::log::MetaFile) -> Result<T>) -> Result<T> {
+    pub(crate) fn with_meta<T>(
+        &self,
+        use_meta: impl FnOnce(&mut crate::log::MetaFile) -> Result<T>,
+    ) -> Result<T> {
         match &mut *self.meta.lock() {
             Some(meta) => use_meta(meta),
             None => Err(Error::ReadOnly { path: self.dir.clone() }),

@@ -1,6 +1,6 @@
 //! The base file, through the VFS that vwal stands on.
 
-use std::ffi::{CStr, OsStr, c_char, c_int};
+use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -40,8 +40,9 @@ impl BaseFile {
     ///
     /// # Safety
     ///
-    /// `database` and `wal` are names that SQLite's pager has passed to the shim, and still has.
+    /// `owner` is what the shim passed to `attach`; `database` and `wal` are names that SQLite's pager has passed to the shim, and still has.
     pub(super) unsafe fn open(
+        owner: *const c_void,
         database: *const c_char,
         wal: *const c_char,
         read_only: bool,
@@ -51,7 +52,7 @@ impl BaseFile {
         // SAFETY: the caller's promise; the call copies both names; the out pointers are valid.
         let (path, plain, code) = unsafe {
             let path = PathBuf::from(OsStr::from_bytes(CStr::from_ptr(database).to_bytes()));
-            let code = shim::vwal_base_open(database, wal, &mut read_only, &mut base);
+            let code = shim::vwal_base_open(owner, database, wal, &mut read_only, &mut base);
             (path, shim::vwal_base_is_plain() != 0, code)
         };
         let mut file = BaseFile { path, base, plain, names: None };

@@ -143,6 +143,7 @@ unsafe extern "C" fn check_params(
 const ATTACH_CREATE: c_int = 0x01;
 
 unsafe extern "C" fn attach(
+    file: *const c_void,
     database_name: *const c_char,
     dir_name: *const c_char,
     flags: c_int,
@@ -161,8 +162,9 @@ unsafe extern "C" fn attach(
         // The log may be open already: what its files are to be like is looked up when it is not.
         let io = io_for(&database, |_| SystemIo::masked());
         let source = |options: Options| {
-            // SAFETY: the shim passes names of SQLite's pager, which live until the database file is closed.
-            let (base, read_only) = unsafe { BaseFile::open(database_name, dir_name, options.read_only)? };
+            // SAFETY: the shim passes its database file and names of SQLite's pager, which live until that is closed.
+            let (base, read_only) =
+                unsafe { BaseFile::open(file, database_name, dir_name, options.read_only)? };
             Ok(LogSource {
                 io: io_for(&database, SystemIo::like),
                 database: database.clone(),

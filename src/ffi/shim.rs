@@ -49,6 +49,7 @@ pub(super) struct VwalMethods {
     pub(super) version: c_int,
     pub(super) check_params: unsafe extern "C" fn(*const VwalParam, c_int, *mut *mut c_char) -> c_int,
     pub(super) attach: unsafe extern "C" fn(
+        *const c_void,
         *const c_char,
         *const c_char,
         c_int,
@@ -105,6 +106,7 @@ unsafe extern "C" {
     pub(super) fn vwal_shim_message(api: *const c_void, message: *const c_char) -> *mut c_char;
     pub(super) fn vwal_shim_connection(db: *mut c_void, error: *mut *mut c_char) -> c_int;
     pub(super) fn vwal_base_open(
+        file: *const c_void,
         db: *const c_char,
         wal: *const c_char,
         read_only: *mut c_int,

@@ -127,6 +127,10 @@ pub trait Io: Send + Sync {
     fn leads_to_anchor(&self, _path: &Path) -> bool {
         true
     }
+    /// Whether `path` leads to another directory than the one that was [anchored](Io::anchor), which is not empty.
+    fn anchor_is_replaced(&self, _path: &Path) -> bool {
+        false
+    }
     /// Whether files can be made and renamed in the directory that was [anchored](Io::anchor): it is not removed, and this process may.
     fn anchor_takes_files(&self) -> bool {
         true

@@ -127,6 +127,14 @@ impl Io for SystemIo {
         self.anchored().is_none_or(|anchor| anchor.is_named(path))
     }
 
+    fn anchor_is_replaced(&self, path: &Path) -> bool {
+        !self.leads_to_anchor(path)
+            && match fs::read_dir(path) {
+                Ok(mut entries) => entries.next().is_some(),
+                Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+            }
+    }
+
     fn anchor_takes_files(&self) -> bool {
         self.anchored().is_none_or(|anchor| anchor.takes_files())
     }

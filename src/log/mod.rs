@@ -232,7 +232,14 @@ impl Log {
         // A pass that an application has asked for writes to the base file, which may be another process's next.
         let _pass = self.pass.lock();
         self.closed.store(true, Ordering::Relaxed);
-        drop(self.lock.lock().take());
+        let mut lock = self.lock.lock();
+        // Until now another thread could make it step aside, also after the last close had looked.
+        if lock.is_some()
+            && let Err(error) = self.remove_aside()
+        {
+            self.note_error(&error);
+        }
+        drop(lock.take());
     }
 
     /// The last frame that has been begun, for the size of the -wal file as its writer sees it.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::base::{BaseState, Difference};
-use super::place::move_aside;
+use super::place::{aside_name, move_aside};
 use super::recover::{self, Found};
 use super::which::{BaseIs, Metadata, Which, which_log};
 use super::{Log, MetaFile, read_meta};
@@ -14,6 +14,7 @@ use crate::format::footer::{FOOTER_SIZE, Footer};
 use crate::format::meta::Meta;
 use crate::io::{File, Holder, Io, LockFile, PathKind, SyncSite, parent_dir};
 use crate::options::Options;
+use crate::segment::parse_segment_name;
 use crate::types::{LogId, PageSize, Parent};
 
 /// The name of the lock file in the log directory.
@@ -136,11 +137,22 @@ impl Log {
                 return Ok(None);
             }
             Decision::Recover(meta) => (meta, found),
+            // SQLite opens the WAL with the SHARED lock held, after it has played back a journal. Before that a transaction of
+            // rollback mode may be under way in the file, which a footer would spoil.
+            Decision::Fresh { .. } if !source.create => return Ok(None),
             Decision::Fresh { goes_on, parent } => {
+                check_aside(&source, &base)?;
                 let page_size = base.header.map(|header| header.page_size);
                 let page_size = page_size.filter(|&size| base.db_size_pages(size) > 0).ok_or_else(|| {
                     Error::corrupt(&source.database, 0, "this is not the start of an SQLite database")
                 })?;
+                // As SQLite does without vwal. A footer where the header says that the file ends would hide what is missing.
+                let (pages, expected) = (base.whole_pages(page_size), base.db_size_pages(page_size));
+                if pages < expected {
+                    let what =
+                        format!("the file has {pages} whole pages, its header says {expected}: it was cut");
+                    return Err(Error::corrupt(&source.database, None, what));
+                }
                 (fresh_meta(&source, &base, page_size, goes_on, parent, meta), Found::nothing(found))
             }
         };
@@ -173,6 +185,30 @@ fn move_orphan(source: &LogSource, meta: &Meta, found: &Found) -> Result<()> {
         ),
     });
     Ok(())
+}
+
+/// A log that stepped aside belongs to a file with its id in the footer. If such a file has its name again, it may not get another
+/// log while that one has commits for it.
+fn check_aside(source: &LogSource, base: &BaseState) -> Result<()> {
+    let Some(footer) = base.footer() else { return Ok(()) };
+    let aside = aside_name(&source.dir, footer.log_id);
+    if source.io.kind(&aside)? != PathKind::Directory {
+        return Ok(());
+    }
+    let mut names = source.io.list(&aside)?;
+    names.retain(|name| parse_segment_name(name).is_some());
+    if names.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Foreign {
+        path: source.database.clone(),
+        what: format!(
+            "it was renamed while it was open and has its name back, and its log is in '{}', with commits that the file may not have: \
+             close it everywhere; if that directory is still there then, give it the name '{}', in the place of what has that name",
+            aside.display(),
+            source.dir.display()
+        ),
+    })
 }
 
 /// A pass was begun, and frames that it was to bring to the base file are not in the log. They were all there when it began,

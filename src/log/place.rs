@@ -17,6 +17,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::base::BaseState;
 use super::{LOCK_NAME, Log};
 use crate::error::{Error, FileOp, Result};
 use crate::io::{Io, PathKind};
@@ -32,23 +33,26 @@ pub(super) struct Place {
     aside: Mutex<Option<PathBuf>>,
 }
 
+/// The name of a log directory that has stepped aside.
+pub(super) fn aside_name(dir: &Path, log_id: LogId) -> PathBuf {
+    let mut name = OsString::from(dir);
+    name.push(format!(".{log_id}"));
+    PathBuf::from(name)
+}
+
 /// Give a log directory a name that nothing has, and that tells its log: the name that it has, and the log id. Nothing in it is
 /// changed. The directory above is not fsynced: before a commit in a new log under the old name is acknowledged, it is
 /// (`SyncSite::LogDirectoryName`).
 pub(super) fn move_aside(io: &dyn Io, dir: &Path, log_id: LogId) -> Result<PathBuf> {
+    let first = aside_name(dir, log_id);
+    let mut aside = first.clone();
     let mut number = 1;
-    let aside = loop {
-        let mut name = OsString::from(dir);
-        name.push(format!(".{log_id}"));
-        if number > 1 {
-            name.push(format!(".{number}"));
-        }
-        let path = PathBuf::from(name);
-        if io.kind(&path)? == PathKind::Missing {
-            break path;
-        }
+    while io.kind(&aside)? != PathKind::Missing {
         number += 1;
-    };
+        let mut name = first.clone().into_os_string();
+        name.push(format!(".{number}"));
+        aside = PathBuf::from(name);
+    }
     // Should somebody take the name just now: a directory replaces nothing but an empty one.
     io.rename(dir, &aside)?;
     Ok(aside)
@@ -71,6 +75,36 @@ impl Log {
     /// Whether the path of the database leads to the base file.
     pub(crate) fn is_in_place(&self) -> bool {
         self.base.is_named(&self.database)
+    }
+
+    /// Whether the base file is still this log's, should its directory be gone. Another process that finds no directory, or another
+    /// one, begins a log on the file, and what this one would write would take the place of its commits.
+    ///
+    /// Errors: [`Error::Foreign`]; nothing may be written then.
+    pub(crate) fn check_base_is_ours(&self) -> Result<()> {
+        self.look_at_place();
+        if !self.is_gone() {
+            return Ok(());
+        }
+        let meta = self.with_meta(|file| Ok(file.get()))?;
+        let footer = BaseState::read(&*self.base, Some(&meta))?.footer();
+        // A pass that was interrupted may have taken the footer away already.
+        let is_ours = footer.map_or(meta.has_intent(), |footer| {
+            footer == meta.footer() || meta.has_intent() && footer.log_id == meta.log_id
+        });
+        if is_ours && !self.io.anchor_is_replaced(&self.dir) {
+            return Ok(());
+        }
+        Err(Error::Foreign {
+            path: self.database.clone(),
+            what: format!(
+                "its log directory '{}' was removed or renamed while it was open, and the file has another log by now. Frames {} to {} \
+             are not in the file, and only in the segments of that directory, wherever it is",
+                self.dir.display(),
+                self.checkpointed_frame_no() + 1,
+                self.published_frame_no()
+            ),
+        })
     }
 
     /// Look whether the current segment still has its name, and note it when it has not.
@@ -116,8 +150,13 @@ impl Log {
     }
 
     /// Another file has the name of the database: leave the name of the log directory to its log. Does nothing while the
-    /// database is at its path.
+    /// database is at its path, and when the log is closed.
     pub(crate) fn step_aside(&self) -> Result<()> {
+        // A log that is closed has given the directory up, and another process may have it by now. It cannot be closed meanwhile.
+        let lock = self.lock.lock();
+        if lock.is_none() {
+            return Ok(());
+        }
         let mut aside = self.place.aside.lock();
         if aside.is_some() || self.is_in_place() || !self.io.leads_to_anchor(&self.dir) {
             return Ok(());

@@ -106,7 +106,8 @@ pub(super) fn find(io: &dyn Io, dir: &Path, meta: Option<&Meta>, read_only: bool
         }
     }
     for judged in verdict.segments {
-        let path = judged.file.path().to_owned();
+        // Not the file's own idea of it: the name is used.
+        let path = path_of(judged.start);
         match (judged.fate, judged.scan) {
             (Fate::Kept, Some(scan)) => found.chain.push((judged.file, path, scan)),
             (Fate::Torn(_), _) => found.torn.push(path),

@@ -73,6 +73,19 @@ impl SyncState {
     }
 }
 
+/// Whoever leads an fsync. One that panics has not done it, and those who wait for its end would wait for ever.
+struct Leading<'a>(&'a Log);
+
+impl Drop for Leading<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.0.sync.lock();
+        self.0.set_poison(&mut inner, &Error::Usage("a thread panicked in an fsync of the log".into()));
+        inner.group.finish(Instant::now());
+        drop(inner);
+        self.0.sync.wake_all();
+    }
+}
+
 impl Log {
     /// Return when every frame up to `frame_no` is durable. `frame_no` must be published, or be the end of the caller's
     /// own tentative commit. `site`: why the caller wants that.
@@ -144,7 +157,9 @@ impl Log {
     /// The fsync, and its result for all who wait for it. What is published after `target` was read may or may not be
     /// covered; it does not count.
     fn lead(&self, target: u64, site: SyncSite) -> Result<()> {
+        let leading = Leading(self);
         let result = self.sync_files(target, site);
+        std::mem::forget(leading);
         let mut inner = self.sync.lock();
         match &result {
             Ok(()) => {

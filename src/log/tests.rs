@@ -1,5 +1,6 @@
 //! Crashes and races of the log, without SQLite: frames are written by hand, a crash is a copy of the directory.
 
+mod names;
 mod recorder;
 
 use std::fs;

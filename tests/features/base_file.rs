@@ -115,3 +115,23 @@ fn a_connection_does_not_get_the_log_of_a_file_that_took_the_name_of_its_own() {
     assert_eq!(query(&new, "SELECT * FROM t"), "new\nnewer");
     assert_eq!(query(&lab.open("a.db"), "SELECT * FROM t"), "new\nnewer");
 }
+
+/// As without vwal: the header says how long the file should be, and a footer in front of that would hide what is missing.
+#[test]
+fn a_file_that_was_cut_is_refused_and_stays_as_it_is() {
+    for engine in [Engine::Stock, Engine::Vwal] {
+        let lab = Lab::new(Engine::Vwal);
+        let db = engine.open(&lab.path("a.db"), "").unwrap();
+        query(&db, "PRAGMA journal_mode=WAL");
+        query(&db, FILL);
+        query(&db, "PRAGMA wal_checkpoint(TRUNCATE)");
+        drop(db);
+        let pages = std::fs::metadata(lab.path("a.db")).unwrap().len() / 4096;
+        let file = std::fs::OpenOptions::new().write(true).open(lab.path("a.db")).unwrap();
+        file.set_len((pages - 1) * 4096).unwrap();
+        let before = std::fs::read(lab.path("a.db")).unwrap();
+        let refused = lab.open_with("a.db", "").expect_err("it was cut").to_string();
+        assert!(refused.contains("it was cut"), "{engine:?}: {refused}");
+        assert_eq!(std::fs::read(lab.path("a.db")).unwrap(), before);
+    }
+}

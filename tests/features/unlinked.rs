@@ -328,3 +328,39 @@ fn only_the_directory_above_is_renamed() {
     assert_eq!(rows(&db), "7|1|3");
     assert_intact(&db, "main");
 }
+
+/// The footer, and the cut that follows it, belong to the file that the connection has open.
+#[test]
+fn an_idle_connection_does_not_write_to_the_file_that_took_the_name() {
+    let lab = Lab::new(Engine::Vwal);
+    let idle = lab.open("a.db");
+    drop(made(&lab, "a.db", 1));
+    let other = lab.open_stock("b.db").unwrap();
+    query(&other, "PRAGMA journal_mode=DELETE; CREATE TABLE u(x); INSERT INTO u VALUES (zeroblob(100000))");
+    drop(other);
+    fs::rename(lab.path("b.db"), lab.path("a.db")).unwrap();
+    let before = fs::read(lab.path("a.db")).unwrap();
+    let error = idle.query_row("SELECT count(*) FROM t", [], |_| Ok(())).expect_err("it was replaced");
+    assert!(error.to_string().contains("readonly"), "{error}");
+    assert!(query(&idle, "PRAGMA vwal_last_error").contains("replaced by another file"));
+    assert_eq!(fs::read(lab.path("a.db")).unwrap(), before);
+}
+
+#[test]
+fn a_file_that_has_its_name_back_gets_no_second_log() {
+    let lab = Lab::new(Engine::Vwal);
+    let db = made(&lab, "a.db", 1);
+    let log_id = query(&db, "SELECT vwal_log_id()");
+    drop(db);
+    // As a kill leaves it after the log had stepped aside.
+    let aside = lab.path(&format!("a.db-wal.{log_id}"));
+    fs::rename(lab.wal("a.db"), &aside).unwrap();
+    fs::write(aside.join("00000000000000000900.seg"), "frames").unwrap();
+    let before = fs::read(lab.path("a.db")).unwrap();
+    let refused = lab.open_with("a.db", "").expect_err("its log is aside").to_string();
+    assert!(refused.contains(aside.to_str().unwrap()) && refused.contains("has its name back"), "{refused}");
+    assert_eq!(fs::read(lab.path("a.db")).unwrap(), before);
+    // One without frames has nothing to keep.
+    fs::remove_file(aside.join("00000000000000000900.seg")).unwrap();
+    assert_eq!(rows(&lab.open("a.db")), "1|1|1");
+}

@@ -47,5 +47,6 @@ db.close()
 db = connect()
 assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 assert db.execute("SELECT b FROM t WHERE a=1").fetchall() == [("x",)]
+assert db.execute("PRAGMA vwal_last_error").fetchall() == [("",)]
 db.close()
 print("done with", sqlite3.sqlite_version)

@@ -291,6 +291,6 @@ fn why_a_database_cannot_be_used_is_told_for_as_long_as_it_cannot() {
     query(&db, "INSERT INTO t VALUES (1)");
     assert_eq!(
         query(&db, "PRAGMA vwal_last_error; SELECT log_id IS NULL, last_error FROM vwal_status"),
-        "0|NULL"
+        "\n0|NULL"
     );
 }
