@@ -7,9 +7,10 @@ use crate::io::SyncSite;
 /// The sites, and the seed of a life that needs each, which is tried first.
 ///
 /// `RecoveredFrames` is nowhere: its fsync finds nothing left to do, since recovered frames become durable by a copy
-/// (`RenewedSegment`). `RemoteCommit` comes before a commit waits for storage, where no thread ships in a simulation.
+/// (`RenewedSegment`). `CreatedDatabase` is only needed where the log of a new database cannot be begun at its first commit:
+/// otherwise `LogDirectoryName` fsyncs the same directory before that commit returns. `RemoteCommit` comes before a commit waits
+/// for storage, where no thread ships in a simulation.
 const SITES: &[(SyncSite, u64)] = &[
-    (SyncSite::CreatedDatabase, 1),
     (SyncSite::RequestedFrames, 15),
     (SyncSite::LastFrames, 3),
     (SyncSite::StoredPosition, 2),
