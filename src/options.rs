@@ -424,7 +424,7 @@ mod tests {
     use super::*;
 
     /// For each option two right values, and wrong ones.
-    const VALUES: [(&str, [&str; 2], &[&str]); 20] = [
+    const VALUES: [(&str, [&str; 2], &[&str]); 21] = [
         ("VWAL_GROUP_COMMIT", ["on", "off"], &["", "maybe", "2", "on "]),
         (
             "VWAL_SYNC_INTERVAL_MS",
@@ -451,6 +451,7 @@ mod tests {
         ("VWAL_SNAPSHOT_INTERVAL_MS", ["0", "3600000"], &["", "1d"]),
         ("VWAL_RETENTION", ["off", "0:1h,snapshot:7d/2"], &["", "24h", "0", "9:1h"]),
         ("VWAL_TAKE_OVER", ["off", "0192aaaa-bbbb-7ccc-8ddd-eeeeffff0123"], &["", "on", "all"]),
+        ("VWAL_READ_ONLY", ["on", "off"], &["", "ro"]),
         ("VWAL_CACHE_SIZE", ["0", "16MiB"], &["", "all", "-1"]),
         ("VWAL_DEFAULT", ["1", "0"], &["", "vwal"]),
     ];
