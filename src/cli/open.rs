@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use vwal::Options;
 
 use super::Failure;
@@ -114,8 +114,21 @@ pub fn looking_plain(path: &Path, is_wal: bool) -> Result<Result<Connection, Str
 
 /// What `PRAGMA integrity_check` says: empty when all is well.
 pub fn integrity_check(conn: &Connection) -> Result<Vec<String>, Failure> {
-    let mut statement = conn.prepare("PRAGMA integrity_check")?;
-    let lines = statement.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+    let mut lines = Vec::new();
+    let checked = conn.prepare("PRAGMA integrity_check").and_then(|mut statement| {
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            lines.push(row.get(0)?);
+        }
+        Ok(())
+    });
+    match checked {
+        // A page can be so damaged that the check itself ends with that.
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
+            lines.push(message(&error))
+        }
+        checked => checked?,
+    }
     Ok(if lines == ["ok"] { Vec::new() } else { lines })
 }
 
