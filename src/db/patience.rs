@@ -26,6 +26,10 @@ pub(super) struct Patience {
 struct Inner {
     /// The deadline that the closes share now.
     until: Option<Instant>,
+    /// When the first of them began.
+    began: Option<Instant>,
+    /// Closes that wait.
+    waiting: usize,
     /// When the last wait in vain was over.
     last: Option<Instant>,
     /// Storage that did not answer, and when that was.
@@ -36,6 +40,7 @@ impl Patience {
     /// A close begins to wait for `storage`. Returns for how long it may. [`Patience::ended`] must follow.
     pub(super) fn begin(&self, storage: &str, timeout: Duration, now: Instant) -> Duration {
         let mut inner = self.inner.lock();
+        inner.waiting += 1;
         inner.away.retain(|_, since| now.saturating_duration_since(*since) < PAUSE);
         if inner.away.contains_key(storage) {
             return Duration::ZERO;
@@ -45,6 +50,7 @@ impl Patience {
                 until.saturating_duration_since(now).max(timeout / SHARE).min(timeout)
             }
             _ => {
+                inner.began = Some(now);
                 inner.until = Some(now + timeout);
                 timeout
             }
@@ -61,10 +67,16 @@ impl Patience {
         now: Instant,
     ) {
         let mut inner = self.inner.lock();
+        inner.waiting -= 1;
         if stored {
-            // Storage answers, so there is nothing to save the next close from.
             inner.away.remove(storage);
-            inner.until = None;
+            // If all storage answers, there is nothing to save the next close from. What one storage answers says nothing of another
+            // one, which is waited for, or was in vain.
+            if inner.waiting == 0
+                && inner.last.is_none_or(|last| inner.began.is_none_or(|began| last < began))
+            {
+                inner.until = None;
+            }
             return;
         }
         inner.last = Some(now);
@@ -98,6 +110,24 @@ mod tests {
         assert_eq!(close_in_vain(&Patience::default(), &same, start), TIMEOUT);
         let other: Vec<String> = (0..8).map(|number| format!("s3://away{number}")).collect();
         assert_eq!(close_in_vain(&Patience::default(), &other, start), TIMEOUT + 7 * (TIMEOUT / SHARE));
+    }
+
+    #[test]
+    fn storage_that_answers_does_not_give_the_rest_a_new_deadline() {
+        let patience = Patience::default();
+        let start = Instant::now();
+        let mut now = start;
+        for number in 0..8 {
+            let storage = format!("s3://away{number}");
+            let allowed = patience.begin(&storage, TIMEOUT, now);
+            let other = patience.begin("s3://there", TIMEOUT, now);
+            patience.ended("s3://there", TIMEOUT, other, true, now);
+            now += allowed;
+            patience.ended(&storage, TIMEOUT, allowed, false, now);
+            let other = patience.begin("s3://there", TIMEOUT, now);
+            patience.ended("s3://there", TIMEOUT, other, true, now);
+        }
+        assert_eq!(now - start, TIMEOUT + 7 * (TIMEOUT / SHARE));
     }
 
     #[test]

@@ -4,8 +4,24 @@ use std::time::{Duration, Instant};
 
 use crate::lab::{FaultyLab, wait_for};
 
+/// In a process of its own: all closes of a process share what they wait, those of the tests beside this one too.
 #[test]
 fn databases_that_are_closed_together_wait_for_storage_once() {
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "closing::closes_databases_together", "--ignored", "--nocapture"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout);
+    assert!(
+        child.status.success() && said.contains("1 passed"),
+        "{said}{}",
+        String::from_utf8_lossy(&child.stderr)
+    );
+}
+
+#[test]
+#[ignore = "the work of a child process"]
+fn closes_databases_together() {
     // Each of them on its own would wait this long.
     const TIMEOUT: Duration = Duration::from_secs(8);
     for at_once in [false, true] {
