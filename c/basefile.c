@@ -70,7 +70,7 @@ int vwal_base_open(const void *pFile, const char *zDb, const char *zWal, int *pb
     return rc;
   }
   /* The log belongs to the file that the connection has open, and this one is written to: it must be the same. */
-  if( vwalDbHasMoved((const DbFile*)pFile) ){
+  if( vwalHasMoved(((const DbFile*)pFile)->pReal) ){
     vwal_base_close(p);
     return SQLITE_READONLY_DBMOVED;
   }
@@ -107,11 +107,8 @@ int vwal_base_size(vwal_base *p, int64_t *pnByte){
   *pnByte = n;
   return rc;
 }
-/* Is the file the one that its name leads to? A VFS that cannot tell says that it is. */
 int vwal_base_has_moved(vwal_base *p){
-  int bMoved = 0;
-  int rc = p->pFile->pMethods->xFileControl(p->pFile, SQLITE_FCNTL_HAS_MOVED, &bMoved);
-  return rc==SQLITE_OK && bMoved;
+  return vwalHasMoved(p->pFile);
 }
 void vwal_base_close(vwal_base *p){
   if( p==0 ) return;

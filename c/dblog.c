@@ -107,9 +107,9 @@ static int dbAdopt(DbFile *p){
   return SQLITE_OK;
 }
 
-int vwalDbHasMoved(const DbFile *p){
+int vwalHasMoved(sqlite3_file *pFile){
   int bMoved = 0;
-  int rc = p->pReal->pMethods->xFileControl(p->pReal, SQLITE_FCNTL_HAS_MOVED, &bMoved);
+  int rc = pFile->pMethods->xFileControl(pFile, SQLITE_FCNTL_HAS_MOVED, &bMoved);
   return rc==SQLITE_OK && bMoved;
 }
 
@@ -125,12 +125,12 @@ static int dbAttach(DbFile *p, int bCreate, vwal_handle **ppHandle){
   char *zErr = 0;
   int rc = dbParams(p, &aParam, &nParam);
   *ppHandle = 0;
-  if( rc==SQLITE_OK && vwalDbHasMoved(p) ) rc = SQLITE_READONLY_DBMOVED;
+  if( rc==SQLITE_OK && vwalHasMoved(p->pReal) ) rc = SQLITE_READONLY_DBMOVED;
   if( rc==SQLITE_OK ){
     rc = pVwal->xAttach(p, p->zDb, p->zWal, bCreate ? VWAL_ATTACH_CREATE : 0, aParam, nParam, ppHandle, &zErr);
   }
   sqlite3_free(aParam);
-  if( rc==SQLITE_OK && *ppHandle && vwalDbHasMoved(p) ){
+  if( rc==SQLITE_OK && *ppHandle && vwalHasMoved(p->pReal) ){
     vwalDbDetach(ppHandle);
     rc = SQLITE_READONLY_DBMOVED;
   }
@@ -174,7 +174,7 @@ int vwalDbPrepare(DbFile *p, int bCreate){
 
 /* The transaction that put the file into WAL mode is committed, and the SHARED lock still held, so the file stays in WAL mode. SQLite
 ** itself reads that with its next transaction; until then this connection goes on in rollback mode, and pHandle stays NULL. The
-** commit stands whatever happens here: an error, the next transaction meets again. */
+** commit stands also when the log cannot be begun here: the next transaction tries again, and tells the error. */
 void vwalDbBegin(DbFile *p){
   p->bBegin = 0;
   if( p->pHandle==0 && p->pBegun==0 && !p->bFatal && pVwal->xWalKind(p->zWal)!=2 ) dbAttach(p, 1, &p->pBegun);

@@ -81,8 +81,8 @@ DbFile *vwalPagerFind(const char *zName);
 /* refused.c: a file that another VFS has opened through this one. */
 int vwalRefusedOpen(DbFile*, const char *zName);
 
-/* dblog.c: has another file the name of the file that is open? A VFS that cannot tell says that it has not. */
-int vwalDbHasMoved(const DbFile *p);
+/* dblog.c: does the name of an open file lead elsewhere by now? A VFS that cannot tell says no. pFile: a file of the parent VFS. */
+int vwalHasMoved(sqlite3_file *pFile);
 /* dblog.c: open the log when there is one (or bCreate), adopt a -wal file of stock SQLite. */
 int vwalDbPrepare(DbFile *p, int bCreate);
 /* dblog.c: begin the log of a database that has just been put into WAL mode. */

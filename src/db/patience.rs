@@ -26,11 +26,9 @@ pub(super) struct Patience {
 struct Inner {
     /// The deadline that the closes share now.
     until: Option<Instant>,
-    /// When the first of them began.
-    began: Option<Instant>,
     /// Closes that wait.
     waiting: usize,
-    /// When the last wait in vain was over.
+    /// When the last wait in vain of those that share it was over.
     last: Option<Instant>,
     /// Storage that did not answer, and when that was.
     away: HashMap<String, Instant>,
@@ -50,7 +48,7 @@ impl Patience {
                 until.saturating_duration_since(now).max(timeout / SHARE).min(timeout)
             }
             _ => {
-                inner.began = Some(now);
+                inner.last = None;
                 inner.until = Some(now + timeout);
                 timeout
             }
@@ -72,9 +70,7 @@ impl Patience {
             inner.away.remove(storage);
             // If all storage answers, there is nothing to save the next close from. What one storage answers says nothing of another
             // one, which is waited for, or was in vain.
-            if inner.waiting == 0
-                && inner.last.is_none_or(|last| inner.began.is_none_or(|began| last < began))
-            {
+            if inner.waiting == 0 && inner.last.is_none() {
                 inner.until = None;
             }
             return;

@@ -382,7 +382,7 @@ impl Judge {
         let goes_on = start == end + 1 || (start <= end && !is_durable);
         let previous_crc = after.header.previous_crc;
         if goes_on && before.crc_before(start) == Some(previous_crc) {
-            // A tentative commit that was rolled back may stand behind the last published one. The segment ends before
+            // A tentative commit that was rolled back may stand after the last published one. The segment ends before
             // it, and should the next one turn out to be empty, the log goes on from there.
             if let Some(scan) = &mut self.verdict.segments[previous].scan {
                 scan.cut_before(start, previous_crc);

@@ -52,7 +52,7 @@ impl Log {
         self.end_refusal(|error| matches!(error, Error::InUse { .. }));
     }
 
-    /// The refusal, if its reason still stands as far as that can be seen.
+    /// The last refusal. None: there was none, or its reason is seen to be gone.
     pub(super) fn refusal(&self) -> Option<Error> {
         self.end_refusal(|error| match error {
             Error::NotStored { frame_no, .. } => self.stored_frame_no() >= Some(*frame_no),

@@ -65,7 +65,7 @@ pub(super) fn segment(
         bytes.extend_from_slice(&index);
         bytes[SEAL_OFFSET..SEAL_OFFSET + seal.encode(&header).len()].copy_from_slice(&seal.encode(&header));
     } else {
-        // What a preallocated file has behind its frames.
+        // What a preallocated file has after its frames.
         bytes.extend_from_slice(&[0; 3 * FRAME]);
     }
     (bytes, last_committed)
