@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use vwal::Options;
+use vwal::inspect::{Depth, inspect};
 
 use super::Failure;
 
@@ -17,6 +18,10 @@ use super::Failure;
 pub fn existing(db: &Path) -> Result<PathBuf, Failure> {
     let fail = |what: &str| Failure::new(format!("'{}' {what}", db.display()));
     let path = fs::canonicalize(db).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound if log_dir(db).join("meta").is_file() => fail(&format!(
+            "does not exist, but there is a log of it in '{}': put the file back that belongs to it",
+            log_dir(db).display()
+        )),
         io::ErrorKind::NotFound => fail("does not exist"),
         _ => fail(&format!("cannot be opened: {error}")),
     })?;
@@ -54,6 +59,7 @@ fn through_vwal_with(path: &Path, access: OpenFlags, params: &[&str]) -> Result<
         vwal::register(Options::from_env()?.default_vfs(false))
     });
     registered.clone()?;
+    refuse_orphan(path)?;
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let mut uri = uri(path, "vwal");
     for param in params {
@@ -65,6 +71,23 @@ fn through_vwal_with(path: &Path, access: OpenFlags, params: &[&str]) -> Result<
     conn.query_row("PRAGMA schema_version", [], |_| Ok(()))
         .map_err(|error| explained(&conn, path, &error))?;
     Ok(conn)
+}
+
+/// An open moves a log aside whose database file is empty. An application has to go on somehow; who gives a command can be asked first.
+fn refuse_orphan(path: &Path) -> Result<(), Failure> {
+    let is_empty = fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0);
+    if !is_empty || !log_dir(path).is_dir() {
+        return Ok(());
+    }
+    let inspection = inspect(path, Depth::Heads)?;
+    match inspection
+        .findings
+        .iter()
+        .find(|finding| inspection.is_orphaned() && finding.path == inspection.path)
+    {
+        Some(finding) => Err(Failure::new(finding.to_string())),
+        None => Ok(()),
+    }
 }
 
 /// An error of a statement on a database that is open through vwal: of what its files refused, SQLite tells the text of a result

@@ -107,6 +107,7 @@ pub struct Inspection {
     pub notes: Vec<String>,
     db_size_pages: Option<u32>,
     end_frame_no: Option<u64>,
+    is_orphaned: bool,
 }
 
 impl Inspection {
@@ -128,6 +129,11 @@ impl Inspection {
     /// Pages of the database: as of the last commit when there is a log, else as the file has it.
     pub fn db_size_pages(&self) -> Option<u32> {
         self.db_size_pages
+    }
+
+    /// Whether the database file is empty while commits are only in its log: the next open moves the log aside.
+    pub fn is_orphaned(&self) -> bool {
+        self.is_orphaned
     }
 
     /// Bytes of all segments.
@@ -204,6 +210,7 @@ pub(crate) fn look(io: &dyn Io, path: &Path, dir: &Path, depth: Depth) -> Result
         notes: Vec::new(),
         db_size_pages: None,
         end_frame_no: None,
+        is_orphaned: false,
     };
     match io.kind(dir)? {
         PathKind::Directory => {

@@ -123,7 +123,7 @@ const FRAME: usize = 56 + 4096;
 /// A state of a database: its name, how it is made, and what `vwal verify` returns.
 type State = (&'static str, fn(&Path), i32);
 
-const STATES: [State; 9] = [
+const STATES: [State; 10] = [
     ("in rollback mode", |_| (), 0),
     ("in WAL mode", |db| Connection::open(db).unwrap().execute_batch("PRAGMA journal_mode=WAL").unwrap(), 0),
     (
@@ -173,6 +173,14 @@ const STATES: [State; 9] = [
         |db| {
             Application::start(db).kill();
             change(&segments(db)[0], |bytes| bytes[4096 + 500] ^= 1);
+        },
+        3,
+    ),
+    (
+        "killed, and the database file emptied",
+        |db| {
+            Application::start(db).kill();
+            fs::write(db, "").unwrap();
         },
         3,
     ),

@@ -9,7 +9,7 @@ use crate::in_sql::{
 };
 use crate::lab::{Engine, Lab};
 use crate::remote::Process;
-use crate::scene::{Told, command, lab, spoil, url};
+use crate::scene::{Told, command, killed, lab, spoil, url};
 use crate::table::{Heard, ROWS};
 use crate::text::query;
 
@@ -83,6 +83,24 @@ pub fn empty_file() -> Told {
     let lab = lab();
     fs::write(lab.path("a.db"), "").expect("an empty file");
     on("attach", &lab.path("a.db"))
+}
+
+pub fn emptied() -> Told {
+    let lab = lab();
+    killed(&lab, "");
+    let before = files(&lab.wal("killed.db"));
+    fs::write(lab.path("killed.db"), "").expect("an empty file");
+    let told = on("detach", &lab.path("killed.db"));
+    assert_eq!(on("attach", &lab.path("killed.db")).message, told.message);
+    assert_eq!(files(&lab.wal("killed.db")), before, "nothing is moved");
+    told
+}
+
+pub fn removed_beside_its_log() -> Told {
+    let lab = lab();
+    killed(&lab, "");
+    fs::remove_file(lab.path("killed.db")).expect("it is removed");
+    on("attach", &lab.path("killed.db"))
 }
 
 pub fn stranger() -> Told {

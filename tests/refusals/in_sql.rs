@@ -14,6 +14,7 @@ use crate::text::query;
 fn code(name: &str) -> i32 {
     use libsqlite3_sys as sqlite;
     match name {
+        "SQLITE_OK" => sqlite::SQLITE_OK,
         "SQLITE_ERROR" => sqlite::SQLITE_ERROR,
         "SQLITE_BUSY" => sqlite::SQLITE_BUSY,
         "SQLITE_CANTOPEN" => sqlite::SQLITE_CANTOPEN,
@@ -95,6 +96,15 @@ pub fn foreign() -> Told {
     let lab = lab();
     replace_killed(&lab);
     refused_open(lab.open_with("killed.db", ""))
+}
+
+pub fn emptied() -> Told {
+    let lab = lab();
+    let _killed = killed(&lab, "");
+    fs::write(lab.path("killed.db"), "").expect("an empty file");
+    let db = lab.open("killed.db");
+    assert_eq!(query(&db, "CREATE TABLE t(x); SELECT count(*) FROM t"), "0");
+    Told { code: 0, message: String::new(), last_error: query(&db, "PRAGMA vwal_last_error") }
 }
 
 pub fn replaced() -> Told {

@@ -121,6 +121,18 @@ pub const ROWS: &[Row] = &[
         command: exit(1, "does not belong to its log", in_command::foreign),
     },
     Row {
+        name: "The database file is empty, and commits are in the log alone",
+        error: "–",
+        sql: log("SQLITE_OK", "with everything in it", in_sql::emptied),
+        command: exit(1, "are only in the log", in_command::emptied),
+    },
+    Row {
+        name: "The database file is missing, and its log is there",
+        error: "–",
+        sql: Not,
+        command: exit(1, "there is a log of it", in_command::removed_beside_its_log),
+    },
+    Row {
         name: "The database file was replaced since the connection was opened",
         error: "–",
         sql: last_error("SQLITE_READONLY_DBMOVED", "has been replaced by another file", in_sql::replaced),

@@ -43,7 +43,16 @@ pub(super) fn compare(base: &BaseState, verdict: &Verdict, meta: &Meta, inspecti
     };
     let pass = Pass::of(meta, verdict.kept().map(|(_, scan)| scan));
     let Some(difference) = base.difference(meta, &pass, drained, commit_us) else { return };
-    if drained {
+    if base.is_empty() && !drained {
+        let message = format!(
+            "the file is empty, while frames {} to {end} are only in the log. Put the file back; or, to give those commits up, move the \
+             log directory away. (An application that opens the file through vwal gives that directory another name, with everything \
+             in it, and begins a new log.)",
+            meta.checkpointed_frame_no + 1
+        );
+        inspection.is_orphaned = true;
+        inspection.find(&inspection.path.clone(), None, message);
+    } else if drained {
         inspection.notes.push(format!(
             "the database file was changed without vwal ({difference}); when it is opened next, a new log begins"
         ));
