@@ -23,7 +23,7 @@ use crate::format::footer::{FOOTER_SIZE, Footer};
 use crate::format::frame::{FRAME_HEADER_SIZE, commit_time};
 use crate::format::meta::Meta;
 use crate::io::{SyncSite, parent_dir};
-use crate::log::{LOCK_NAME, Log, META_NAME, NEW_META_NAME, SHM_NAME, STRANGER};
+use crate::log::{LOCK_NAME, Log, META_NAME, NEW_META_NAME, PassLimit, SHM_NAME, STRANGER};
 use crate::memory;
 use crate::segment::{Segment, is_spare_name, parse_segment_name};
 use crate::sync::atomic::{Ordering, fence};
@@ -50,7 +50,7 @@ impl Log {
         // A pass that a crash interrupted has left pages of two states. One that ends before it would call that mixture a
         // state of the database. So it waits until storage has all of it.
         if self.interrupted_pass()?.is_none_or(|intent| intent <= target) {
-            self.checkpoint_to(target)?;
+            self.checkpoint_to(target, self.pass_limit())?;
         }
         self.free_segments()?;
         self.clear_error();
@@ -67,7 +67,7 @@ impl Log {
 
     /// One pass, to an absorbed frame that ends a commit, and not before the end of an interrupted one. The caller holds
     /// `pass`.
-    fn checkpoint_to(&self, target: u64) -> Result<()> {
+    fn checkpoint_to(&self, target: u64, limit: PassLimit) -> Result<()> {
         if self.base_pins.load(Ordering::Acquire) > 0 {
             // Somebody is reading the base file as it is. There will be another pass.
             return Ok(());
@@ -75,7 +75,7 @@ impl Log {
         let target = target.max(self.checkpointed_frame_no());
         if target > self.checkpointed_frame_no() || !self.has_footer.load(Ordering::Acquire) {
             self.sync_to(target, SyncSite::PassFrames)?;
-            self.advance_base(target)?;
+            self.advance_base(target, limit)?;
         }
         Ok(())
     }
@@ -121,14 +121,14 @@ impl Log {
         if let Some(intent) = self.interrupted_pass()? {
             // A crash came in the middle of a pass: some of its pages are there already. Whatever storage has, the base file
             // is only of one state again when that pass has been completed.
-            self.checkpoint_to(intent)?;
+            self.checkpoint_to(intent, PassLimit::Interrupted)?;
         }
         let meta = self.with_meta(|meta| Ok(meta.get()))?;
         self.base_pins.fetch_add(1, Ordering::AcqRel);
         Ok(PinnedBase { log: Arc::clone(self), meta })
     }
 
-    fn advance_base(&self, target: u64) -> Result<()> {
+    fn advance_base(&self, target: u64, limit: PassLimit) -> Result<()> {
         let from = self.checkpointed_frame_no();
         let pages = self.newest_frames(from + 1, target)?;
         let before = self.with_meta(|meta| Ok(meta.get()))?;
@@ -147,8 +147,7 @@ impl Log {
 
         // Reads beyond the new end stop before the file is cut, and reads beyond the old end begin after it has grown.
         self.cache.base_changes();
-        let old_pages = self.control.base_pages.load(Ordering::Acquire);
-        self.control.base_pages.store(old_pages.min(db_size_pages), Ordering::Release);
+        self.positions.limit_base(db_size_pages);
         self.lengthen_base(&before, db_size_pages, &pages.list)?;
         self.write_pages(&pages.list, db_size_pages)?;
         self.sync_base(SyncSite::BasePages)?;
@@ -176,12 +175,12 @@ impl Log {
         })?;
 
         self.cache.base_changes();
-        self.control.base_pages.store(db_size_pages, Ordering::Release);
+        self.positions.open_base(db_size_pages);
         for &(page_no, frame_no) in &pages.list {
             self.cache.moved(frame_no, page_no);
             self.index.clear(page_no, frame_no);
         }
-        self.control.checkpointed.store(target, Ordering::Release);
+        self.positions.checkpoint(target, limit);
         self.oldest_us.store(0, Ordering::Release);
         // See `Log::committed`.
         fence(Ordering::SeqCst);
@@ -404,7 +403,7 @@ impl Log {
         {
             // All of it, whether storage has it or not: there will be no log that could keep the rest.
             let _pass = self.pass.lock();
-            self.checkpoint_to(self.absorbed_frame_no())?;
+            self.checkpoint_to(self.absorbed_frame_no(), PassLimit::Leaving)?;
         }
         if self.checkpointed_frame_no() < self.published_frame_no() {
             return Err(Error::InUse {

@@ -217,6 +217,7 @@ impl Rig {
     pub fn open_and_check(&self, history: &History) -> Result<(Db, u32), String> {
         let db = self.open().map_err(|error| format!("it does not open: {error}"))?;
         let k = db.check(history)?;
+        db.log().positions.check()?;
         Ok((db, k))
     }
 }

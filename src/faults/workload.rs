@@ -172,6 +172,7 @@ impl Workload {
         let (Some(db), k) = (&self.db, self.attempted) else { return Ok(()) };
         let published = db.log().published_frame_no();
         let result = take(db, step, k, &written);
+        db.log().positions.check().unwrap_or_else(|wrong| panic!("after {step:?}: {wrong}"));
         // A crash may bring back a commit that was rolled back, or failed; what comes after has nothing of it, unless it
         // was published.
         if db.log().published_frame_no() > published {

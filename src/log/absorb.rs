@@ -10,7 +10,6 @@
 
 use super::Log;
 use crate::error::Result;
-use crate::sync::atomic::Ordering;
 
 impl Log {
     /// Make the committed frames up to `frame_no` part of the view. `frame_no` is rounded down to a commit.
@@ -32,8 +31,7 @@ impl Log {
         let Some((last, db_size_pages)) = last_commit else { return };
         self.index.advance(last);
         self.for_each_mark(from, last, |frame_no, _, page_no| self.index.set(page_no, frame_no));
-        self.control.view_pages.store(db_size_pages, Ordering::Release);
-        self.control.absorbed.store(last, Ordering::Release);
+        self.positions.absorb(last, db_size_pages);
         if self.backlog_bytes() >= self.options.checkpoint_size {
             self.checkpointer.notify();
         }
@@ -94,7 +92,7 @@ impl Log {
                 Err(_) => {}
             }
         }
-        if page_no > self.control.base_pages.load(Ordering::Acquire) {
+        if page_no > self.positions.base_pages() {
             return Ok(Some(0));
         }
         Ok(self.cache.read_base(page_no, within, buf).then_some(buf.len()))

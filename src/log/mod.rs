@@ -1,9 +1,6 @@
 //! The log of one database: numbered frames in segments, and the view of the database file that they make up.
 //!
-//! The numbers that matter move in this order, and each is at most the one before it:
-//!
-//! `written` ≥ `published` ≥ `absorbed` ≥ `checkpointed`, and `published` ≥ `synced` (but for a commit that is fsynced
-//! before it is published). With storage, `synced` ≥ `stored` ≥ `checkpointed` too.
+//! The positions, and the order in which they move, are in `positions.rs`:
 //!
 //! - *written*: in the segment, as a tentative commit.
 //! - *published*: `wal.c` lets readers see it; it will never be overwritten.
@@ -16,13 +13,13 @@
 
 mod absorb;
 mod base;
-mod control;
 mod group;
 mod judge;
 mod meta_file;
 mod open;
 mod pace;
 mod place;
+mod positions;
 mod recover;
 mod refusal;
 mod remote;
@@ -41,7 +38,6 @@ use std::sync::Arc;
 use crossbeam_utils::CachePadded;
 
 pub(crate) use base::{BaseState, Pass, commit_us_of};
-use control::Control;
 pub(crate) use judge::{Depth as ReadDepth, Fate, Finding, Judged, Verdict, judge, read};
 pub(crate) use meta_file::MetaFile;
 pub use meta_file::{META_NAME, NEW_META_NAME, read_meta};
@@ -60,6 +56,7 @@ use crate::sync::{Mutex, RwLock};
 use crate::types::{LogId, PageSize, Parent};
 pub use pace::Debt;
 use pace::Pace;
+pub(crate) use positions::{PassLimit, Positions};
 pub(crate) use refusal::STRANGER;
 use remote::Remote;
 use segments::{Names, SegmentSizes};
@@ -80,7 +77,7 @@ pub struct Log {
     /// The log that this one continues, if it does.
     parent: Option<Parent>,
     pub(crate) page_size: PageSize,
-    pub(crate) control: Control,
+    pub(crate) positions: Positions,
     /// Ascending; the last one is the current one.
     pub(crate) segments: RwLock<Vec<Arc<Segment>>>,
     pub(crate) spares: SpareFiles,
@@ -170,6 +167,41 @@ impl Log {
     /// Page size of the database.
     pub fn page_size(&self) -> PageSize {
         self.page_size
+    }
+
+    /// The last frame that is in a segment, as part of a commit that may still be tentative.
+    pub fn written_frame_no(&self) -> u64 {
+        self.positions.written()
+    }
+
+    /// The last frame that readers may see.
+    pub fn published_frame_no(&self) -> u64 {
+        self.positions.published()
+    }
+
+    /// The last frame that survives a power loss.
+    pub fn synced_frame_no(&self) -> u64 {
+        self.positions.synced()
+    }
+
+    /// The last frame that is part of the view of the database file.
+    pub fn absorbed_frame_no(&self) -> u64 {
+        self.positions.absorbed()
+    }
+
+    /// The last frame that is in the base file: what the footer says.
+    pub fn checkpointed_frame_no(&self) -> u64 {
+        self.positions.checkpointed()
+    }
+
+    /// Pages of the database file as SQLite sees it.
+    pub fn view_pages(&self) -> u32 {
+        self.positions.view_pages()
+    }
+
+    /// Pages of the database as of the last commit.
+    pub fn database_pages(&self) -> u32 {
+        self.positions.published_pages()
     }
 
     /// Bytes of a frame in a segment.
@@ -277,7 +309,7 @@ impl Log {
     /// Read bytes of a frame, `at` counted from the start of SQLite's frame header. The bytes lie in that one frame.
     pub fn read_wal(&self, frame_no: u64, at: usize, buf: &mut [u8]) -> Result<()> {
         const HEADER: usize = crate::format::frame::SQLITE_FRAME_HEADER_SIZE;
-        if at >= HEADER && frame_no <= self.control.recent.written.load(Ordering::Acquire) {
+        if at >= HEADER && frame_no <= self.positions.written() {
             return self.read_page(frame_no, at - HEADER, buf);
         }
         let mut tail = self.tail.lock();
@@ -326,13 +358,13 @@ impl Log {
 
     /// The current generation of `wal.c` begins behind this frame: frames before it are read by nobody through the WAL.
     pub fn set_generation_base(&self, frame_no: u64) {
-        self.control.generation_base.store(frame_no, Ordering::Release);
+        self.positions.begin_generation(frame_no);
         self.checkpointer.notify();
     }
 
     /// See [`Log::set_generation_base`].
     pub fn generation_base(&self) -> u64 {
-        self.control.generation_base.load(Ordering::Acquire)
+        self.positions.generation_base()
     }
 
     /// Bytes in segments that hold frames, and how many segments those are.

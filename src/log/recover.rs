@@ -16,13 +16,13 @@ use std::sync::Arc;
 use crossbeam_utils::CachePadded;
 
 use super::base::{BaseState, Pass, commit_us_of};
-use super::control::Recent;
 use super::judge::{Depth, Fate, judge, read};
 use super::open::{LogSource, open_meta};
+use super::positions::Recovered;
 use super::segments::{COPY_SUFFIX, Names, SegmentSizes, replace_by_copy};
 use super::tail::Tail;
 use super::which_frames::Then;
-use super::{Control, Log, MetaFile, Wakeup};
+use super::{Log, MetaFile, Positions, Wakeup};
 use crate::cache::LogCache;
 use crate::error::{Error, Result};
 use crate::format::frame::FRAME_HEADER_SIZE;
@@ -222,19 +222,13 @@ pub(super) fn build(
     let base_pages = base.whole_pages(meta.page_size).min(meta.db_size_pages);
     let frame_size = FRAME_HEADER_SIZE + meta.page_size.bytes();
     Ok(Log {
-        control: Control {
-            recent: CachePadded::new(Recent {
-                written: AtomicU64::new(end),
-                published: AtomicU64::new(end),
-                published_pages: AtomicU32::new(view_pages),
-            }),
-            synced: AtomicU64::new(durable),
-            absorbed: AtomicU64::new(end),
-            checkpointed: AtomicU64::new(meta.checkpointed_frame_no),
-            view_pages: AtomicU32::new(view_pages),
-            base_pages: AtomicU32::new(base_pages),
-            generation_base: AtomicU64::new(end),
-        },
+        positions: Positions::new(&Recovered {
+            end,
+            synced: durable,
+            checkpointed: meta.checkpointed_frame_no,
+            pages: view_pages,
+            base_pages,
+        }),
         oldest_us: AtomicU64::new(if end > meta.checkpointed_frame_no { io.now_us() } else { 0 }),
         tail: CachePadded::new(Mutex::new(Tail::new(end, last_crc, frame_size))),
         log_id: meta.log_id,

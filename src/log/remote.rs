@@ -1,27 +1,19 @@
 //! The log's side of shipping: how far storage has it, who waits for that, and whether commits may go on.
 //!
-//! The log knows no network. The shipper (`ship`) moves the durable frame number from its own thread; commits look at
+//! The log knows no network. The shipper (`ship`) moves the stored position from its own thread; commits look at
 //! atomics, and wait here only if they asked to.
 
 use std::time::Duration;
 
-use super::{Log, Wakeup};
+use super::{Log, PassLimit, Wakeup};
 use crate::error::{Error, Result};
 use crate::options::{BacklogFull, WhenFenced};
-use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Condvar, Instant, Mutex};
 
 /// See the module. Every log has one; without storage it is never looked at.
 #[derive(Default)]
 pub(crate) struct Remote {
-    /// Storage has everything up to this frame.
-    durable: AtomicU64,
-    /// When that commit was made, microseconds since 1970.
-    durable_us: AtomicU64,
-    /// `durable` has been found out.
-    known: AtomicBool,
-    /// Commits are refused, or the base file need not wait for storage any more.
-    fenced: AtomicBool,
     inner: Mutex<Inner>,
     moved: Condvar,
     /// How many wait for storage: then there is no reason to collect more commits.
@@ -35,7 +27,9 @@ struct Inner {
     fence: Option<Error>,
     /// Why storage does not get on.
     trouble: Option<Error>,
-    /// Nobody will move the durable frame number any more.
+    /// When the last commit was made that storage has, microseconds since 1970.
+    stored_us: u64,
+    /// Nobody will move the stored position any more.
     stopped: bool,
 }
 
@@ -47,7 +41,7 @@ impl Log {
 
     /// The last frame that storage has; `None`: not known yet, or there is no storage.
     pub fn stored_frame_no(&self) -> Option<u64> {
-        self.remote.known.load(Ordering::Acquire).then(|| self.remote.durable.load(Ordering::Acquire))
+        self.positions.stored()
     }
 
     /// Up to here everything is durable: in storage if there is one, else on this disk.
@@ -61,26 +55,42 @@ impl Log {
 
     /// How far a checkpoint pass may bring the base file: what storage does not have stays in the log.
     pub(crate) fn checkpoint_limit(&self) -> u64 {
-        if !self.has_storage() || self.remote.fenced.load(Ordering::Acquire) {
+        if !self.has_storage() || self.positions.is_fenced() {
             return u64::MAX;
         }
         self.stored_frame_no().unwrap_or(0)
     }
 
-    /// The commit up to which storage has everything: its frame, and when it was made.
-    pub(crate) fn stored_commit(&self) -> Option<(u64, u64)> {
-        let _inner = self.remote.inner.lock();
-        let frame_no = self.stored_frame_no()?;
-        Some((frame_no, self.remote.durable_us.load(Ordering::Relaxed)))
+    /// What holds for a pass that goes no further than [`Log::checkpoint_limit`].
+    pub(crate) fn pass_limit(&self) -> PassLimit {
+        if self.has_storage() && !self.positions.is_fenced() {
+            PassLimit::Stored
+        } else {
+            PassLimit::Unlimited
+        }
     }
 
-    /// Storage has everything up to `frame_no`, the end of a commit that was made at `commit_us`.
-    pub(crate) fn set_stored(&self, frame_no: u64, commit_us: u64) {
+    /// The commit up to which storage has everything: its frame, and when it was made.
+    pub(crate) fn stored_commit(&self) -> Option<(u64, u64)> {
+        let inner = self.remote.inner.lock();
+        Some((self.stored_frame_no()?, inner.stored_us))
+    }
+
+    /// Storage has confirmed everything up to `frame_no`, the end of a commit that was made at `commit_us`.
+    pub(crate) fn set_shipped(&self, frame_no: u64, commit_us: u64) {
+        self.set_stored(commit_us, || self.positions.ship(frame_no));
+    }
+
+    /// Storage was asked, and has everything up to `frame_no`, the end of a commit that was made at `commit_us`.
+    pub(crate) fn set_found_stored(&self, frame_no: u64, commit_us: u64) {
+        self.set_stored(commit_us, || self.positions.find_stored(frame_no));
+    }
+
+    fn set_stored(&self, commit_us: u64, move_position: impl FnOnce()) {
         let mut inner = self.remote.inner.lock();
         inner.trouble = None;
-        self.remote.durable.store(frame_no, Ordering::Release);
-        self.remote.durable_us.store(commit_us, Ordering::Relaxed);
-        self.remote.known.store(true, Ordering::Release);
+        inner.stored_us = commit_us;
+        move_position();
         drop(inner);
         self.remote.moved.notify_all();
         self.checkpointer.notify();
@@ -89,7 +99,7 @@ impl Log {
     /// Storage belongs to somebody else: nothing more will be shipped.
     pub(crate) fn set_fenced(&self, error: &Error) {
         self.remote.inner.lock().fence.get_or_insert_with(|| error.clone());
-        self.remote.fenced.store(true, Ordering::Release);
+        self.positions.fence();
         self.remote.moved.notify_all();
         self.note_error(error);
     }
@@ -118,7 +128,7 @@ impl Log {
 
     /// The error that fenced this log off from its storage.
     pub fn fence(&self) -> Option<Error> {
-        if !self.remote.fenced.load(Ordering::Acquire) {
+        if !self.positions.is_fenced() {
             return None;
         }
         self.remote.inner.lock().fence.clone()
@@ -139,7 +149,7 @@ impl Log {
         if !self.has_storage() {
             return Ok(());
         }
-        if self.remote.fenced.load(Ordering::Acquire) {
+        if self.positions.is_fenced() {
             return match (self.options.shipping.fenced, self.fence()) {
                 (WhenFenced::Fail, Some(error)) => Err(error),
                 _ => Ok(()),

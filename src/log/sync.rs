@@ -163,7 +163,7 @@ impl Log {
         let mut inner = self.sync.lock();
         match &result {
             Ok(()) => {
-                self.control.synced.fetch_max(target, Ordering::AcqRel);
+                self.positions.sync(target);
             }
             Err(error) if error.is_failed_fsync() => self.set_poison(&mut inner, error),
             // It could not be tried: an error of this caller. The others try for themselves.
@@ -258,10 +258,10 @@ impl Log {
         }
     }
 
-    /// Frames behind `published` were dropped after they had been fsynced; their numbers will be used again.
-    pub(super) fn forget_sync_beyond(&self, published: u64) {
+    /// The tentative commit is dropped, after it may have been fsynced; its frame numbers will be used again.
+    pub(super) fn forget_tentative(&self) {
         let _guard = self.sync.lock();
-        self.control.synced.fetch_min(published, Ordering::AcqRel);
+        self.positions.take_back();
     }
 }
 

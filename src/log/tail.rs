@@ -17,7 +17,6 @@ use crate::format::frame::{FRAME_HEADER_SIZE, FrameStamp, SQLITE_FRAME_HEADER_SI
 use crate::memory;
 use crate::page_index::MAX_WINDOW;
 use crate::segment::{FrameMark, Segment};
-use crate::sync::atomic::Ordering;
 
 /// A transaction larger than this goes to the segment in pieces of about this size.
 const FLUSH_BYTES: usize = 1 << 20;
@@ -261,7 +260,7 @@ impl Tail {
     fn write_buffer(&mut self, log: &Log) -> Result<u32> {
         let segment = self.segment.as_ref().ok_or_else(|| Error::Usage("no segment is open".into()))?;
         let seed = segment.seed();
-        let synced_frame_no = log.control.synced.load(Ordering::Acquire);
+        let synced_frame_no = log.synced_frame_no();
         let mut previous_crc = self.flushed_crc;
         let frames = self.buffer.chunks_exact_mut(self.frame_size);
         for (frame_no, frame) in (self.buffered_from..).zip(frames) {
@@ -295,7 +294,7 @@ impl Tail {
             segment.read_raw(from - 1, FRAME_HEADER_SIZE - 4, &mut crc)?;
             u32::from_be_bytes(crc)
         };
-        let synced_frame_no = log.control.synced.load(Ordering::Acquire);
+        let synced_frame_no = log.synced_frame_no();
         let mut frame = Vec::new();
         memory::resize(&mut frame, self.frame_size, "a frame")?;
         for frame_no in from..self.buffered_from {
@@ -324,7 +323,7 @@ impl Tail {
             log.cache.keep_commit(page_no, log.index.get(page_no), frame_no, &frame[FRAME_HEADER_SIZE..]);
         }
         self.commit = Some(crc);
-        log.control.recent.written.store(self.end(), Ordering::Release);
+        log.positions.write(self.end());
         Ok(())
     }
 
@@ -332,8 +331,7 @@ impl Tail {
     fn take_back(&mut self, log: &Log) {
         self.commit = None;
         // Its own fsync, without group commit, does not count for what is written in its place.
-        log.forget_sync_beyond(self.first - 1);
-        log.control.recent.written.store(self.first - 1, Ordering::Release);
+        log.forget_tentative();
         log.cache.remove_frames(self.first..=self.end());
     }
 
@@ -344,10 +342,7 @@ impl Tail {
         if let Some(segment) = &self.segment {
             segment.publish(&self.marks);
         }
-        if let Some(mark) = self.marks.last() {
-            log.control.recent.published_pages.store(mark.db_size_pages, Ordering::Release);
-        }
-        log.control.recent.published.store(end, Ordering::Release);
+        log.positions.publish(end, self.marks.last().map(|mark| mark.db_size_pages));
         self.reset(end, crc);
         log.committed();
     }

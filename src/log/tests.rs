@@ -449,7 +449,7 @@ fn invariant_08_a_pass_that_crashed_is_completed_as_a_whole_or_not_at_all_while_
     // Nobody knows yet how far storage is; then it has the first commit only.
     log.checkpoint().unwrap();
     assert_eq!(log.interrupted_pass().unwrap(), Some(second));
-    log.set_stored(first, 1);
+    log.set_found_stored(first, 1);
     log.checkpoint().unwrap();
     assert_eq!((log.checkpointed_frame_no(), log.interrupted_pass().unwrap()), (0, Some(second)));
     assert_eq!(page_2(&log), 2);

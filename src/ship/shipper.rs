@@ -139,7 +139,7 @@ impl<'a> Shipper<'a> {
             let (trailer, objects) = (written.trailer, u64::from(written.object_count));
             let frames = trailer.end_frame_no - stored;
             self.shipping.stats.shipped(frames, objects, written.stored_len, self.log.io.now_us());
-            self.log.set_stored(trailer.end_frame_no, trailer.last_commit_us);
+            self.log.set_shipped(trailer.end_frame_no, trailer.last_commit_us);
             self.tell_keeper(&trailer, written.stored_len);
         }
         Ok(())
@@ -194,7 +194,7 @@ impl<'a> Shipper<'a> {
             Decision::Bridge { frame_no } => self.put_base(frame_no + 1).await?,
         };
         self.touch();
-        self.log.set_stored(frame_no, commit_us);
+        self.log.set_found_stored(frame_no, commit_us);
         self.log.note_stored()?;
         self.shipping.keeper.notify();
         Ok(())

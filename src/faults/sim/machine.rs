@@ -134,8 +134,14 @@ impl Machine {
     pub fn open_and_check(&self, hashes: &BTreeMap<u32, Hashed>) -> Result<(Connection, u32), String> {
         let db = self.open().map_err(|error| format!("it does not open: {error}"))?;
         let k = golden::check(&db, hashes)?;
+        check_positions(&db)?;
         Ok((db, k))
     }
+}
+
+/// The positions of the log, if there is one, are in order.
+pub fn check_positions(db: &Connection) -> Result<(), String> {
+    virtual_database(db).map_or(Ok(()), |(_, wal)| wal.log().positions.check())
 }
 
 /// The handle of the virtual database, and its log; none while it is not virtual.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::golden::{Hashed, check_integrity, hash, ledger};
-use super::machine::{Config, Machine, virtual_database};
+use super::machine::{Config, Machine, check_positions, virtual_database};
 use super::program::{Life, Program};
 use super::step::config_of;
 use crate::faults::sweep::{Crash, Plan, Recording, Recovered, Subject, campaign};
@@ -62,6 +62,7 @@ impl Lived {
         if let Some(wal) = &wal {
             wal.absorb_passively();
             wal.log().checkpoint().map_err(|error| format!("a pass: {error}"))?;
+            check_positions(&db)?;
         }
         let later = machine.crash_hard();
         drop(db);

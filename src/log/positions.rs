@@ -1,0 +1,332 @@
+//! The positions of a log: how far each step of a frame's way has come.
+//!
+//! They move in this order, and each is at most as far as the one before it:
+//!
+//! written ≥ published ≥ absorbed ≥ checkpointed, and written ≥ synced ≥ checkpointed.
+//!
+//! With storage, published ≥ stored ≥ checkpointed, with the exceptions of [`Pass`]. What is shipped has been fsynced, but after
+//! a crash storage may have frames that nobody on this disk has proved durable.
+//!
+//! Each change is a method with a name, and there is no other store. A method says who may call it, and in debug builds asserts the
+//! order. The fault programme asserts it in each state that it reaches ([`Positions::check`]).
+
+use crossbeam_utils::CachePadded;
+
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// The positions of a log. Plain memory without pointers: what another process would have to see. Everything else can be derived
+/// from the segments.
+#[repr(C)]
+pub(crate) struct Positions {
+    committing: CachePadded<Committing>,
+    synced: AtomicU64,
+    absorbed: AtomicU64,
+    checkpointed: AtomicU64,
+    /// Storage has everything up to this frame, if [`STORED_IS_KNOWN`].
+    stored: AtomicU64,
+    /// Frames up to this one are needed by nobody who reads the WAL: the end of the generation before the current one.
+    generation_base: AtomicU64,
+    /// Pages of the database as of `absorbed`.
+    view_pages: AtomicU32,
+    /// Pages of the base file that reads may go to.
+    base_pages: AtomicU32,
+    flags: AtomicU32,
+}
+
+/// What each commit changes. It has a cache line of its own, or each commit would take away the one that readers use.
+#[repr(C)]
+struct Committing {
+    written: AtomicU64,
+    published: AtomicU64,
+    /// Pages of the database as of `published`.
+    published_pages: AtomicU32,
+}
+
+/// Where storage is has been found out.
+const STORED_IS_KNOWN: u32 = 1;
+/// Storage belongs to another log.
+const FENCED: u32 = 2;
+
+/// Why a pass may bring the base file to a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PassLimit {
+    /// The log has no storage, or is fenced off from it.
+    Unlimited,
+    /// Storage has the frame.
+    Stored,
+    /// A crash interrupted a pass to that frame. Until it is completed the base file is of no single state.
+    Interrupted,
+    /// WAL mode ends, and there will be no log that could keep what storage lacks.
+    Leaving,
+}
+
+/// The positions that recovery has found.
+pub(super) struct Recovered {
+    /// The last committed frame.
+    pub(super) end: u64,
+    /// The last frame that is proved to be durable.
+    pub(super) synced: u64,
+    pub(super) checkpointed: u64,
+    /// Pages of the database as of `end`.
+    pub(super) pages: u32,
+    /// Pages of the base file that reads may go to.
+    pub(super) base_pages: u32,
+}
+
+impl Positions {
+    /// All that was committed is part of the view.
+    pub(super) fn new(found: &Recovered) -> Positions {
+        let positions = Positions {
+            committing: CachePadded::new(Committing {
+                written: AtomicU64::new(found.end),
+                published: AtomicU64::new(found.end),
+                published_pages: AtomicU32::new(found.pages),
+            }),
+            synced: AtomicU64::new(found.synced),
+            absorbed: AtomicU64::new(found.end),
+            checkpointed: AtomicU64::new(found.checkpointed),
+            stored: AtomicU64::new(0),
+            generation_base: AtomicU64::new(found.end),
+            view_pages: AtomicU32::new(found.pages),
+            base_pages: AtomicU32::new(found.base_pages),
+            flags: AtomicU32::new(0),
+        };
+        positions.assert_order();
+        positions
+    }
+
+    /// The last frame that is in a segment, as part of a commit that may still be tentative.
+    pub(crate) fn written(&self) -> u64 {
+        self.committing.written.load(Ordering::Acquire)
+    }
+
+    /// The last frame that readers may see.
+    pub(crate) fn published(&self) -> u64 {
+        self.committing.published.load(Ordering::Acquire)
+    }
+
+    /// Pages of the database as of the last commit.
+    pub(crate) fn published_pages(&self) -> u32 {
+        self.committing.published_pages.load(Ordering::Acquire)
+    }
+
+    /// The last frame that survives a power loss.
+    pub(crate) fn synced(&self) -> u64 {
+        self.synced.load(Ordering::Acquire)
+    }
+
+    /// The last frame that is part of the view of the database file.
+    pub(crate) fn absorbed(&self) -> u64 {
+        self.absorbed.load(Ordering::Acquire)
+    }
+
+    /// The last frame that is in the base file, durably.
+    pub(crate) fn checkpointed(&self) -> u64 {
+        self.checkpointed.load(Ordering::Acquire)
+    }
+
+    /// The last frame that storage has. `None`: not known yet, or there is no storage.
+    pub(crate) fn stored(&self) -> Option<u64> {
+        self.has(STORED_IS_KNOWN).then(|| self.stored.load(Ordering::Acquire))
+    }
+
+    /// Frames up to this one are read by nobody through the WAL.
+    pub(crate) fn generation_base(&self) -> u64 {
+        self.generation_base.load(Ordering::Acquire)
+    }
+
+    /// Pages of the database as SQLite sees its file.
+    pub(crate) fn view_pages(&self) -> u32 {
+        self.view_pages.load(Ordering::Acquire)
+    }
+
+    /// Pages of the base file that reads may go to.
+    pub(crate) fn base_pages(&self) -> u32 {
+        self.base_pages.load(Ordering::Acquire)
+    }
+
+    /// Whether storage belongs to another log.
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.has(FENCED)
+    }
+
+    fn has(&self, flag: u32) -> bool {
+        self.flags.load(Ordering::Acquire) & flag != 0
+    }
+
+    /// A commit is in its segment, and can still be taken back. By the holder of the write lock.
+    pub(super) fn write(&self, to: u64) {
+        debug_assert!(to > self.published(), "frame {to} is published");
+        self.committing.written.store(to, Ordering::Release);
+    }
+
+    /// The tentative commit is none any more: other frames will get its numbers, so an fsync of it counts for nothing. By the holder
+    /// of the write lock, and while nobody takes an fsync for done.
+    pub(super) fn take_back(&self) {
+        let published = self.published();
+        self.synced.fetch_min(published, Ordering::AcqRel);
+        self.committing.written.store(published, Ordering::Release);
+    }
+
+    /// A commit that is written stands: readers see it, and a database of `pages` pages. By the holder of the write lock.
+    pub(super) fn publish(&self, to: u64, pages: Option<u32>) {
+        debug_assert!(self.published() < to && to <= self.written(), "frame {to} is not written");
+        if let Some(pages) = pages {
+            self.committing.published_pages.store(pages, Ordering::Release);
+        }
+        self.committing.published.store(to, Ordering::Release);
+    }
+
+    /// An fsync that covers everything up to `to` has succeeded. By the thread that led it.
+    pub(super) fn sync(&self, to: u64) {
+        debug_assert!(to <= self.written(), "frame {to} is not written");
+        self.synced.fetch_max(to, Ordering::AcqRel);
+    }
+
+    /// The page index has every frame up to `to`, the end of a commit: they are part of the view. One thread at a time.
+    pub(super) fn absorb(&self, to: u64, pages: u32) {
+        debug_assert!(self.absorbed() <= to && to <= self.published(), "frame {to} is not published");
+        self.view_pages.store(pages, Ordering::Release);
+        self.absorbed.store(to, Ordering::Release);
+    }
+
+    /// A pass is about to make the base file `pages` pages long: reads after its end would find what the pass is just writing, or
+    /// nothing. By the checkpointer.
+    pub(crate) fn limit_base(&self, pages: u32) {
+        self.base_pages.fetch_min(pages, Ordering::AcqRel);
+    }
+
+    /// Reads may go to `pages` pages of the base file. By the checkpointer.
+    pub(crate) fn open_base(&self, pages: u32) {
+        self.base_pages.store(pages, Ordering::Release);
+    }
+
+    /// The base file, and the metadata, are at frame `to`, durably. By the checkpointer.
+    pub(crate) fn checkpoint(&self, to: u64, limit: PassLimit) {
+        debug_assert!(self.checkpointed() <= to && to <= self.absorbed(), "frame {to} is not absorbed");
+        debug_assert!(to <= self.synced(), "frame {to} is not durable");
+        debug_assert!(
+            limit != PassLimit::Stored || to == self.checkpointed() || self.stored() >= Some(to),
+            "storage does not have frame {to}"
+        );
+        self.checkpointed.store(to, Ordering::Release);
+    }
+
+    /// Storage has confirmed everything up to `to`. By the shipper, which fsynced it before.
+    pub(super) fn ship(&self, to: u64) {
+        debug_assert!(to <= self.synced(), "frame {to} was shipped before it was durable");
+        self.find_stored(to);
+    }
+
+    /// Storage was asked, and has everything up to `to`. By the shipper.
+    pub(super) fn find_stored(&self, to: u64) {
+        debug_assert!(to <= self.published(), "frame {to} is not of this log");
+        self.stored.store(to, Ordering::Release);
+        self.flags.fetch_or(STORED_IS_KNOWN, Ordering::AcqRel);
+    }
+
+    /// Storage belongs to another log. By the shipper.
+    pub(super) fn fence(&self) {
+        self.flags.fetch_or(FENCED, Ordering::AcqRel);
+    }
+
+    /// A generation of `wal.c` begins after frame `base`. By the holder of the write lock.
+    pub(super) fn begin_generation(&self, base: u64) {
+        debug_assert!(base <= self.written(), "frame {base} is not written");
+        self.generation_base.store(base, Ordering::Release);
+    }
+
+    /// What is wrong with the order of the positions. No other thread may move them meanwhile.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let order = [
+            (self.written(), "written", self.published(), "published"),
+            (self.published(), "published", self.absorbed(), "absorbed"),
+            (self.absorbed(), "absorbed", self.checkpointed(), "checkpointed"),
+            (self.written(), "written", self.synced(), "synced"),
+            (self.synced(), "synced", self.checkpointed(), "checkpointed"),
+            (self.published(), "published", self.stored().unwrap_or(0), "stored"),
+        ];
+        match order.into_iter().find(|(before, _, after, _)| before < after) {
+            None => Ok(()),
+            Some((before, this, after, that)) => {
+                Err(format!("{this} is at frame {before}, but {that} at frame {after}"))
+            }
+        }
+    }
+
+    fn assert_order(&self) {
+        if cfg!(debug_assertions)
+            && let Err(problem) = self.check()
+        {
+            panic!("{problem}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn positions() -> Positions {
+        Positions::new(&Recovered { end: 20, synced: 15, checkpointed: 10, pages: 3, base_pages: 3 })
+    }
+
+    #[test]
+    fn a_commit_goes_its_way() {
+        let positions = positions();
+        positions.write(25);
+        positions.sync(25);
+        positions.take_back();
+        assert_eq!((positions.written(), positions.synced()), (20, 20));
+        positions.write(24);
+        positions.publish(24, Some(4));
+        positions.sync(24);
+        positions.absorb(24, 4);
+        positions.ship(24);
+        positions.checkpoint(24, PassLimit::Stored);
+        positions.begin_generation(24);
+        assert_eq!(positions.check(), Ok(()));
+        assert_eq!((positions.checkpointed(), positions.stored(), positions.view_pages()), (24, Some(24), 4));
+    }
+
+    #[test]
+    fn a_wrong_order_is_named() {
+        let positions = positions();
+        positions.absorbed.store(9, Ordering::Relaxed);
+        let wrong = positions.check().expect_err("the base file is ahead of the view");
+        assert_eq!(wrong, "absorbed is at frame 9, but checkpointed at frame 10");
+    }
+
+    /// Each transition that a fault could take, and what it says.
+    #[test]
+    #[cfg(debug_assertions)]
+    fn no_transition_breaks_the_order() {
+        let transitions: [(fn(&Positions), &str); 9] = [
+            (|positions| positions.write(20), "frame 20 is published"),
+            (|positions| positions.publish(21, None), "frame 21 is not written"),
+            (|positions| positions.sync(21), "frame 21 is not written"),
+            (|positions| positions.absorb(21, 3), "frame 21 is not published"),
+            (|positions| positions.checkpoint(16, PassLimit::Unlimited), "frame 16 is not durable"),
+            (|positions| positions.checkpoint(15, PassLimit::Stored), "storage does not have frame 15"),
+            (|positions| positions.ship(16), "frame 16 was shipped before it was durable"),
+            (|positions| positions.find_stored(21), "frame 21 is not of this log"),
+            (|positions| positions.begin_generation(21), "frame 21 is not written"),
+        ];
+        for (transition, words) in transitions {
+            let positions = positions();
+            let taken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| transition(&positions)));
+            let said = taken.expect_err(words);
+            assert_eq!(said.downcast_ref::<String>().map(String::as_str), Some(words));
+            assert_eq!(positions.check(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn what_may_pass_storage_does() {
+        let positions = positions();
+        for limit in [PassLimit::Interrupted, PassLimit::Leaving, PassLimit::Unlimited] {
+            positions.checkpoint(12, limit);
+        }
+        assert_eq!((positions.checkpointed(), positions.stored()), (12, None));
+    }
+}
