@@ -3,7 +3,7 @@
 
 fn main() {
     println!("cargo:rerun-if-changed=c");
-    // For the models of `src/schedules`: see `src/sync.rs`.
+    // For the models of `src/testing/schedules`: see `src/sync.rs`.
     println!("cargo:rustc-check-cfg=cfg(shuttle)");
     // For the crate in `fuzz`.
     println!("cargo:rustc-check-cfg=cfg(fuzzing)");

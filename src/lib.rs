@@ -29,26 +29,20 @@ mod cache;
 mod checkpoint;
 mod db;
 mod error;
-#[cfg(test)]
-mod faults;
 mod ffi;
 pub mod format;
-#[cfg(fuzzing)]
-pub mod fuzz;
-#[cfg(all(test, not(fuzzing)))]
-mod fuzz;
 pub mod io;
 mod log;
 mod memory;
 mod options;
 mod page_index;
 pub mod restore;
-#[cfg(all(test, shuttle))]
-mod schedules;
 pub mod segment;
 pub mod ship;
 pub mod storage;
 mod sync;
+#[cfg(any(test, fuzzing))]
+mod testing;
 mod types;
 mod wal;
 
@@ -57,6 +51,8 @@ pub use error::{Error, FileOp, Result, StorageErrorKind};
 pub use ffi::{register, sqlite3_vwal_init};
 pub use log::read_meta;
 pub use options::{Ack, BacklogFull, Options, Retention, RetentionRule, SwapPolicy, WhenFenced};
+#[cfg(fuzzing)]
+pub use testing::fuzz;
 pub use types::{Level, LogId, PageSize, Parent, SegmentState};
 
 /// The version of this crate.

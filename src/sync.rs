@@ -1,15 +1,11 @@
 //! Locks, condition variables, atomics and the clock of those parts whose threads depend on each other: those of `parking_lot`
 //! and of the standard library.
 //!
-//! Built for the models of `src/schedules` (`VWAL_SHUTTLE=1 cargo test --lib schedules`), they are those of shuttle, which
-//! runs threads in any order that it likes, one at a time (`sync/simulated.rs`). The interface is that of `parking_lot` then too.
+//! Built for the models of `src/testing/schedules` (`VWAL_SHUTTLE=1 cargo test --lib schedules`), they are those of shuttle, which
+//! runs threads in any order that it likes, one at a time (`src/testing/sync.rs`). The interface is that of `parking_lot` then too.
 
 #[cfg(all(test, shuttle))]
-#[path = "sync/simulated.rs"]
-mod simulated;
-
-#[cfg(all(test, shuttle))]
-pub use simulated::*;
+pub use crate::testing::sync::*;
 
 #[cfg(not(all(test, shuttle)))]
 pub use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};

@@ -1,4 +1,4 @@
-//! libFuzzer over one of the decoders of `src/fuzz.rs`, the one that `VWAL_FUZZ_TARGET` names. See `fuzz/run`.
+//! libFuzzer over one of the decoders of `src/testing/fuzz/mod.rs`, the one that `VWAL_FUZZ_TARGET` names. See `fuzz/run`.
 
 #![no_main]
 

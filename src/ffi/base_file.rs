@@ -190,7 +190,7 @@ impl File for BaseFile {
         // SAFETY: `base` is open until `self` is dropped.
         let sync = || unsafe { shim::vwal_base_sync(self.base) };
         #[cfg(test)]
-        let code = crate::io::testing::announcing(site, sync);
+        let code = crate::testing::io::announcing(site, sync);
         #[cfg(not(test))]
         let code = {
             let _ = site;

@@ -92,7 +92,7 @@ pub(super) static METHODS: VwalMethods = VwalMethods {
 /// The files around a database; `system` says how, where they are those of the system.
 fn io_for(path: &Path, system: impl FnOnce(&Path) -> SystemIo) -> Arc<dyn Io> {
     #[cfg(test)]
-    if let Some(io) = crate::io::testing::mount::io_for(path) {
+    if let Some(io) = crate::testing::io::mount::io_for(path) {
         return io;
     }
     Arc::new(system(path))

@@ -7,16 +7,12 @@
 mod base_file;
 mod buffers;
 mod codes;
-#[cfg(test)]
-pub mod counting;
 mod fork;
 mod guard;
 mod methods;
 mod register;
 mod shim;
 mod shm;
-#[cfg(test)]
-pub(crate) mod simulation;
 mod sql;
 
 pub use register::{register, sqlite3_vwal_init};

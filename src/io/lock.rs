@@ -107,7 +107,7 @@ impl LockFile {
 
     /// Take the lock at `path`, or say who has it.
     #[cfg(test)]
-    pub(super) fn acquire_at(path: &Path, read_only: bool, mode: u32) -> Result<Result<LockFile, Holder>> {
+    pub(crate) fn acquire_at(path: &Path, read_only: bool, mode: u32) -> Result<Result<LockFile, Holder>> {
         let file = fs::OpenOptions::new()
             .read(true)
             .write(!read_only)

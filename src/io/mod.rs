@@ -8,8 +8,6 @@ mod anchor;
 mod lock;
 mod sync_site;
 mod system;
-#[cfg(test)]
-pub(crate) mod testing;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

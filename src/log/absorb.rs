@@ -147,7 +147,7 @@ mod tests {
     fn the_cache_never_shows_an_old_page() {
         for seed in 1..=60 {
             let mut random = seed;
-            let mut random = |below: u64| crate::io::testing::splitmix(&mut random) % below;
+            let mut random = |below: u64| crate::testing::io::splitmix(&mut random) % below;
             let place = Place::new();
             let mut log = place.open_with(crate::options::Options::new()).unwrap();
             log.cache = LogCache::new(Arc::new(FrameCache::new(16 * 4096)), log.page_size);

@@ -301,7 +301,8 @@ mod tests {
     #[test]
     #[cfg(debug_assertions)]
     fn no_transition_breaks_the_order() {
-        let transitions: [(fn(&Positions), &str); 9] = [
+        type Transition = fn(&Positions);
+        let transitions: [(Transition, &str); 9] = [
             (|positions| positions.write(20), "frame 20 is published"),
             (|positions| positions.publish(21, None), "frame 21 is not written"),
             (|positions| positions.sync(21), "frame 21 is not written"),

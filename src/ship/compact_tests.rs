@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::format::bundle::Commit;
-use crate::storage::testing::{Requests, TestStorage, block_on};
+use crate::testing::storage::{Requests, TestStorage, block_on};
 use crate::types::PageSize;
 
 const PAGE: usize = 512;

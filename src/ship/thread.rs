@@ -264,7 +264,7 @@ fn keep_loop(log: &Arc<Log>, shipping: &Shipping) {
 pub(crate) fn ship_once(log: &Arc<Log>, storage: &Arc<dyn Storage>) -> Result<()> {
     let shipping = Shipping::new("memory://unused".parse()?);
     let mut shipper = Shipper::new(log, &shipping, Arc::clone(storage));
-    match crate::storage::testing::block_on(shipper.round())? {
+    match crate::testing::storage::block_on(shipper.round())? {
         None => Ok(()),
         Some(_) => Err(log.shipping_trouble().unwrap_or_else(|| Error::Usage("a round failed".into()))),
     }
@@ -276,5 +276,5 @@ pub(crate) fn ship_once(log: &Arc<Log>, storage: &Arc<dyn Storage>) -> Result<()
 pub(crate) fn keep_once(log: &Arc<Log>, storage: &Arc<dyn Storage>, snapshot: bool) -> Result<()> {
     let shipping = Shipping::new("memory://unused".parse()?);
     let mut keeper = Keeper::new(log, &shipping, Arc::clone(storage));
-    crate::storage::testing::block_on(keeper.once(snapshot))
+    crate::testing::storage::block_on(keeper.once(snapshot))
 }

@@ -20,8 +20,6 @@ mod object;
 mod probe;
 mod retry;
 mod runtime;
-#[cfg(test)]
-pub(crate) mod testing;
 
 use std::fmt;
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! The locks of the wal-index in many orders of their threads: see `src/schedules`.
+//! The locks of the wal-index in many orders of their threads: see `src/testing/schedules`.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread;
 
 use super::locks::{HeldLocks, LOCK_COUNT, LockKind, Locks};
-use crate::schedules::{explore, must_fail};
 use crate::sync::atomic::{AtomicI32, Ordering};
+use crate::testing::schedules::{explore, must_fail};
 
 const CI: u64 = 5_000;
 const CONNECTIONS: u64 = 3;

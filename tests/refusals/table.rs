@@ -243,7 +243,7 @@ pub const ROWS: &[Row] = &[
         error: "Poisoned",
         sql: elsewhere(
             "`SQLITE_IOERR_FSYNC`, `PRAGMA vwal_last_error`: \"no commit can rely on\"",
-            "src/faults/io_errors.rs",
+            "src/testing/faults/io_errors.rs",
             "last_error().is_some()",
         ),
         command: Not,

@@ -1,6 +1,6 @@
 //! Every fsync has a name (`src/io/sync_site.rs`), by which a test can leave it out.
 
-use crate::sources::{code_of, files, read};
+use crate::sources::{code_of, files, read, without_tests};
 
 /// What asks the system for an fsync.
 const CALLS: [&str; 6] = ["sync_all", "sync_data", "fsync", "fdatasync", "syncfs", "sync_file_range"];
@@ -21,8 +21,7 @@ fn sites() -> Vec<String> {
 fn uses() -> Vec<(String, String)> {
     let mut found = Vec::new();
     for path in files(&["src"], &["rs"]) {
-        let is_test = path.starts_with("src/faults/")
-            || path.starts_with("src/io/testing")
+        let is_test = path.starts_with("src/testing/")
             || path.ends_with("tests.rs")
             || path.contains("schedules")
             || path == "src/io/sync_site.rs";
@@ -30,8 +29,7 @@ fn uses() -> Vec<(String, String)> {
             continue;
         }
         let text = read(&path);
-        // In some files a function for tests stands in the middle.
-        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or(&text);
+        let code = without_tests(&text);
         for part in code.lines().map(code_of).flat_map(|line| line.split("SyncSite::").skip(1)) {
             let name: String = part.chars().take_while(|c| c.is_alphanumeric()).collect();
             found.push((name, path.clone()));

@@ -1,6 +1,6 @@
 //! A module imports only from modules to its left in the order that `src/lib.rs` and `docs/design.md` give.
 
-use crate::sources::{before_tests, code_of, files, read};
+use crate::sources::{code_of, files, read, without_tests};
 
 /// Modules that may not import each other stand in one group.
 const ORDER: [&[&str]; 14] = [
@@ -64,15 +64,15 @@ fn modules_import_only_from_their_left() {
     for path in files(&["src"], &["rs"]) {
         let module = module_of(&path);
         // The roots of the library and of the command, which come last of all; and tests, which may use everything.
-        if ["lib", "main", "cli", "faults", "fuzz", "schedules"].contains(&module)
-            || path.ends_with("/schedules.rs")
-        {
+        let is_test =
+            ["schedules.rs", "tests.rs"].iter().any(|end| path.ends_with(end)) || path.contains("/tests/");
+        if ["lib", "main", "cli", "testing"].contains(&module) || is_test {
             continue;
         }
         let own =
             rank(module).unwrap_or_else(|| panic!("{path}: the module has no place in the order of imports"));
         let text = read(&path);
-        let code: String = before_tests(&text).lines().map(|line| format!("{}\n", code_of(line))).collect();
+        let code: String = without_tests(&text).lines().map(|line| format!("{}\n", code_of(line))).collect();
         for other in imported(&code) {
             // Everything else at the root is an export of some module, and is imported from there.
             let Some(rank) = rank(&other) else { panic!("{path}: crate::{other} is no module of the order") };

@@ -37,9 +37,39 @@ fn collect(path: &str, endings: &[&str], found: &mut Vec<String>) {
     }
 }
 
-/// The part of a Rust file in front of its tests.
-pub fn before_tests(text: &str) -> &str {
-    text.split("#[cfg(test)]").next().unwrap_or(text)
+/// A Rust file without what is compiled for tests alone: each item after a `#[cfg(test)]` or `#[cfg(all(test, ..))]`, wherever it
+/// stands. The file is formatted, so an item ends on a line with the indentation of its first one.
+pub fn without_tests(text: &str) -> String {
+    let indentation = |line: &str| line.len() - line.trim_start().len();
+    let mut product = String::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let attribute = line.trim_start();
+        if !["#[cfg(test)]", "#[cfg(all(test,", "#[cfg(any(test,"]
+            .iter()
+            .any(|start| attribute.starts_with(start))
+        {
+            product.push_str(line);
+            product.push('\n');
+            continue;
+        }
+        let ends = |item: &str| {
+            indentation(item) == indentation(line)
+                && item.ends_with([';', '}', ','])
+                && !item.trim_start().starts_with("//")
+        };
+        let _ = lines.find(|item| ends(item));
+    }
+    product
+}
+
+#[test]
+fn items_for_tests_are_left_out_and_no_others() {
+    let text = "use a;\n#[cfg(test)]\nuse b;\nfn c() {\n    #[cfg(test)]\n    let d = 1;\n    e();\n}\n\
+        #[cfg(all(test, shuttle))]\n/// Ends not here;\n#[path = \"f\"]\nfn f(\n    g: u8,\n) {\n    h();\n}\n\
+        #[cfg(not(test))]\nfn i() {}\n#[cfg(test)]\nmod tests {\n    fn j() {}\n}\nfn k() {}\n";
+    let product = "use a;\nfn c() {\n    e();\n}\n#[cfg(not(test))]\nfn i() {}\nfn k() {}\n";
+    assert_eq!(without_tests(text), product);
 }
 
 /// A line of Rust without its comment. What a string contains may be cut off as well.

@@ -8,7 +8,7 @@ use crate::options::Retention;
 use crate::ship::compact::Compactor;
 use crate::storage::Storage;
 use crate::storage::bundles::{self, BundleWriter};
-use crate::storage::testing::{TestStorage, block_on};
+use crate::testing::storage::{TestStorage, block_on};
 use crate::types::{Level, LogId, PageSize};
 
 const HOUR: u64 = 3_600_000_000;

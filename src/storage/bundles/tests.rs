@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 
 use super::*;
 use crate::format::bundle::{Commit, Content, Summary};
-use crate::storage::testing::{Requests, TestStorage, block_on, noise};
 use crate::storage::{Put, Storage};
+use crate::testing::storage::{Requests, TestStorage, block_on, noise};
 use crate::types::{Level, LogId, PageSize};
 
 const PAGE: usize = 512;

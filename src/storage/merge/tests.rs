@@ -6,7 +6,7 @@ use super::*;
 use crate::format::bundle::{Commit, Content, Summary};
 use crate::storage::Storage;
 use crate::storage::bundles::{BundleWriter, list};
-use crate::storage::testing::{TestStorage, block_on, noise};
+use crate::testing::storage::{TestStorage, block_on, noise};
 use crate::types::{Level, LogId};
 
 const PAGE: usize = 512;

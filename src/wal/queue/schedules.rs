@@ -1,11 +1,11 @@
-//! The writer queue in many orders of its threads: see `src/schedules`.
+//! The writer queue in many orders of its threads: see `src/testing/schedules`.
 
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread;
 
 use super::*;
-use crate::schedules::{explore, explore_with, must_fail};
 use crate::sync::Fault;
+use crate::testing::schedules::{explore, explore_with, must_fail};
 
 const CI: u64 = 10_000;
 const CONNECTIONS: u64 = 3;
