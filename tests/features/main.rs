@@ -42,6 +42,7 @@ mod page_sizes;
 mod paths;
 mod persist;
 mod readonly;
+mod removed;
 mod savepoints;
 mod sealing;
 mod second_process;
