@@ -23,6 +23,7 @@ mod base_file;
 mod busy;
 mod checkpoint_modes;
 mod closing;
+mod copied_log;
 mod directory_gone;
 mod engine;
 mod exclusive;
