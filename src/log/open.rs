@@ -322,7 +322,11 @@ fn take_lock(source: &mut LogSource) -> Result<Option<LockFile>> {
             other => other,
         };
         match locked {
-            Ok(Ok(lock)) => return Ok(Some(lock)),
+            Ok(Ok(lock)) => {
+                // The files may be written, and none can be made: there would be no segment for a commit.
+                source.read_only |= !io.anchor_takes_files();
+                return Ok(Some(lock));
+            }
             Ok(Err(holder)) => return Err(held(source, &holder)?),
             // It may have been moved aside, too, and another one be there.
             Err(error) if error.is_not_found() && !source.read_only => {}

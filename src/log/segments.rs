@@ -264,6 +264,10 @@ impl Log {
         use std::io::ErrorKind::{NotFound, PermissionDenied};
         let Some(segment) = before else {
             self.look_at_directory();
+            let error = match error {
+                Error::Io { kind: PermissionDenied, .. } => Error::ReadOnly { path: self.dir.clone() },
+                error => error,
+            };
             return Err(self.gone().unwrap_or(error));
         };
         if !matches!(error, Error::Io { kind: NotFound | PermissionDenied, .. }) {

@@ -38,6 +38,7 @@ mod hostile_directory;
 mod journal_modes;
 mod memory_temp;
 mod mmap;
+mod no_new_files;
 mod opening;
 mod page_sizes;
 mod paths;
