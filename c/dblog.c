@@ -85,12 +85,17 @@ static int dbRemoveEmptyWal(DbFile *p, sqlite3 *db){
 ** connection takes its own locks; if somebody else uses the database, the file stays, and nothing has been lost.
 */
 static int dbAdopt(DbFile *p){
+  char *zShm;
   sqlite3 *db = 0;
   int nLog = 0;
   int rc = sqlite3_open_v2(p->zDb, &db, SQLITE_OPEN_READWRITE|SQLITE_OPEN_PRIVATECACHE, pParentVfs->zName);
   /* The EXCLUSIVE lock comes first, so that nothing is touched when somebody else has the database open. */
   if( rc==SQLITE_OK ) rc = sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE; SELECT 1 FROM sqlite_master", 0, 0, 0);
   if( rc==SQLITE_OK ) rc = sqlite3_wal_checkpoint_v2(db, "main", SQLITE_CHECKPOINT_TRUNCATE, &nLog, 0);
+  /* In locking_mode=EXCLUSIVE SQLite does not use the -shm file, and leaves it. Who uses one holds the SHARED lock. */
+  zShm = rc==SQLITE_OK && nLog>=0 ? sqlite3_mprintf("%s-shm", p->zDb) : 0;
+  if( zShm ) (void)pParentVfs->xDelete(pParentVfs, zShm, 0);
+  sqlite3_free(zShm);
   /* -1 frames: the database is in rollback mode. */
   if( rc==SQLITE_OK && nLog<0 ) rc = dbRemoveEmptyWal(p, db);
   sqlite3_close(db);

@@ -179,6 +179,11 @@ static int hasJournal(DbFile *p){
   return rc==SQLITE_OK && bExists;
 }
 
+/* May the database get a log? With these parameters SQLite has no WAL, and a file in WAL mode could not be opened again. */
+static int canHaveLog(DbFile *p){
+  return !p->bReadonly && !sqlite3_uri_boolean(p->zDb, "immutable", 0) && !sqlite3_uri_boolean(p->zDb, "nolock", 0);
+}
+
 int vwal_shim_connection(void *pDb, char **pzErr){
   sqlite3 *db = (sqlite3*)pDb;
   DbFile *p = 0;
@@ -197,7 +202,7 @@ int vwal_shim_connection(void *pDb, char **pzErr){
     if( p->rcErr!=SQLITE_OK ){
       rc = p->rcErr;
       zErr = copyText(p->zErr ? p->zErr : "vwal: the log cannot be opened");
-    }else if( !p->bReadonly && !sqlite3_uri_boolean(p->zDb, "immutable", 0) && (p->pHandle==0 || hasJournal(p)) ){
+    }else if( canHaveLog(p) && (p->pHandle==0 || hasJournal(p)) ){
       rc = p->pReal->pMethods->xFileSize(p->pReal, &nByte);
       if( rc==SQLITE_OK && nByte==0 ){
         p->bConvert = 1;

@@ -23,9 +23,9 @@ use crate::format::footer::{FOOTER_SIZE, Footer};
 use crate::format::frame::{FRAME_HEADER_SIZE, commit_time};
 use crate::format::meta::Meta;
 use crate::io::{SyncSite, parent_dir};
-use crate::log::{LOCK_NAME, Log, META_NAME, NEW_META_NAME, PassLimit, SHM_NAME, STRANGER};
+use crate::log::{LOCK_NAME, Log, META_NAME, PassLimit, SHM_NAME};
 use crate::memory;
-use crate::segment::{Segment, is_spare_name, parse_segment_name};
+use crate::segment::Segment;
 use crate::sync::atomic::{Ordering, fence};
 
 /// Neighbouring pages are written together, up to this many bytes, where the base file takes more than one page in a call.
@@ -306,6 +306,11 @@ impl Log {
     /// Free the segments that are checkpointed and belong to a generation that nobody reads through the WAL any more.
     fn free_segments(&self) -> Result<()> {
         self.look_at_place();
+        if self.has_no_names() {
+            // Their files end with the last reader that has one open.
+            self.take_segments(self.checkpointed_frame_no().min(self.generation_base()));
+            return Ok(());
+        }
         if self.is_gone() || !self.io.anchor_takes_files() {
             // The segments stay where they are; recovery sees that they are checkpointed.
             return Ok(());
@@ -345,23 +350,6 @@ impl Log {
         self.set_generation_base(published);
         self.retire_current();
         self.checkpoint()
-    }
-
-    /// Whether everything in the log directory is vwal's. Returns what is there.
-    ///
-    /// Errors: [`Error::InUse`] names what is not.
-    pub(crate) fn check_names(&self) -> Result<Vec<String>> {
-        let names = self.io.list(&self.dir)?;
-        match names.iter().find(|name| !is_ours(name)) {
-            None => Ok(names),
-            Some(name) => Err(Error::InUse {
-                path: self.database.clone(),
-                what: format!(
-                    "WAL mode cannot end while the log directory has '{}', {STRANGER}",
-                    self.dir.join(name).display()
-                ),
-            }),
-        }
     }
 
     /// Whether WAL mode can end: nothing has failed, everything in the log directory is vwal's, and the directory can be
@@ -438,13 +426,6 @@ impl Log {
         self.io.remove_dir(&self.dir)?;
         self.io.sync_dir(&parent_dir(&self.dir), SyncSite::LeftDirectory)
     }
-}
-
-fn is_ours(name: &str) -> bool {
-    [LOCK_NAME, META_NAME, NEW_META_NAME, SHM_NAME].contains(&name)
-        || is_spare_name(name)
-        || parse_segment_name(name).is_some()
-        || name.strip_suffix(".copy").is_some_and(|stem| stem.len() == 20)
 }
 
 /// See [`Log::pin_base`].

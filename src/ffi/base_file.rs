@@ -70,7 +70,9 @@ impl BaseFile {
         if code & 0xff == sqlite::SQLITE_FULL {
             return Err(Error::Full { op, path: self.path.clone() });
         }
-        if code & 0xff == sqlite::SQLITE_READONLY && !op.is_fsync() {
+        // Another file has its name: the shim has words for that code.
+        let is_moved = code == sqlite::SQLITE_READONLY_DBMOVED;
+        if code & 0xff == sqlite::SQLITE_READONLY && !is_moved && !op.is_fsync() {
             return Err(Error::ReadOnly { path: self.path.clone() });
         }
         // A failed fsync is one whatever the VFS calls it: it poisons the log. Otherwise only the codes of file operations are
@@ -204,5 +206,19 @@ impl Drop for BaseFile {
     fn drop(&mut self) {
         // SAFETY: nobody else has the pointer; vwal_base_close takes null.
         unsafe { shim::vwal_base_close(self.base) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The file was replaced after the connection had looked, and before the second handle was opened.
+    #[test]
+    fn a_file_that_was_replaced_is_not_called_read_only() {
+        let file = BaseFile { path: "a.db".into(), base: std::ptr::null_mut(), plain: true, names: None };
+        let code = |code| file.check(FileOp::Open, None, code).unwrap_err().sqlite_code();
+        assert_eq!(code(sqlite::SQLITE_READONLY_DBMOVED), sqlite::SQLITE_READONLY_DBMOVED);
+        assert_eq!(code(sqlite::SQLITE_READONLY), sqlite::SQLITE_READONLY);
     }
 }

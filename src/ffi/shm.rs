@@ -3,6 +3,7 @@
 //! The first page of the file is left free: a control block for other processes will be there. The regions that SQLite
 //! asks for follow it.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
@@ -40,7 +41,7 @@ struct State {
     regions: Vec<Box<dyn Mapping>>,
 }
 
-/// A region without a file, for a log whose directory cannot be written.
+/// A region without a file, for a log whose directory cannot be written, or is removed.
 struct Heap(Box<[AtomicU32]>);
 
 impl Mapping for Heap {
@@ -60,24 +61,34 @@ impl ShmFile {
         }
     }
 
+    /// The file; `None`: the regions are without one.
+    fn file(&self, state: &mut State) -> Result<Option<Arc<dyn File>>> {
+        if state.file.is_some() || self.read_only || !state.regions.is_empty() {
+            return Ok(state.file.clone());
+        }
+        match self.make_file() {
+            Ok(file) => state.file = Some(file),
+            // The database is open in this process alone, and whether its commits would be found again is for those to say.
+            Err(Error::Io { kind: ErrorKind::NotFound | ErrorKind::PermissionDenied, .. }) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(state.file.clone())
+    }
+
+    fn make_file(&self) -> Result<Arc<dyn File>> {
+        // Made anew, under the lock of the log: what lies there may be a link to somebody else's file, or be mapped by
+        // whoever put it there.
+        if self.io.kind(&self.path)? != PathKind::Missing {
+            self.io.remove_file(&self.path)?;
+        }
+        self.io.open(&self.path, OpenMode::Create)
+    }
+
     fn add_region(&self, state: &mut State, size: usize) -> Result<()> {
-        if self.read_only {
+        let Some(file) = self.file(state)? else {
             let words = memory::filled(size / 4, "the wal-index", || AtomicU32::new(0))?;
             state.regions.push(Box::new(Heap(words)));
             return Ok(());
-        }
-        let file = match &state.file {
-            Some(file) => Arc::clone(file),
-            None => {
-                // Made anew, under the lock of the log: what lies there may be a link to somebody else's file, or be mapped by
-                // whoever put it there.
-                if self.io.kind(&self.path)? != PathKind::Missing {
-                    self.io.remove_file(&self.path)?;
-                }
-                let file = self.io.open(&self.path, OpenMode::Create)?;
-                state.file = Some(Arc::clone(&file));
-                file
-            }
         };
         let offset = CONTROL_SIZE + (state.regions.len() * size) as u64;
         if state.regions.is_empty() {

@@ -51,6 +51,11 @@ impl Anchor {
         }
     }
 
+    /// Whether it has no name any more. Where that cannot be told, it has one.
+    pub(super) fn is_removed(&self) -> bool {
+        self.dir.metadata().is_ok_and(|meta| meta.nlink() == 0)
+    }
+
     /// Whether files can be made in it: it is not removed, and the process may.
     pub(super) fn takes_files(&self) -> bool {
         let may = accessat(&self.dir, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS);

@@ -133,6 +133,15 @@ pub trait Io: Send + Sync {
     fn anchor_takes_files(&self) -> bool {
         true
     }
+    /// Whether the directory that was [anchored](Io::anchor) is removed, and not only renamed. In a simulation nobody removes it.
+    fn anchor_is_removed(&self) -> bool {
+        false
+    }
+    /// Make a file without a name, which ends when it is closed: for a directory that is removed. `path`: what errors call it.
+    fn open_unnamed(&self, path: &Path) -> Result<Arc<dyn File>> {
+        let error = std::io::Error::from(std::io::ErrorKind::Unsupported);
+        Err(Error::io(FileOp::Open, path, None, &error))
+    }
     /// Open a regular file; symbolic links are refused.
     fn open(&self, path: &Path, mode: OpenMode) -> Result<Arc<dyn File>>;
     /// What a path names, without following a symbolic link.

@@ -139,6 +139,32 @@ impl Io for SystemIo {
         self.anchored().is_none_or(|anchor| anchor.takes_files())
     }
 
+    fn anchor_is_removed(&self) -> bool {
+        self.anchored().is_some_and(|anchor| anchor.is_removed())
+    }
+
+    fn open_unnamed(&self, path: &Path) -> Result<Arc<dyn File>> {
+        let dir = std::env::temp_dir();
+        let at = dir.join(format!("vwal-{:016x}", self.random_u64()));
+        let error = |error: std::io::Error| Error::io(FileOp::Open, path, None, &error);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // Pages of the database: for this user only, whatever the mode of the database.
+        let file = rustix::fs::open(&at, flags, Mode::RUSR | Mode::WUSR).map_err(|errno| {
+            let why = std::io::Error::from(errno);
+            error(std::io::Error::new(
+                why.kind(),
+                format!(
+                    "its directory is removed, and no temporary file can be made in '{}': {why}",
+                    dir.display()
+                ),
+            ))
+        })?;
+        let file = fs::File::from(file);
+        fs::remove_file(&at).map_err(error)?;
+        let meta = file.metadata().map_err(error)?;
+        Ok(Arc::new(SystemFile { path: path.to_owned(), identity: (meta.dev(), meta.ino()), file }))
+    }
+
     fn open(&self, path: &Path, mode: OpenMode) -> Result<Arc<dyn File>> {
         let error = |error: std::io::Error| Error::io(FileOp::Open, path, None, &error);
         let missing = mode == OpenMode::Create && self.kind(path)? == PathKind::Missing;

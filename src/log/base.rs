@@ -161,6 +161,23 @@ impl BaseState {
         })
     }
 
+    /// What the metadata would say if it were as new as the base file, when an older copy of the log directory has its place, and holds
+    /// the very commit that the footer names: the file has everything up to that, and the rest is in the log. `end`: the last
+    /// frame of the log; `commit_us` says when one was committed.
+    pub(crate) fn later_state(
+        &self,
+        meta: &Meta,
+        end: u64,
+        commit_us: impl Fn(u64) -> Option<u64>,
+    ) -> Option<Meta> {
+        let footer = self.footer().filter(|footer| self.is_as_of(footer))?;
+        let is_later = footer.frame_no > meta.checkpointed_frame_no.max(meta.intent_frame_no)
+            && footer.frame_no <= end
+            && (footer.log_id, footer.page_size) == (meta.log_id, meta.page_size);
+        // The same frame of a copy that went another way was committed at another time.
+        (is_later && commit_us(footer.frame_no) == Some(footer.commit_us)).then(|| at_footer(meta, &footer))
+    }
+
     /// Why this is not the base file that `meta` speaks of; `None`: it is, and nothing else has written to it since. `pass`: what
     /// the log holds of the pass that was under way; `commit_us` says when a frame of the pass was committed.
     ///
@@ -236,6 +253,20 @@ impl BaseState {
     }
 }
 
+/// The metadata of the state that a footer names.
+pub(super) fn at_footer(meta: &Meta, footer: &Footer) -> Meta {
+    Meta {
+        checkpointed_frame_no: footer.frame_no,
+        intent_frame_no: footer.frame_no,
+        db_size_pages: footer.db_size_pages,
+        change_counter: footer.change_counter,
+        version_valid_for: footer.version_valid_for,
+        has_footer: true,
+        commit_us: footer.commit_us,
+        ..*meta
+    }
+}
+
 /// Whether a footer is that of the checkpointed state. The time tells two copies apart that went different ways: they have the
 /// same log id, and may have a commit at the same frame.
 fn names_state(footer: &Footer, meta: &Meta) -> bool {
@@ -264,6 +295,26 @@ pub(crate) enum Difference {
     OtherLog { is: Footer, was: Meta },
     /// The footer is of this log, of another state.
     OtherState { is: Footer, was: Meta },
+}
+
+impl Difference {
+    /// What is wrong when the log has frames `from` to `end`, which this file should not have yet.
+    pub(crate) fn with_frames(&self, from: u64, end: u64) -> String {
+        if self.is_later_than(end) {
+            return format!(
+                "it is later than the log directory, which ends at frame {end} ({self}): either an older copy of the directory has the \
+                 place of its own, or the file is of a copy of the database that went another way"
+            );
+        }
+        format!(
+            "something other than vwal changed or replaced it ({self}), while frames {from} to {end} are only in the log"
+        )
+    }
+
+    /// The file is of this log, and of a frame that the log does not have.
+    pub(crate) fn is_later_than(&self, end: u64) -> bool {
+        matches!(self, Difference::OtherState { is, .. } if is.frame_no > end)
+    }
 }
 
 impl fmt::Display for Difference {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::base::{BaseState, Difference};
+use super::base::{BaseState, Difference, at_footer};
 use super::place::{aside_name, move_aside};
 use super::recover::{self, Found};
 use super::which::{BaseIs, Metadata, Which, which_log};
@@ -102,17 +102,19 @@ fn refusal(source: &LogSource, meta: Option<Meta>, difference: Option<Difference
             ),
         );
     };
-    Error::Foreign {
-        path: source.database.clone(),
-        what: format!(
-            "something other than vwal changed or replaced it ({difference}), while frames {} to {} are only in '{}'. Put \
-             back the file that belongs to the log; or, to go on with this file and give those commits up, move that directory \
-             away",
-            meta.checkpointed_frame_no + 1,
-            found.end(),
-            source.dir.display()
-        ),
-    }
+    let what = difference.with_frames(meta.checkpointed_frame_no + 1, found.end());
+    let dir = source.dir.display();
+    let advice = if difference.is_later_than(found.end()) {
+        format!(
+            "If '{dir}' is an older copy, the file has all of its commits: move that directory away. If not, put back the file that \
+             belongs to the log"
+        )
+    } else {
+        format!(
+            "Put back the file that belongs to the log; or, to go on with this file and give those commits up, move '{dir}' away"
+        )
+    };
+    Error::Foreign { path: source.database.clone(), what: format!("{what}. {advice}") }
 }
 
 impl Log {
@@ -129,6 +131,13 @@ impl Log {
             meta = Some(completed(&source.dir, &before, &base)?);
             found = recover::find(&*source.io, &source.dir, meta.as_ref(), source.read_only)?;
             base = BaseState::read(&*source.base, meta.as_ref())?;
+        }
+        if let Some(before) = meta
+            && let Some(later) =
+                base.later_state(&before, found.end(), |frame_no| found.commit_us(&before, frame_no))
+        {
+            meta = Some(later);
+            found = recover::find(&*source.io, &source.dir, meta.as_ref(), source.read_only)?;
         }
         let (meta, found) = match decide(&source, meta, &base, &found)? {
             Decision::NotOurs => return Ok(None),
@@ -219,15 +228,7 @@ pub(crate) fn completed(dir: &Path, meta: &Meta, base: &BaseState) -> Result<Met
             == (meta.log_id, meta.page_size, meta.intent_frame_no)
     };
     match base.footer().filter(says_so) {
-        Some(footer) => Ok(Meta {
-            checkpointed_frame_no: footer.frame_no,
-            db_size_pages: footer.db_size_pages,
-            change_counter: footer.change_counter,
-            version_valid_for: footer.version_valid_for,
-            has_footer: true,
-            commit_us: footer.commit_us,
-            ..*meta
-        }),
+        Some(footer) => Ok(at_footer(meta, &footer)),
         _ => Err(Error::corrupt(
             &dir.join(super::META_NAME),
             None,
@@ -321,7 +322,11 @@ fn take_lock(source: &mut LogSource) -> Result<Option<LockFile>> {
             other => other,
         };
         match locked {
-            Ok(Ok(lock)) => return Ok(Some(lock)),
+            Ok(Ok(lock)) => {
+                // The files may be written, and none can be made: there would be no segment for a commit.
+                source.read_only |= !io.anchor_takes_files();
+                return Ok(Some(lock));
+            }
             Ok(Err(holder)) => return Err(held(source, &holder)?),
             // It may have been moved aside, too, and another one be there.
             Err(error) if error.is_not_found() && !source.read_only => {}

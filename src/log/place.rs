@@ -11,16 +11,19 @@
 //!   nothing to do with this log, which goes on. If it still has the name of the log directory when another database of this process
 //!   wants it, it *steps aside*: the directory gets another name. The lock goes along with it.
 //!
-//! A database file that has no name any more ends with its last connection, and so does its log ([`Log::end_unlinked`]).
+//! A database file that has no name any more ends with its last connection, and so does its log ([`Log::end_unlinked`]). If its log
+//! directory is removed as well, the log goes on in files without names ([`Log::has_no_names`]).
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::base::BaseState;
-use super::{LOCK_NAME, Log};
+use super::{LOCK_NAME, Log, META_NAME, NEW_META_NAME, SHM_NAME, STRANGER};
 use crate::error::{Error, FileOp, Result};
 use crate::io::{Io, PathKind};
+use crate::segment::{is_spare_name, parse_segment_name};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::types::LogId;
@@ -28,16 +31,27 @@ use crate::types::LogId;
 #[derive(Default)]
 pub(super) struct Place {
     is_gone: AtomicBool,
-    error: Mutex<Option<Error>>,
+    /// What was looked for in vain.
+    missing: Mutex<PathBuf>,
     /// Where the directory is since it stepped aside.
     aside: Mutex<Option<PathBuf>>,
 }
 
-/// The name of a log directory that has stepped aside.
+/// The longest name that file systems take, in bytes, less what [`move_aside`] may put after a name.
+const LONGEST: usize = 255 - 4;
+
+/// The name of a log directory that has stepped aside: its own, as far as there is room, and the log id.
 pub(super) fn aside_name(dir: &Path, log_id: LogId) -> PathBuf {
-    let mut name = OsString::from(dir);
-    name.push(format!(".{log_id}"));
-    PathBuf::from(name)
+    let id = format!(".{log_id}");
+    let own = dir.file_name().unwrap_or_default().as_bytes();
+    let mut length = own.len().min(LONGEST - id.len());
+    // Not within a character: there are file systems that take nothing but UTF-8.
+    while own.get(length).is_some_and(|byte| byte & 0xc0 == 0x80) {
+        length -= 1;
+    }
+    let mut name = OsStr::from_bytes(&own[..length]).to_owned();
+    name.push(id);
+    dir.with_file_name(name)
 }
 
 /// Give a log directory a name that nothing has, and that tells its log: the name that it has, and the log id. Nothing in it is
@@ -58,6 +72,13 @@ pub(super) fn move_aside(io: &dyn Io, dir: &Path, log_id: LogId) -> Result<PathB
     Ok(aside)
 }
 
+fn is_ours(name: &str) -> bool {
+    [LOCK_NAME, META_NAME, NEW_META_NAME, SHM_NAME].contains(&name)
+        || is_spare_name(name)
+        || parse_segment_name(name).is_some()
+        || name.strip_suffix(".copy").is_some_and(|stem| stem.len() == 20)
+}
+
 impl Log {
     /// Whether the log directory was found to be removed, renamed or replaced.
     pub(crate) fn is_gone(&self) -> bool {
@@ -69,7 +90,26 @@ impl Log {
         if !self.is_gone() {
             return None;
         }
-        self.place.error.lock().clone()
+        let advice = if self.io.anchor_is_replaced(&self.dir) {
+            "Another directory has its name now: move that one away, and what is committed is brought to the database file; then close \
+             all connections to the database and open it again"
+        } else {
+            "What is committed is being brought to the database file: close all connections to the database and open it again"
+        };
+        Some(Error::Io {
+            op: FileOp::LookAt,
+            path: self.place.missing.lock().clone(),
+            offset: None,
+            kind: std::io::ErrorKind::NotFound,
+            message: format!(
+                "the log directory was removed, renamed or replaced while it was open, and commits in it would not be found again. {advice}"
+            ),
+        })
+    }
+
+    /// Whether the database and the log directory are both removed: nobody will look for a name in it, and it takes no new one.
+    pub(crate) fn has_no_names(&self) -> bool {
+        self.io.anchor_is_removed() && self.base.is_unlinked()
     }
 
     /// Whether the path of the database leads to the base file.
@@ -125,19 +165,22 @@ impl Log {
         if !self.segments.read().last().is_some_and(|last| Arc::ptr_eq(last, &segment)) {
             return;
         }
-        let error = Error::Io {
-            op: FileOp::LookAt,
-            path: segment.path().to_owned(),
-            offset: None,
-            kind: std::io::ErrorKind::NotFound,
-            message: "the log directory was removed, renamed or replaced while it was open, and commits in it would not be found \
-                      again. What is committed is being brought to the database file: close all connections to the database \
-                      and open it again"
-                .into(),
-        };
-        *self.place.error.lock() = Some(error.clone());
+        self.note_gone(segment.path());
+    }
+
+    /// The same without a current segment, whose file could be looked up: no file could be made for the next one.
+    pub(super) fn look_at_directory(&self) {
+        if !self.is_gone() && !self.io.leads_to_anchor(&self.dir) && self.is_in_place() {
+            self.note_gone(&self.dir);
+        }
+    }
+
+    fn note_gone(&self, missing: &Path) {
+        *self.place.missing.lock() = missing.to_owned();
         self.place.is_gone.store(true, Ordering::Release);
-        self.note_error(&error);
+        if let Some(error) = self.gone() {
+            self.note_error(&error);
+        }
         self.checkpointer.notify();
     }
 
@@ -181,6 +224,23 @@ impl Log {
         // Under its own name it could be taken for the log of a new file while it is half removed.
         self.step_aside()?;
         self.remove_aside()
+    }
+
+    /// Whether everything in the log directory is vwal's. Returns what is there.
+    ///
+    /// Errors: [`Error::InUse`] names what is not.
+    pub(crate) fn check_names(&self) -> Result<Vec<String>> {
+        let names = self.io.list(&self.dir)?;
+        match names.iter().find(|name| !is_ours(name)) {
+            None => Ok(names),
+            Some(name) => Err(Error::InUse {
+                path: self.database.clone(),
+                what: format!(
+                    "WAL mode cannot end while the log directory has '{}', {STRANGER}",
+                    self.dir.join(name).display()
+                ),
+            }),
+        }
     }
 
     /// Remove a log directory that has stepped aside; one that somebody else moved is left alone. Only for the last close.

@@ -209,7 +209,7 @@ impl Log {
     /// Append to a new segment from now on. There is no open frame.
     ///
     /// Where the directory takes no new file, since it was removed or this process may not write in it any more, the log goes on in the
-    /// segment that it has.
+    /// segment that it has; after the database is removed too, in a file without a name.
     ///
     /// Errors: the new file may have its name and its head already. Frames behind its start in the segment before it would look
     /// to recovery like a transaction that was rolled back, so there is no current segment then: the next transaction begins one at the
@@ -227,19 +227,30 @@ impl Log {
         self.syncer_wanted_at.store(u64::MAX, Ordering::Relaxed);
         let before = tail.segment.take();
         let path = self.dir.join(segment_name(start_frame_no));
-        let spare = self.spares.take(&*self.io, &path);
-        let file =
-            match spare.and_then(|spare| spare.map_or_else(|| self.io.open(&path, OpenMode::Create), Ok)) {
-                Ok(file) => file,
-                Err(error) => return self.stay_in(before, tail, &path, error),
-            };
-        self.names.changed.fetch_add(1, Ordering::AcqRel);
+        let file = match self.next_file(&path) {
+            Ok(file) => file,
+            Err(error) => return self.stay_in(before, tail, &path, error),
+        };
         let segment = Arc::new(Segment::begin(file, path, header)?);
         self.segments.write().push(Arc::clone(&segment));
         self.wake_syncer_at(&segment, 0);
         tail.set_segment(segment);
         self.syncer.notify();
         Ok(())
+    }
+
+    /// The file of the next segment.
+    fn next_file(&self, path: &Path) -> Result<Arc<dyn File>> {
+        let spare = self.spares.take(&*self.io, path);
+        match spare.and_then(|spare| spare.map_or_else(|| self.io.open(path, OpenMode::Create), Ok)) {
+            Ok(file) => {
+                self.names.changed.fetch_add(1, Ordering::AcqRel);
+                Ok(file)
+            }
+            // A spare that could not be renamed, or no directory to make a file in.
+            Err(_) if self.has_no_names() => self.io.open_unnamed(path),
+            Err(error) => Err(error),
+        }
     }
 
     /// No file could be had for the next segment: go on in the one before, if it is certain that none has the name of the next one.
@@ -251,7 +262,14 @@ impl Log {
         error: Error,
     ) -> Result<()> {
         use std::io::ErrorKind::{NotFound, PermissionDenied};
-        let Some(segment) = before else { return Err(error) };
+        let Some(segment) = before else {
+            self.look_at_directory();
+            let error = match error {
+                Error::Io { kind: PermissionDenied, .. } => Error::ReadOnly { path: self.dir.clone() },
+                error => error,
+            };
+            return Err(self.gone().unwrap_or(error));
+        };
         if !matches!(error, Error::Io { kind: NotFound | PermissionDenied, .. }) {
             return Err(error);
         }
@@ -296,9 +314,10 @@ impl Log {
     }
 
     /// Close the current segment: the next transaction begins another one. The caller makes sure that no transaction is
-    /// being written. Does nothing where no other one could be made.
+    /// being written. Does nothing where no other one could be made in the directory.
     pub(crate) fn retire_current(&self) {
-        if !self.io.anchor_takes_files() {
+        let has_no_names = self.has_no_names();
+        if !has_no_names && !self.io.anchor_takes_files() {
             return;
         }
         let mut tail = self.tail.lock();
@@ -311,7 +330,7 @@ impl Log {
             // It was begun for a transaction that rolled back, or never came. The chain goes on from the segment before it.
             tail.set_crc(segment.header().previous_crc);
             self.segments.write().retain(|other| !Arc::ptr_eq(other, &segment));
-            if self.is_gone() {
+            if has_no_names || self.is_gone() {
                 return;
             }
             // Where it stays it is an empty segment, which recovery removes.

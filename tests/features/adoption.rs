@@ -22,9 +22,11 @@ fn the_log_of_a_crashed_stock_process_is_taken_over() {
         // An uncommitted transaction at the end of it.
         query(&stock, "PRAGMA cache_size=5; BEGIN; UPDATE t SET body = 'never committed' || zeroblob(200)");
         lab.copy("a.db", "b.db");
+        std::fs::copy(lab.path("a.db-shm"), lab.path("b.db-shm")).unwrap();
         assert!(lab.wal("b.db").is_file());
         let db = lab.open("b.db");
         assert!(lab.wal("b.db").is_dir(), "the file made way for the directory");
+        assert!(!lab.path("b.db-shm").exists(), "nobody uses it any more");
         assert_eq!(query(&db, "PRAGMA journal_mode; PRAGMA page_size"), format!("wal\n{size}"));
         assert_intact(&db, "main");
         assert_eq!(dump(&db, "main"), expected);

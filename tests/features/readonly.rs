@@ -1,4 +1,4 @@
-//! Read-only opens: `mode=ro` and `immutable=1`.
+//! Read-only opens, `mode=ro` and `immutable=1`; and `nolock=1`.
 
 use crate::compare::same_as_stock;
 use crate::lab::{Engine, Lab};
@@ -142,5 +142,26 @@ fn of_a_missing_database_fails() {
         let error = lab.open_with("missing.db", "mode=rw").unwrap_err();
         record.note("open", format!("{:?}", error.sqlite_error()));
         record.note("made", lab.path("missing.db").exists() || lab.wal("missing.db").exists());
+    });
+}
+
+/// Without locks SQLite has no WAL: it is an ordinary database in rollback mode.
+#[test]
+fn nolock_leaves_a_database_in_rollback_mode() {
+    same_as_stock(|lab, record| {
+        for name in ["new.db", "old.db"] {
+            if name == "old.db" {
+                lab.open_stock(name).unwrap().execute_batch("CREATE TABLE u(x)").unwrap();
+            }
+            let db = lab.open_with(name, "nolock=1").unwrap();
+            record.sql(
+                &db,
+                "PRAGMA journal_mode=WAL; CREATE TABLE t(x); INSERT INTO t VALUES (1); PRAGMA journal_mode",
+            );
+            drop(db);
+            let db = lab.open_with(name, "nolock=1").unwrap();
+            record.content(&db, "main");
+            record.note(name, lab.wal(name).exists());
+        }
     });
 }

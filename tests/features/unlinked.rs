@@ -364,3 +364,31 @@ fn a_file_that_has_its_name_back_gets_no_second_log() {
     fs::remove_file(aside.join("00000000000000000900.seg")).unwrap();
     assert_eq!(rows(&lab.open("a.db")), "1|1|1");
 }
+
+/// With the log id after it, the name of the log directory is longer than any file system takes.
+#[test]
+fn a_file_with_a_long_name_is_made_anew() {
+    for name in [format!("{}.db", "x".repeat(243)), format!("{}.db", "é".repeat(121))] {
+        let lab = Lab::new(Engine::Vwal);
+        let old = made(&lab, &name, 1);
+        fs::remove_file(lab.path(&name)).unwrap();
+        let new = made(&lab, &name, 100);
+        query(&old, "INSERT INTO t(x) VALUES (2)");
+        assert_eq!((rows(&old), rows(&new)), ("2|1|2".into(), "1|100|100".into()));
+        drop((old, new));
+        assert_eq!(names(&lab), [name.clone(), format!("{name}-wal")]);
+        // Of a killed process, twice: each log keeps a name of its own.
+        for _ in 0..2 {
+            let db = lab.open(&name);
+            query(&db, "INSERT INTO t(x) VALUES (101)");
+            lab.copy(&name, "killed");
+            drop(db);
+            fs::remove_dir_all(lab.wal(&name)).unwrap();
+            fs::rename(lab.wal("killed"), lab.wal(&name)).unwrap();
+            fs::remove_file(lab.path("killed")).unwrap();
+            fs::remove_file(lab.path(&name)).unwrap();
+            drop(made(&lab, &name, 100));
+        }
+        assert_eq!(names(&lab).len(), 4, "{:?}", names(&lab));
+    }
+}

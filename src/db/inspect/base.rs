@@ -33,14 +33,17 @@ pub(super) fn read(io: &dyn Io, path: &Path, inspection: &mut Inspection) -> Res
     Ok(base)
 }
 
+/// When a frame of the log was committed, if it ends a commit.
+pub(super) fn commit_us(verdict: &Verdict, meta: &Meta, frame_no: u64) -> Option<u64> {
+    let segments = verdict.kept().map(|(judged, _)| (judged.start, &*judged.file));
+    commit_us_of(segments, meta.page_size, frame_no)
+}
+
 /// The base file and the log, held against each other.
 pub(super) fn compare(base: &BaseState, verdict: &Verdict, meta: &Meta, inspection: &mut Inspection) {
     let end = verdict.end().max(meta.checkpointed_frame_no);
     let drained = end <= meta.checkpointed_frame_no;
-    let commit_us = |frame_no| {
-        let segments = verdict.kept().map(|(judged, _)| (judged.start, &*judged.file));
-        commit_us_of(segments, meta.page_size, frame_no)
-    };
+    let commit_us = |frame_no| commit_us(verdict, meta, frame_no);
     let pass = Pass::of(meta, verdict.kept().map(|(_, scan)| scan));
     let Some(difference) = base.difference(meta, &pass, drained, commit_us) else { return };
     if base.is_empty() && !drained {
@@ -57,10 +60,7 @@ pub(super) fn compare(base: &BaseState, verdict: &Verdict, meta: &Meta, inspecti
             "the database file was changed without vwal ({difference}); when it is opened next, a new log begins"
         ));
     } else {
-        let message = format!(
-            "something other than vwal changed or replaced it ({difference}), while frames {} to {end} are only in the log",
-            meta.checkpointed_frame_no + 1
-        );
+        let message = difference.with_frames(meta.checkpointed_frame_no + 1, end);
         inspection.find(&inspection.path.clone(), None, message);
     }
 }
