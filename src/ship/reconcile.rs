@@ -22,8 +22,8 @@ use std::sync::Arc;
 use crate::error::{Error, Result, StorageErrorKind};
 use crate::format::frame::commit_time;
 use crate::log::Log;
-use crate::storage::{Storage, StorageUrl};
 use crate::storage::bundles::{self, Durable};
+use crate::storage::{Storage, StorageUrl};
 use crate::types::{LogId, Parent};
 
 /// What the log on this disk has.

@@ -17,8 +17,8 @@ use crate::io::lower_priority;
 use crate::log::{Log, Wakeup};
 use crate::options::Ack;
 use crate::storage::bundles::Head;
-use crate::storage::{open_for_keeper, open_for_shipper};
 use crate::storage::{Place, RetryPolicy, Storage, StorageUrl};
+use crate::storage::{open_for_keeper, open_for_shipper};
 
 /// The threads try again for as long as the database is open. Within one operation they do not persist for long, so that
 /// trouble is told soon.
@@ -203,7 +203,10 @@ fn open(
 /// One of [`crate::storage::open_for_shipper`] and [`crate::storage::open_for_keeper`].
 type OpenStorage = fn(&StorageUrl, RetryPolicy, &Place) -> Result<Arc<dyn Storage>>;
 
-fn try_open(shipping: &Shipping, storage: OpenStorage) -> Result<(tokio::runtime::Runtime, Arc<dyn Storage>)> {
+fn try_open(
+    shipping: &Shipping,
+    storage: OpenStorage,
+) -> Result<(tokio::runtime::Runtime, Arc<dyn Storage>)> {
     let runtime = crate::storage::runtime()?;
     let storage = {
         let _entered = runtime.enter();
@@ -266,7 +269,13 @@ fn keep_loop(log: &Arc<Log>, shipping: &Shipping) {
 /// One round of a shipper that has just begun, on this thread.
 #[cfg(test)]
 pub(crate) fn ship_once(log: &Arc<Log>, storage: &Arc<dyn Storage>) -> Result<()> {
-    let shipping = Shipping::new("memory://unused".parse()?);
+    ship_once_as(log, storage, "memory://unused")
+}
+
+/// The same to storage that is taken for the one at `url`.
+#[cfg(test)]
+pub(crate) fn ship_once_as(log: &Arc<Log>, storage: &Arc<dyn Storage>, url: &str) -> Result<()> {
+    let shipping = Shipping::new(url.parse()?);
     let mut shipper = Shipper::new(log, &shipping, Arc::clone(storage));
     match crate::storage::testing::block_on(shipper.round())? {
         None => Ok(()),

@@ -34,9 +34,9 @@ use object_store::{
     ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use parking_lot::Mutex;
-use root::{Root, away};
-pub(crate) use root::Place;
 pub(super) use root::Known;
+pub(crate) use root::Place;
+use root::{Root, away};
 
 /// Directories below directories are followed this far: symbolic links may lead round in circles.
 const DEEPEST: usize = 8;
@@ -133,7 +133,9 @@ impl Inner {
             return Ok(());
         }
         durable.clear();
-        Err(away("the directory in which objects of this log were is not there any more (was storage emptied?): bring it back"))
+        Err(away(
+            "the directory in which objects of this log were is not there any more (was storage emptied?): bring it back",
+        ))
     }
 
     /// The files and directories of the directory that `prefix` names, sorted as keys are.
@@ -388,7 +390,8 @@ impl ObjectStore for LocalStore {
                 let store = store.clone();
                 async move {
                     let all = store.blocking(move |inner| {
-                        let found = keys.into_iter().filter_map(|key| inner.describe(key).transpose()).collect();
+                        let found =
+                            keys.into_iter().filter_map(|key| inner.describe(key).transpose()).collect();
                         // A file that is gone was deleted, or all of them have gone.
                         inner.is_there()?;
                         Ok(found)
@@ -406,11 +409,15 @@ impl ObjectStore for LocalStore {
         self.blocking(move |inner| {
             let mut common_prefixes = BTreeSet::new();
             let mut objects = Vec::new();
-            for (name, is_directory) in inner.entries(&prefix).map_err(|error| failed(inner.root.path(), error))? {
+            for (name, is_directory) in
+                inner.entries(&prefix).map_err(|error| failed(inner.root.path(), error))?
+            {
                 let Ok(key) = Key::parse(format!("{prefix}/{name}")) else { continue };
                 if is_directory {
                     let mut below = Vec::new();
-                    inner.keys(&key, "", 1, 1, &mut below).map_err(|error| failed(inner.root.path(), error))?;
+                    inner
+                        .keys(&key, "", 1, 1, &mut below)
+                        .map_err(|error| failed(inner.root.path(), error))?;
                     if !below.is_empty() {
                         common_prefixes.insert(key);
                     }

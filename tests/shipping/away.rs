@@ -191,7 +191,8 @@ fn the_first_acknowledgement_comes_after_the_note_of_where_it_is() {
     // As a killed process leaves it.
     let killed = Command::new("cp").args(["-a"]).args([lab.path("app.db"), lab.path("killed.db")]).status();
     assert!(killed.expect("cp runs").success());
-    let killed = Command::new("cp").args(["-a"]).args([lab.path("app.db-wal"), lab.path("killed.db-wal")]).status();
+    let killed =
+        Command::new("cp").args(["-a"]).args([lab.path("app.db-wal"), lab.path("killed.db-wal")]).status();
     assert!(killed.expect("cp runs").success());
     drop(db);
     rename(&lab, "store", "elsewhere");
@@ -219,11 +220,9 @@ fn a_disk_that_is_unmounted_and_mounted_again() {
         .output();
     // What the system does not permit is said before the test begins.
     let said = match &inside {
-        Ok(output) => format!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        ),
+        Ok(output) => {
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+        }
         Err(error) => error.to_string(),
     };
     if !said.contains(MOUNTED) {
@@ -248,7 +247,9 @@ fn in_a_namespace_of_its_own() {
     println!("{MOUNTED}");
     let unmount = || {
         // Nothing of vwal keeps the disk busy, but what it does at the moment.
-        wait_for("unmounting", || Command::new("umount").arg(&point).status().expect("umount runs").success());
+        wait_for("unmounting", || {
+            Command::new("umount").arg(&point).status().expect("umount runs").success()
+        });
         assert!(is_empty(&point));
     };
     let db = shipped(&lab);

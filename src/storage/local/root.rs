@@ -121,8 +121,10 @@ impl Root {
         let mut known = self.known.lock();
         match known.identity {
             Some(identity) if identity == found => Ok(true),
-            Some(_) => Err(away("this is another directory than the one that storage is in (was that one unmounted or replaced?): \
-                                 bring that one back")),
+            Some(_) => Err(away(
+                "this is another directory than the one that storage is in (was that one unmounted or replaced?): \
+                                 bring that one back",
+            )),
             None if known.adopts => {
                 known.identity = Some(found);
                 Ok(true)
