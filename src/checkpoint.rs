@@ -90,40 +90,9 @@ impl Log {
         self.absorbed_frame_no().min(self.checkpoint_limit())
     }
 
-    /// Note in the metadata how far storage is, for the next open. The last pass may have been a while ago.
-    pub(crate) fn note_stored(&self) -> Result<()> {
-        let Some(commit) = self.stored_commit() else { return Ok(()) };
-        self.note_stored_in(0, commit)
-    }
-
-    /// Note in the metadata that the place `place` has everything of this log up to a commit: its frame, and its time. What
-    /// is noted of a place stays when this one is none that could be noted: 0.
-    pub(crate) fn note_stored_in(&self, place: u32, (frame_no, commit_us): (u64, u64)) -> Result<()> {
-        let _pass = self.pass.lock();
-        self.with_meta(|file| {
-            let before = file.get();
-            let stored_place = if place == 0 { before.stored_place } else { place };
-            let meta = Meta { stored_frame_no: frame_no, stored_us: commit_us, stored_place, ..before };
-            if meta == before {
-                return Ok(());
-            }
-            file.put(meta, SyncSite::StoredPosition, |error| self.poison_if_fsync_failed(error))
-        })
-    }
-
-    /// The place that has something of this log, by the metadata. 0: none, or none that is known.
-    pub(crate) fn noted_place(&self) -> Result<u32> {
-        self.with_meta(|file| Ok(file.get().stored_place))
-    }
-
     /// The commit that the base file is at: its frame, and when it was made.
     pub(crate) fn checkpointed_commit(&self) -> Result<(u64, u64)> {
         self.with_meta(|file| Ok((file.get().checkpointed_frame_no, file.get().commit_us)))
-    }
-
-    /// What the metadata says of storage: the frame, and when it was committed.
-    pub(crate) fn noted_stored(&self) -> Result<(u64, u64)> {
-        self.with_meta(|file| Ok((file.get().stored_frame_no, file.get().stored_us)))
     }
 
     /// The base file as it is now, which stays so until the result is dropped.

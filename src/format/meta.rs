@@ -85,8 +85,8 @@ pub struct Meta {
     pub stored_frame_no: u64,
     /// When that frame was committed, microseconds since 1970.
     pub stored_us: u64,
-    /// The place that has something of this log ([`StorageUrl::place`](crate::storage::StorageUrl)), in 31 bits; 0: none, or
-    /// none that is known.
+    /// The directory that has something of this log, by a number of 31 bits that is made of its URL; 0: none, or none that is
+    /// known.
     pub stored_place: u32,
 }
 

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
-use crate::format::crc32;
 
 /// The placeholder for the name of the database file.
 const NAME: &str = "{name}";
@@ -93,14 +92,6 @@ impl StorageUrl {
         let is_missing =
             std::fs::metadata(&directory).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
         is_missing.then_some(directory)
-    }
-
-    /// A number for this place, of 31 bits, if it is one that can go away and come back: a directory. 0 for any other.
-    pub(crate) fn place(&self) -> u32 {
-        match self.scheme {
-            Scheme::File => (crc32(0, &[self.to_string().as_bytes()]) >> 1).max(1),
-            _ => 0,
-        }
     }
 
     /// Whether `{name}` is still in it.

@@ -23,7 +23,7 @@ use crate::error::{Error, Result, StorageErrorKind};
 use crate::format::frame::commit_time;
 use crate::log::Log;
 use crate::storage::bundles::{self, Durable};
-use crate::storage::{Storage, StorageUrl};
+use crate::storage::{Place, Storage, StorageUrl};
 use crate::types::{LogId, Parent};
 
 /// What the log on this disk has.
@@ -86,13 +86,14 @@ pub(super) async fn reconcile(storage: &Arc<dyn Storage>, log: &Log, url: &Stora
             }
         }
     }
+    let place = Place::number(url);
     let local = Local {
         log_id: log.log_id(),
         parent: log.parent(),
         published: log.published_frame_no(),
         checkpointed: log.checkpointed_commit()?,
         noted: log.noted_stored()?,
-        was_here: url.place() != 0 && log.noted_place()? == url.place(),
+        was_here: place != 0 && log.noted_place()? == place,
         take_over: log.options.shipping.take_over,
     };
     let own = own.map(|durable| Stored::of(local.log_id, durable));

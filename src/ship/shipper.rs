@@ -12,7 +12,7 @@ use crate::format::bundle::{Content, ObjectBuilder, Summary, Trailer};
 use crate::io::SyncSite;
 use crate::log::Log;
 use crate::storage::bundles::Head;
-use crate::storage::{Put, Storage, keys, probe};
+use crate::storage::{Place, Put, Storage, keys, probe};
 use crate::types::{Level, Parent};
 
 /// After a failure it is tried again so soon,
@@ -198,7 +198,7 @@ impl<'a> Shipper<'a> {
             Decision::Bridge { frame_no } => self.put_base(frame_no + 1).await?,
         };
         // Before anything is acknowledged: should this place be empty at the next open, it is the wrong one.
-        self.log.note_stored_in(self.shipping.url.place(), (frame_no, commit_us))?;
+        self.log.note_stored_in(Place::number(&self.shipping.url), (frame_no, commit_us))?;
         self.shipping.place.settle();
         self.touch();
         self.log.set_stored(frame_no, commit_us);

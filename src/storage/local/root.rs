@@ -16,6 +16,9 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
+use crate::format::crc32;
+use crate::options::{Scheme, StorageUrl};
+
 /// What tells a directory from others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Identity {
@@ -65,6 +68,14 @@ impl Default for Place {
 }
 
 impl Place {
+    /// A number of 31 bits for the directory that a URL names. 0: it names none, so that nothing can take its place.
+    pub fn number(url: &StorageUrl) -> u32 {
+        match url.scheme() {
+            Scheme::File => (crc32(0, &[url.to_string().as_bytes()]) >> 1).max(1),
+            _ => 0,
+        }
+    }
+
     /// The shipper is about to ask what is there: whatever directory it finds now is the one that it asks.
     pub fn look_again(&self) {
         let mut known = self.shipper.lock();
