@@ -39,8 +39,6 @@ impl Identity {
 #[derive(Debug)]
 pub(in crate::storage) struct Known {
     identity: Option<Identity>,
-    /// The first directory that is found becomes the known one.
-    adopts: bool,
     /// It may be made, when none is known.
     makes: bool,
 }
@@ -48,7 +46,7 @@ pub(in crate::storage) struct Known {
 impl Known {
     /// Nothing is known: the first directory that is found is the one, and the first put makes it if there is none.
     pub fn at_first_sight() -> Arc<Mutex<Known>> {
-        Arc::new(Mutex::new(Known { identity: None, adopts: true, makes: true }))
+        Arc::new(Mutex::new(Known { identity: None, makes: true }))
     }
 }
 
@@ -62,8 +60,8 @@ pub(crate) struct Place {
 
 impl Default for Place {
     fn default() -> Self {
-        let known = |adopts| Arc::new(Mutex::new(Known { identity: None, adopts, makes: false }));
-        Place { shipper: known(true), keeper: known(false) }
+        let known = || Arc::new(Mutex::new(Known { identity: None, makes: false }));
+        Place { shipper: known(), keeper: known() }
     }
 }
 
@@ -87,7 +85,7 @@ impl Place {
         self.shipper.lock().makes = true;
     }
 
-    /// The shipper has found the log there, or has begun it.
+    /// The shipper has found the log there, or has begun it. The keeper begins after that.
     pub fn settle(&self) {
         let mut known = self.shipper.lock();
         known.makes = false;
@@ -136,11 +134,10 @@ impl Root {
                 "this is another directory than the one that storage is in (was that one unmounted or replaced?): \
                                  bring that one back",
             )),
-            None if known.adopts => {
+            None => {
                 known.identity = Some(found);
                 Ok(true)
             }
-            None => Err(away("nobody has looked yet whether this is the directory that storage is in")),
         }
     }
 
