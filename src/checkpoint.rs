@@ -90,28 +90,9 @@ impl Log {
         self.absorbed_frame_no().min(self.checkpoint_limit())
     }
 
-    /// Note in the metadata how far storage is, for the next open. The last pass may have been a while ago.
-    pub(crate) fn note_stored(&self) -> Result<()> {
-        let Some((frame_no, commit_us)) = self.stored_commit() else { return Ok(()) };
-        let _pass = self.pass.lock();
-        self.with_meta(|file| {
-            let meta = file.get();
-            if (meta.stored_frame_no, meta.stored_us) == (frame_no, commit_us) {
-                return Ok(());
-            }
-            let meta = Meta { stored_frame_no: frame_no, stored_us: commit_us, ..meta };
-            file.put(meta, SyncSite::StoredPosition, |error| self.poison_if_fsync_failed(error))
-        })
-    }
-
     /// The commit that the base file is at: its frame, and when it was made.
     pub(crate) fn checkpointed_commit(&self) -> Result<(u64, u64)> {
         self.with_meta(|file| Ok((file.get().checkpointed_frame_no, file.get().commit_us)))
-    }
-
-    /// What the metadata says of storage: the frame, and when it was committed.
-    pub(crate) fn noted_stored(&self) -> Result<(u64, u64)> {
-        self.with_meta(|file| Ok((file.get().stored_frame_no, file.get().stored_us)))
     }
 
     /// The base file as it is now, which stays so until the result is dropped.

@@ -217,6 +217,7 @@ fn the_metadata_slot() {
         parent: Some(Parent { log_id: parent_log_id(), frame_no: 0x8182_8384_8586 }),
         stored_frame_no: 0x9192_9394_9596,
         stored_us: 0xa1a2_a3a4_a5a6,
+        stored_place: 0x3132_3334,
     };
     let slot = meta.encode();
     compare(
@@ -233,7 +234,7 @@ fn the_metadata_slot() {
             ("db_size_pages", &0x4142_4344u32.to_be_bytes()),
             ("change_counter", &0x5152_5354u32.to_be_bytes()),
             ("version_valid_for", &0x6162_6364u32.to_be_bytes()),
-            ("flags", &1u32.to_be_bytes()),
+            ("flags", &(0x3132_3334u32 << 1 | 1).to_be_bytes()),
             ("commit_us", &0x7172_7374_7576u64.to_be_bytes()),
             ("parent_log_id", parent_log_id().0.as_bytes()),
             ("parent_frame_no", &0x8182_8384_8586u64.to_be_bytes()),

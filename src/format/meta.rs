@@ -19,6 +19,8 @@ const VERSION_WITHOUT_FOOTER: u32 = 2;
 pub const META_SLOT_SIZE: usize = 4096;
 const RECORD_SIZE: usize = 124;
 const FLAG_FOOTER: u32 = 1;
+/// The other bits of the flags are [`Meta::stored_place`].
+const PLACE_SHIFT: u32 = 1;
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -83,6 +85,9 @@ pub struct Meta {
     pub stored_frame_no: u64,
     /// When that frame was committed, microseconds since 1970.
     pub stored_us: u64,
+    /// The directory that has something of this log, by a number of 31 bits that is made of its URL; 0: none, or none that is
+    /// known.
+    pub stored_place: u32,
 }
 
 impl Meta {
@@ -123,7 +128,7 @@ impl Meta {
             db_size_pages: self.db_size_pages.into(),
             change_counter: self.change_counter.into(),
             version_valid_for: self.version_valid_for.into(),
-            flags: if self.has_footer { FLAG_FOOTER } else { 0 }.into(),
+            flags: (u32::from(self.has_footer) | self.stored_place << PLACE_SHIFT).into(),
             commit_us: self.commit_us.into(),
             parent_log_id: self.parent.map_or([0; 16], |parent| parent.log_id.to_bytes()),
             parent_frame_no: self.parent.map_or(0, |parent| parent.frame_no).into(),
@@ -183,6 +188,7 @@ impl Meta {
             }),
             stored_frame_no: raw.stored_frame_no.get(),
             stored_us: raw.stored_us.get(),
+            stored_place: raw.flags.get() >> PLACE_SHIFT,
         };
         if meta.intent_frame_no < meta.checkpointed_frame_no || meta.intent_frame_no > 1 << 62 {
             return Err(format!(
@@ -213,6 +219,7 @@ mod tests {
             parent: Some(Parent { log_id: LogId(uuid::Uuid::from_u128(76)), frame_no: 90 }),
             stored_frame_no: 95,
             stored_us: 1_600_000_000_000_000,
+            stored_place: 0x7654_3210,
         }
     }
 

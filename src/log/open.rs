@@ -266,6 +266,7 @@ fn fresh_meta(
         parent,
         stored_frame_no: 0,
         stored_us: 0,
+        stored_place: 0,
     }
 }
 

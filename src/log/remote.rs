@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use super::{Log, PassLimit, Wakeup};
 use crate::error::{Error, Result};
+use crate::format::meta::Meta;
+use crate::io::SyncSite;
 use crate::options::{BacklogFull, WhenFenced};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Condvar, Instant, Mutex};
@@ -94,6 +96,37 @@ impl Log {
         drop(inner);
         self.remote.moved.notify_all();
         self.checkpointer.notify();
+    }
+
+    /// Note in the metadata how far storage is, for the next open. The last pass may have been a while ago.
+    pub(crate) fn note_stored(&self) -> Result<()> {
+        let Some(commit) = self.stored_commit() else { return Ok(()) };
+        self.note_stored_in(0, commit)
+    }
+
+    /// Note in the metadata that the place `place` has everything of this log up to a commit: its frame, and its time. What
+    /// is noted of a place stays when this one is none that could be noted: 0.
+    pub(crate) fn note_stored_in(&self, place: u32, (frame_no, commit_us): (u64, u64)) -> Result<()> {
+        let _pass = self.pass.lock();
+        self.with_meta(|file| {
+            let before = file.get();
+            let stored_place = if place == 0 { before.stored_place } else { place };
+            let meta = Meta { stored_frame_no: frame_no, stored_us: commit_us, stored_place, ..before };
+            if meta == before {
+                return Ok(());
+            }
+            file.put(meta, SyncSite::StoredPosition, |error| self.poison_if_fsync_failed(error))
+        })
+    }
+
+    /// The place that has something of this log, by the metadata. 0: none, or none that is known.
+    pub(crate) fn noted_place(&self) -> Result<u32> {
+        self.with_meta(|file| Ok(file.get().stored_place))
+    }
+
+    /// What the metadata says of storage: the frame, and when it was committed.
+    pub(crate) fn noted_stored(&self) -> Result<(u64, u64)> {
+        self.with_meta(|file| Ok((file.get().stored_frame_no, file.get().stored_us)))
     }
 
     /// Storage belongs to somebody else: nothing more will be shipped.

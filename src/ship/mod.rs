@@ -22,4 +22,4 @@ mod thread;
 pub use stats::Stats;
 pub(crate) use thread::{Shipping, Threads, start};
 #[cfg(test)]
-pub(crate) use thread::{keep_once, ship_once};
+pub(crate) use thread::{keep_once, ship_once, ship_once_as};

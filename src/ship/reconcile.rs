@@ -9,6 +9,7 @@
 //! | nothing, and no live log of another id | | begin: base snapshot |
 //! | nothing, and a live log that this one continues, as far as this one has it | | end that one, then begin |
 //! | nothing, and another live log | | refuse |
+//! | nothing, and it is a directory | has shipped there before | wait until it is back |
 //! | a terminator | | refuse: another log has taken over |
 //! | frames up to D | ends before D | refuse: an old copy |
 //! | frames up to D | has another commit at D | refuse: another branch |
@@ -18,11 +19,11 @@
 
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, StorageErrorKind};
 use crate::format::frame::commit_time;
 use crate::log::Log;
-use crate::storage::Storage;
 use crate::storage::bundles::{self, Durable};
+use crate::storage::{Place, Storage, StorageUrl};
 use crate::types::{LogId, Parent};
 
 /// What the log on this disk has.
@@ -36,6 +37,8 @@ pub(super) struct Local {
     pub(super) checkpointed: (u64, u64),
     /// The last commit that this database is known to have shipped.
     pub(super) noted: (u64, u64),
+    /// This log has shipped to a directory of this name before.
+    pub(super) was_here: bool,
     pub(super) take_over: Option<LogId>,
 }
 
@@ -73,7 +76,7 @@ pub(super) enum Decision {
 /// Ask storage, and decide.
 ///
 /// Errors: [`Error::Fenced`] as in the table; errors of the storage, after which it may be asked again.
-pub(super) async fn reconcile(storage: &Arc<dyn Storage>, log: &Log) -> Result<Decision> {
+pub(super) async fn reconcile(storage: &Arc<dyn Storage>, log: &Log, url: &StorageUrl) -> Result<Decision> {
     let own = bundles::durable_frame_no(storage, log.log_id()).await?;
     let mut others = Vec::new();
     if own.is_none() {
@@ -83,25 +86,47 @@ pub(super) async fn reconcile(storage: &Arc<dyn Storage>, log: &Log) -> Result<D
             }
         }
     }
+    let place = Place::number(url);
     let local = Local {
         log_id: log.log_id(),
         parent: log.parent(),
         published: log.published_frame_no(),
         checkpointed: log.checkpointed_commit()?,
         noted: log.noted_stored()?,
+        was_here: place != 0 && log.noted_place()? == place,
         take_over: log.options.shipping.take_over,
     };
     let own = own.map(|durable| Stored::of(local.log_id, durable));
     let commit_us = |frame_no| log.with_frame(frame_no, commit_time);
     decide(&local, own, &others, commit_us).map_err(|refusal| match refusal {
         Refusal::Fenced(what) => Error::Fenced { url: storage.url().to_owned(), what },
+        Refusal::Gone => gone(log.log_id(), url),
         Refusal::Failed(error) => error,
     })
+}
+
+fn gone(log_id: LogId, url: &StorageUrl) -> Error {
+    let found = match url.missing_directory() {
+        Some(_) => "the directory is not there",
+        None => "nothing of this log is there",
+    };
+    Error::Storage {
+        op: "list",
+        object: url.to_string(),
+        kind: StorageErrorKind::Unavailable,
+        message: format!(
+            "{found}, and this database has shipped log {log_id} there before: is a disk not mounted, or was the directory renamed, \
+             emptied or replaced? Bring it back, and shipping goes on. To begin anew there, open the database with \
+             vwal_take_over={log_id}"
+        ),
+    }
 }
 
 #[derive(Debug)]
 pub(super) enum Refusal {
     Fenced(String),
+    /// What was shipped is not there, and may come back.
+    Gone,
     Failed(Error),
 }
 
@@ -117,7 +142,20 @@ pub(super) fn decide(
     others: &[Stored],
     local_commit_us: impl Fn(u64) -> Result<Option<u64>>,
 ) -> Result<Decision, Refusal> {
-    let Some(own) = own else { return decide_new(local, others) };
+    let Some(own) = own else {
+        return match decide_new(local, others)? {
+            // What is put there now would be missing when the right directory is back.
+            Decision::Begin { end }
+                if local.was_here
+                    && local.take_over.is_none_or(|log_id| {
+                        log_id != local.log_id && end.is_none_or(|end| end.log_id != log_id)
+                    }) =>
+            {
+                Err(Refusal::Gone)
+            }
+            decision => Ok(decision),
+        };
+    };
     if let Some(successor) = own.terminator {
         return Err(format!(
             "log {} was ended there at frame {}, and log {successor} goes on: another copy of this database is the primary now. \
@@ -231,6 +269,7 @@ mod tests {
             published: 200,
             checkpointed: (100, 1100),
             noted: (0, 0),
+            was_here: false,
             take_over: None,
         }
     }
@@ -247,6 +286,7 @@ mod tests {
     fn verdict(local: &Local, own: Option<Stored>, others: &[Stored]) -> Result<Decision, String> {
         decide(local, own, others, times).map_err(|refusal| match refusal {
             Refusal::Fenced(what) => what,
+            Refusal::Gone => "gone".into(),
             Refusal::Failed(error) => panic!("{error}"),
         })
     }
@@ -294,6 +334,21 @@ mod tests {
         assert!(verdict(&local(), None, &[ended_for_another]).is_err());
         assert!(verdict(&local(), None, &[stored(7, 30, 1030)]).is_err());
         assert!(verdict(&local(), None, &[stored(7, 30, 1030), stored(8, 30, 1030)]).is_err());
+    }
+
+    #[test]
+    fn a_directory_that_has_lost_the_log_is_waited_for_unless_it_is_told_to_begin_anew() {
+        let parent = Parent { log_id: id(7), frame_no: 30 };
+        let shipped = Local { was_here: true, parent: Some(parent), ..local() };
+        let gone = Err("gone".to_owned());
+        assert_eq!(verdict(&shipped, None, &[]), gone);
+        assert_eq!(verdict(&shipped, None, &[stored(7, 30, 1030)]), gone, "its parent, before it was ended");
+        assert_eq!(verdict(&Local { take_over: Some(id(9)), ..shipped }, None, &[]), gone);
+        let told = Local { take_over: Some(id(ME)), ..shipped };
+        assert_eq!(verdict(&told, None, &[]), Ok(Decision::Begin { end: None }));
+        let told = Local { take_over: Some(id(7)), ..shipped };
+        let end = Ok(Decision::Begin { end: Some(parent) });
+        assert_eq!(verdict(&told, None, &[stored(7, 30, 1030)]), end);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::format::bundle::{Content, ObjectBuilder, Summary, Trailer};
 use crate::io::SyncSite;
 use crate::log::Log;
 use crate::storage::bundles::Head;
-use crate::storage::{Put, Storage, keys, probe};
+use crate::storage::{Place, Put, Storage, keys, probe};
 use crate::types::{Level, Parent};
 
 /// After a failure it is tried again so soon,
@@ -180,7 +180,11 @@ impl<'a> Shipper<'a> {
     /// Find out where storage is, and make it ready for the next frame of this log.
     async fn find_place(&mut self) -> Result<()> {
         self.touched = None;
-        let mut decision = reconcile(&self.storage, self.log).await?;
+        self.shipping.place.look_again();
+        let mut decision = reconcile(&self.storage, self.log, &self.shipping.url).await?;
+        if let Decision::Begin { .. } = decision {
+            self.shipping.place.allow_making();
+        }
         if !matches!(decision, Decision::Continue { .. }) {
             self.probe_once().await?;
         }
@@ -193,9 +197,11 @@ impl<'a> Shipper<'a> {
             Decision::Begin { .. } => self.put_base(0).await?,
             Decision::Bridge { frame_no } => self.put_base(frame_no + 1).await?,
         };
+        // Before anything is acknowledged: should this place be empty at the next open, it is the wrong one.
+        self.log.note_stored_in(Place::number(&self.shipping.url), (frame_no, commit_us))?;
+        self.shipping.place.settle();
         self.touch();
         self.log.set_found_stored(frame_no, commit_us);
-        self.log.note_stored()?;
         self.shipping.keeper.notify();
         Ok(())
     }
@@ -220,7 +226,7 @@ impl<'a> Shipper<'a> {
         .await?;
         if written.put == Put::Taken {
             // It may be one of this log, whose put was given up and came through late.
-            return match reconcile(&self.storage, self.log).await? {
+            return match reconcile(&self.storage, self.log, &self.shipping.url).await? {
                 Decision::Continue { frame_no, commit_us } => Ok((frame_no, commit_us)),
                 _ => Err(cut::taken(&*self.storage, self.log, start_frame_no)),
             };

@@ -17,7 +17,8 @@ use crate::io::lower_priority;
 use crate::log::{Log, Wakeup};
 use crate::options::Ack;
 use crate::storage::bundles::Head;
-use crate::storage::{RetryPolicy, Storage, StorageUrl};
+use crate::storage::{Place, RetryPolicy, Storage, StorageUrl};
+use crate::storage::{open_for_keeper, open_for_shipper};
 
 /// The threads try again for as long as the database is open. Within one operation they do not persist for long, so that
 /// trouble is told soon.
@@ -35,6 +36,7 @@ const NO_THREAD_PAUSE: Duration = Duration::from_secs(2);
 /// the next open.
 pub(crate) struct Shipping {
     pub(super) url: StorageUrl,
+    pub(super) place: Place,
     pub(super) stats: Stats,
     /// Wakes the keeper.
     pub(super) keeper: Wakeup,
@@ -123,6 +125,7 @@ impl Shipping {
     fn new(url: StorageUrl) -> Shipping {
         Shipping {
             url,
+            place: Place::default(),
             stats: Stats::default(),
             keeper: Wakeup::default(),
             news: Mutex::default(),
@@ -172,11 +175,12 @@ impl Shipping {
 fn open(
     log: &Log,
     shipping: &Shipping,
+    storage: OpenStorage,
     wait: impl Fn(),
 ) -> Option<(tokio::runtime::Runtime, Arc<dyn Storage>)> {
     let mut failed = false;
     while !shipping.is_stopping() {
-        match try_open(shipping) {
+        match try_open(shipping, storage) {
             Ok(opened) => {
                 if failed {
                     log.clear_trouble();
@@ -196,11 +200,17 @@ fn open(
     None
 }
 
-fn try_open(shipping: &Shipping) -> Result<(tokio::runtime::Runtime, Arc<dyn Storage>)> {
+/// One of [`crate::storage::open_for_shipper`] and [`crate::storage::open_for_keeper`].
+type OpenStorage = fn(&StorageUrl, RetryPolicy, &Place) -> Result<Arc<dyn Storage>>;
+
+fn try_open(
+    shipping: &Shipping,
+    storage: OpenStorage,
+) -> Result<(tokio::runtime::Runtime, Arc<dyn Storage>)> {
     let runtime = crate::storage::runtime()?;
     let storage = {
         let _entered = runtime.enter();
-        crate::storage::open(&shipping.url, RETRIES)?
+        storage(&shipping.url, RETRIES, &shipping.place)?
     };
     Ok((runtime, storage))
 }
@@ -210,10 +220,8 @@ fn ship_loop(log: &Arc<Log>, shipping: &Shipping) {
         // Nobody waits for it, and everybody waits for commits.
         lower_priority();
     }
-    let Some((runtime, storage)) = open(log, shipping, || log.remote.shipper.wait(Some(NO_THREAD_PAUSE)))
-    else {
-        return;
-    };
+    let wait = || log.remote.shipper.wait(Some(NO_THREAD_PAUSE));
+    let Some((runtime, storage)) = open(log, shipping, open_for_shipper, wait) else { return };
     let mut shipper = Shipper::new(log, shipping, storage);
     while !shipping.is_stopping() {
         match shipper.due() {
@@ -245,9 +253,8 @@ fn ship_loop(log: &Arc<Log>, shipping: &Shipping) {
 
 fn keep_loop(log: &Arc<Log>, shipping: &Shipping) {
     lower_priority();
-    let Some((runtime, storage)) = open(log, shipping, || shipping.keeper.wait(Some(NO_THREAD_PAUSE))) else {
-        return;
-    };
+    let wait = || shipping.keeper.wait(Some(NO_THREAD_PAUSE));
+    let Some((runtime, storage)) = open(log, shipping, open_for_keeper, wait) else { return };
     let mut keeper = Keeper::new(log, shipping, storage);
     while !shipping.is_stopping() && log.fence().is_none() {
         let timeout = match shipping.unless_stopped(&runtime, keeper.round()) {
@@ -262,7 +269,13 @@ fn keep_loop(log: &Arc<Log>, shipping: &Shipping) {
 /// One round of a shipper that has just begun, on this thread.
 #[cfg(test)]
 pub(crate) fn ship_once(log: &Arc<Log>, storage: &Arc<dyn Storage>) -> Result<()> {
-    let shipping = Shipping::new("memory://unused".parse()?);
+    ship_once_as(log, storage, "memory://unused")
+}
+
+/// The same to storage that is taken for the one at `url`.
+#[cfg(test)]
+pub(crate) fn ship_once_as(log: &Arc<Log>, storage: &Arc<dyn Storage>, url: &str) -> Result<()> {
+    let shipping = Shipping::new(url.parse()?);
     let mut shipper = Shipper::new(log, &shipping, Arc::clone(storage));
     match crate::testing::storage::block_on(shipper.round())? {
         None => Ok(()),

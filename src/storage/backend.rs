@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::options::{Scheme, StorageUrl};
 #[cfg(feature = "https")]
 use crate::storage::cloud;
-use crate::storage::local::LocalStore;
+use crate::storage::local::{Known, LocalStore, Place};
 use crate::storage::{ObjectStorage, RetryPolicy, Storage};
 
 /// The stores `memory://name` of this process.
@@ -42,14 +42,39 @@ pub fn provide(name: &str, store: Arc<dyn ObjectStore>) {
 ///
 /// Connections belong to the runtime on which they were made, and stand still when that one does. So each thread that has
 /// a runtime of its own opens its own storage.
+///
+/// Of a `file:` URL the first directory that is found, or that the first put makes, is the one that is meant for as long as
+/// the result lives: when the path comes to name another one, or none, that is an error.
 pub fn open(url: &StorageUrl, policy: RetryPolicy) -> Result<Arc<dyn Storage>> {
+    open_known(url, policy, Known::at_first_sight())
+}
+
+/// The same for the thread that ships a log to `place`.
+pub(crate) fn open_for_shipper(
+    url: &StorageUrl,
+    policy: RetryPolicy,
+    place: &Place,
+) -> Result<Arc<dyn Storage>> {
+    open_known(url, policy, place.of_shipper())
+}
+
+/// The same for the thread that keeps what was shipped to `place`.
+pub(crate) fn open_for_keeper(
+    url: &StorageUrl,
+    policy: RetryPolicy,
+    place: &Place,
+) -> Result<Arc<dyn Storage>> {
+    open_known(url, policy, place.of_keeper())
+}
+
+fn open_known(url: &StorageUrl, policy: RetryPolicy, known: Arc<Mutex<Known>>) -> Result<Arc<dyn Storage>> {
     if url.has_placeholder() {
         return Err(Error::Usage(format!(
             "'{url}' has a placeholder that only the name of a database fills"
         )));
     }
     let (store, in_order): (Arc<dyn ObjectStore>, bool) = match url.scheme() {
-        Scheme::File => (Arc::new(LocalStore::new(url.directory())), true),
+        Scheme::File => (Arc::new(LocalStore::new(url.directory(), known)), true),
         Scheme::Memory => {
             let Provided(store, in_order) = MEMORY.lock().entry(url.bucket().to_owned()).or_default().clone();
             (store, in_order)

@@ -214,8 +214,8 @@ fn of_io(error: &io::Error, whole: &str) -> Failure {
         Io::Interrupted | Io::WouldBlock | Io::TimedOut | Io::StaleNetworkFileHandle => {
             Failure::passing(error.to_string())
         }
-        // It may work when somebody has made room, which is not a matter of moments.
-        Io::StorageFull | Io::QuotaExceeded => {
+        // It may work when somebody has made room or has mounted a disk, which is not a matter of moments.
+        Io::StorageFull | Io::QuotaExceeded | Io::NotConnected => {
             Failure::lasting(StorageErrorKind::Unavailable, error.to_string())
         }
         _ => Failure::lasting(StorageErrorKind::Other, error.to_string()),

@@ -3,8 +3,8 @@
 //! An object is written into a temporary file beside it (`key#1`), fsync, hard link, fsync of the directory. Objects hold
 //! pages of a database, so each is private to the user (mode 0600). `object_store`'s own backend deletes. This module sees to
 //!
-//! - the directory itself, which is made when the first object is put there, private to the user; the directory above it
-//!   must exist, or a disk that is not mounted would go unnoticed;
+//! - the directory itself, which is made when the first object is put there, private to the user, and which stays the same one
+//!   (`root.rs`);
 //! - what is no regular file in the place of an object: it is refused without being opened, which could wait for ever;
 //! - durability of what an earlier process left half done: an object that is found there already, with the same bytes, is
 //!   written again, since nobody knows whether its fsync worked, and the directories above are fsynced once;
@@ -12,6 +12,7 @@
 //! - listings: sorted, and not ended by a file that is none of ours.
 
 mod object_file;
+mod root;
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
@@ -19,7 +20,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -27,12 +28,15 @@ use futures::stream::{self, BoxStream};
 pub(super) use object_file::NO_LINK;
 use object_file::{is_same, not_regular, object_name, write};
 use object_store::local::LocalFileSystem;
-use object_store::path::Path as Key;
+use object_store::path::{Path as Key, PathPart};
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
     ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use parking_lot::Mutex;
+pub(super) use root::Known;
+pub(crate) use root::Place;
+use root::{Root, away};
 
 /// Directories below directories are followed this far: symbolic links may lead round in circles.
 const DEEPEST: usize = 8;
@@ -50,17 +54,15 @@ pub(super) struct LocalStore {
 }
 
 struct Inner {
-    root: PathBuf,
-    /// There when the directory is.
-    files: OnceLock<LocalFileSystem>,
+    root: Root,
     /// Directories that have been fsynced, with all above them.
     durable: Mutex<HashSet<PathBuf>>,
 }
 
 impl LocalStore {
-    /// The store in the directory `root`, an absolute path. Nothing is touched yet.
-    pub fn new(root: PathBuf) -> Self {
-        Self { inner: Arc::new(Inner { root, files: OnceLock::new(), durable: Mutex::default() }) }
+    /// The store in the directory `root`, an absolute path, of which so much is known. Nothing is touched yet.
+    pub fn new(root: PathBuf, known: Arc<Mutex<Known>>) -> Self {
+        Self { inner: Arc::new(Inner { root: Root::new(root, known), durable: Mutex::default() }) }
     }
 
     /// Runs `work` where waiting for a disk holds nobody up.
@@ -73,61 +75,37 @@ impl LocalStore {
             .await
             .map_err(|source| Error::JoinError { source })?
     }
-
-    /// The backend, once the directory is there.
-    async fn files(&self) -> Result<Option<LocalFileSystem>> {
-        self.blocking(|inner| inner.files().map_err(|error| failed(&inner.root, error))).await
-    }
-
-    fn missing(&self, key: &Key) -> Error {
-        let source = format!("the directory '{}' does not exist", self.inner.root.display());
-        Error::NotFound { path: key.to_string(), source: source.into() }
-    }
 }
 
 impl Inner {
-    fn files(&self) -> io::Result<Option<LocalFileSystem>> {
-        if let Some(files) = self.files.get() {
-            return Ok(Some(files.clone()));
-        }
-        match fs::metadata(&self.root) {
-            Ok(metadata) if metadata.is_dir() => {}
-            Ok(_) => return Err(io::Error::from(io::ErrorKind::NotADirectory)),
-            // Nothing was shipped yet; unless the one above is missing as well, which may be a disk that is not mounted.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return match self.root.parent().map(Path::try_exists) {
-                    Some(Ok(false)) => Err(missing_above(&self.root)),
-                    _ => Ok(None),
-                };
-            }
-            Err(error) => return Err(error),
-        }
-        let files = LocalFileSystem::new_with_prefix(&self.root).map_err(io::Error::other)?;
-        Ok(Some(self.files.get_or_init(|| files.with_fsync(true).with_automatic_cleanup(true)).clone()))
+    /// Whether there is a directory: see [`Root::check`].
+    fn is_there(&self) -> Result<bool> {
+        self.root.check().map_err(|error| failed(self.root.path(), error))
+    }
+
+    fn missing(&self, key: &Key) -> Error {
+        let source = format!("the directory '{}' does not exist", self.root.path().display());
+        Error::NotFound { path: key.to_string(), source: source.into() }
     }
 
     /// Makes the directory in which the object `key` is put, and sees to it that it is there after a power cut.
     fn prepare(&self, key: &Key) -> io::Result<()> {
-        let mut directory = self.root.clone();
+        self.root.make()?;
+        let mut directory = self.root.path().to_owned();
         let parts: Vec<_> = key.parts().collect();
         directory
             .extend(parts.iter().take(parts.len().saturating_sub(1)).map(|part| part.as_ref().to_owned()));
         if self.durable.lock().contains(&directory) && directory.is_dir() {
             return Ok(());
         }
-        // Only the last part of the root: what is above it may be the place of a disk that is not mounted.
-        match DirBuilder::new().mode(0o700).create(&self.root) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing_above(&self.root)),
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
+        self.check_not_emptied(parts.first())?;
         DirBuilder::new().mode(0o700).recursive(true).create(&directory)?;
         for above in directory.ancestors() {
             match File::open(above).and_then(|directory| directory.sync_all()) {
                 Ok(()) => {}
                 // Above the root lies what others made, where this user may not look, or on file systems that cannot.
                 Err(error)
-                    if !above.starts_with(&self.root)
+                    if !above.starts_with(self.root.path())
                         && matches!(
                             error.kind(),
                             io::ErrorKind::PermissionDenied
@@ -146,17 +124,32 @@ impl Inner {
         Ok(())
     }
 
+    /// An error, once, when the directory in which everything of a log is has gone since something was put there, and not
+    /// because of a deletion by this store. Before anything else is put, whoever gets it looks what is there.
+    fn check_not_emptied(&self, log: Option<&PathPart<'_>>) -> io::Result<()> {
+        let Some(log) = log.map(|log| self.root.path().join(log.as_ref())) else { return Ok(()) };
+        let mut durable = self.durable.lock();
+        if !durable.iter().any(|directory| directory.starts_with(&log)) || log.is_dir() {
+            return Ok(());
+        }
+        durable.clear();
+        Err(away(
+            "the directory in which objects of this log were is not there any more (was storage emptied?): bring it back",
+        ))
+    }
+
     /// The files and directories of the directory that `prefix` names, sorted as keys are.
     ///
     /// A directory sorts as if its name ended with a slash, which its keys have there.
     fn entries(&self, prefix: &Key) -> io::Result<Vec<(String, bool)>> {
-        let mut directory = self.root.clone();
+        if !self.root.check()? {
+            return Ok(Vec::new());
+        }
+        let mut directory = self.root.path().to_owned();
         directory.extend(prefix.parts().map(|part| part.as_ref().to_owned()));
         let entries = match fs::read_dir(&directory) {
             Ok(entries) => entries,
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                // An error when the root's place is missing.
-                self.files()?;
                 return Ok(Vec::new());
             }
             Err(error) => return Err(error),
@@ -259,7 +252,7 @@ impl Inner {
     }
 
     fn path_of(&self, key: &Key) -> PathBuf {
-        let mut path = self.root.clone();
+        let mut path = self.root.path().to_owned();
         path.extend(key.parts().map(|part| part.as_ref().to_owned()));
         path
     }
@@ -273,12 +266,6 @@ fn below_or_after(key: &Key, after: &str) -> bool {
     }
 }
 
-fn missing_above(root: &Path) -> io::Error {
-    let above = root.parent().unwrap_or(root).display();
-    let what = format!("the directory '{above}' does not exist, and is not made: is a disk not mounted?");
-    io::Error::new(io::ErrorKind::NotFound, what)
-}
-
 fn failed(path: &Path, error: io::Error) -> Error {
     let error = io::Error::new(error.kind(), format!("'{}': {error}", path.display()));
     Error::Generic { store: "directory", source: Box::new(error) }
@@ -290,13 +277,13 @@ fn unsupported(operation: &str) -> Error {
 
 impl fmt::Debug for LocalStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LocalStore({:?})", self.inner.root)
+        write!(f, "LocalStore({:?})", self.inner.root.path())
     }
 }
 
 impl fmt::Display for LocalStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "directory '{}'", self.inner.root.display())
+        write!(f, "directory '{}'", self.inner.root.path().display())
     }
 }
 
@@ -307,7 +294,12 @@ impl ObjectStore for LocalStore {
         let create = options.mode == PutMode::Create;
         self.blocking(move |inner| {
             let at = inner.path_of(&key);
-            let put = |create| write(&at, &payload, create).map_err(|error| failed(&at, error));
+            let put = |create| {
+                let written = write(&at, &payload, create).map_err(|error| failed(&at, error))?;
+                // Not in a directory that took the place of the right one meanwhile.
+                inner.root.check().map_err(|error| failed(&at, error))?;
+                Ok::<bool, Error>(written)
+            };
             inner.prepare(&key).map_err(|error| failed(&at, error))?;
             let done = PutResult { e_tag: None, version: None, extensions: Default::default() };
             if put(create)? {
@@ -336,11 +328,11 @@ impl ObjectStore for LocalStore {
     }
 
     async fn get_opts(&self, key: &Key, options: GetOptions) -> Result<GetResult> {
-        if self.files().await?.is_none() {
-            return Err(self.missing(key));
-        }
         let key = key.clone();
         self.blocking(move |inner| {
+            if !inner.is_there()? {
+                return Err(inner.missing(&key));
+            }
             let (file, meta) = inner.open(&key)?;
             let path = inner.path_of(&key);
             let range = match options.range.filter(|_| !options.head) {
@@ -384,7 +376,7 @@ impl ObjectStore for LocalStore {
                     let mut keys = Vec::new();
                     inner
                         .keys(&prefix, &after, usize::MAX, 0, &mut keys)
-                        .map_err(|error| failed(&inner.root, error))?;
+                        .map_err(|error| failed(inner.root.path(), error))?;
                     Ok(keys)
                 })
                 .await;
@@ -398,7 +390,11 @@ impl ObjectStore for LocalStore {
                 let store = store.clone();
                 async move {
                     let all = store.blocking(move |inner| {
-                        Ok(keys.into_iter().filter_map(|key| inner.describe(key).transpose()).collect())
+                        let found =
+                            keys.into_iter().filter_map(|key| inner.describe(key).transpose()).collect();
+                        // A file that is gone was deleted, or all of them have gone.
+                        inner.is_there()?;
+                        Ok(found)
                     });
                     stream::iter(all.await.unwrap_or_else(|error| vec![Err(error)]))
                 }
@@ -413,11 +409,15 @@ impl ObjectStore for LocalStore {
         self.blocking(move |inner| {
             let mut common_prefixes = BTreeSet::new();
             let mut objects = Vec::new();
-            for (name, is_directory) in inner.entries(&prefix).map_err(|error| failed(&inner.root, error))? {
+            for (name, is_directory) in
+                inner.entries(&prefix).map_err(|error| failed(inner.root.path(), error))?
+            {
                 let Ok(key) = Key::parse(format!("{prefix}/{name}")) else { continue };
                 if is_directory {
                     let mut below = Vec::new();
-                    inner.keys(&key, "", 1, 1, &mut below).map_err(|error| failed(&inner.root, error))?;
+                    inner
+                        .keys(&key, "", 1, 1, &mut below)
+                        .map_err(|error| failed(inner.root.path(), error))?;
                     if !below.is_empty() {
                         common_prefixes.insert(key);
                     }
@@ -440,8 +440,22 @@ impl ObjectStore for LocalStore {
 }
 
 impl LocalStore {
+    /// The backend that deletes; `None`: there is no directory.
+    async fn files(&self) -> Result<Option<LocalFileSystem>> {
+        self.blocking(|inner| {
+            if !inner.is_there()? {
+                return Ok(None);
+            }
+            let files = LocalFileSystem::new_with_prefix(inner.root.path())?;
+            Ok(Some(files.with_fsync(true).with_automatic_cleanup(true)))
+        })
+        .await
+    }
+
     async fn delete_all(&self, keys: Vec<Result<Key>>) -> Result<Vec<Result<Key>>> {
         let Some(files) = self.files().await? else { return Ok(keys) };
+        // Directories go with their last object.
+        self.inner.durable.lock().clear();
         let mut results = Vec::with_capacity(keys.len());
         let mut touched = HashSet::new();
         for key in keys {
@@ -461,7 +475,7 @@ impl LocalStore {
                 loop {
                     match File::open(at).and_then(|directory| directory.sync_all()) {
                         Ok(()) => break,
-                        Err(error) if error.kind() == io::ErrorKind::NotFound && at != inner.root => {
+                        Err(error) if error.kind() == io::ErrorKind::NotFound && at != inner.root.path() => {
                             match at.parent() {
                                 Some(above) => at = above,
                                 None => break,

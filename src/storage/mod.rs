@@ -29,6 +29,8 @@ use bytes::Bytes;
 
 pub use crate::options::StorageUrl;
 pub use backend::{open, provide};
+pub(crate) use backend::{open_for_keeper, open_for_shipper};
+pub(crate) use local::Place;
 pub use object::ObjectStorage;
 pub use probe::{PROBE_KEY, ProbeReport, ProbeStep, check, probe};
 pub use retry::RetryPolicy;

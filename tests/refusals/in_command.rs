@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::in_sql::{
-    damage_frames, damage_metadata, link_directory, name_too_long, old_copy, replace_killed,
+    damage_frames, damage_metadata, empty_storage, link_directory, name_too_long, old_copy, replace_killed,
     stock_in_wal_mode,
 };
 use crate::lab::{Engine, Lab};
@@ -115,6 +115,14 @@ pub fn not_stored() -> Told {
     drop(lab.create("a.db", "CREATE TABLE t(x); INSERT INTO t VALUES (1)"));
     let storage = url(&lab, "unmounted/store");
     command(&[&"ship", &lab.path("a.db"), &storage, &"--once"], &[("VWAL_STORAGE_TIMEOUT_MS", "200")])
+}
+
+pub fn storage_emptied() -> Told {
+    let lab = lab();
+    empty_storage(&lab);
+    // There is nothing to ship, so that this is about the look alone.
+    let storage = url(&lab, "store");
+    command(&[&"ship", &lab.path("a.db"), &storage, &"--once"], &[("VWAL_STORAGE_TIMEOUT_MS", "2000")])
 }
 
 pub fn fenced() -> Told {

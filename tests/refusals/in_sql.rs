@@ -245,6 +245,25 @@ pub fn not_stored_by_sync() -> Told {
     refused(&db, "SELECT vwal_sync()")
 }
 
+/// `a.db` has shipped to the directory `store`, which is empty since: a mount point without its disk.
+pub fn empty_storage(lab: &Lab) {
+    let params = format!("vwal_storage={}&vwal_ship_interval_ms=10", url(lab, "store"));
+    let db = lab.open_with("a.db", &params).expect("it opens");
+    query(&db, "CREATE TABLE t(x); INSERT INTO t VALUES (1); SELECT vwal_sync()");
+    drop(db);
+    fs::rename(lab.path("store"), lab.path("unmounted")).expect("it is renamed");
+    fs::create_dir(lab.path("store")).expect("a directory");
+}
+
+pub fn storage_emptied() -> Told {
+    let lab = lab();
+    empty_storage(&lab);
+    let params = format!("vwal_storage={}&vwal_storage_timeout_ms=2000", url(&lab, "store"));
+    let db = lab.open_with("a.db", &params).expect("it opens");
+    query(&db, "INSERT INTO t VALUES (2)");
+    refused(&db, "SELECT vwal_sync()")
+}
+
 /// `copy.db` is an old copy of `a.db`, which has shipped since.
 pub fn old_copy(lab: &Lab) {
     let params = format!("vwal_storage={}&vwal_ship_interval_ms=10", url(lab, "store"));

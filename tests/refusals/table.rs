@@ -304,6 +304,12 @@ pub const ROWS: &[Row] = &[
         command: Not,
     },
     Row {
+        name: "The directory of storage is not there, or without the log that was shipped there",
+        error: "NotStored",
+        sql: message("SQLITE_IOERR", "has shipped log", in_sql::storage_emptied),
+        command: exit(1, "has shipped log", in_command::storage_emptied),
+    },
+    Row {
         name: "Storage belongs to another primary",
         error: "Fenced",
         sql: last_error("SQLITE_READONLY", "fenced off from", in_sql::fenced),

@@ -1,5 +1,6 @@
 //! Shipping, seen from an application: what a database with storage does, and what is in storage afterwards.
 
+mod away;
 mod backlog;
 mod basics;
 mod closing;

@@ -190,6 +190,65 @@ fn directories_go_with_their_last_object() {
 }
 
 #[test]
+fn a_directory_that_is_away_or_another_one_is_told_by_every_operation_and_left_alone() {
+    let home = tempfile::tempdir().expect("a directory");
+    let (root, elsewhere) = (home.path().join("root"), home.path().join("elsewhere"));
+    let storage = at(&root);
+    let object = || [Bytes::from_static(b"x")];
+    run(async {
+        storage.put_new("log/x", &object()).await.expect("a put");
+        fs::rename(&root, &elsewhere).expect("it is renamed");
+        for (made, why) in [(false, "not there any more"), (true, "another directory")] {
+            if made {
+                // Not even one with the same names in it.
+                fs::create_dir_all(root.join("log")).expect("a directory");
+                fs::write(root.join("log/x"), "y").expect("a file");
+            }
+            for error in [
+                storage.put_new("log/x", &object()).await.expect_err("it cannot be put"),
+                storage.put_new("log/y", &object()).await.expect_err("it cannot be put"),
+                storage.get("log/x", 0..1).await.expect_err("it cannot be read"),
+                storage.head("log/x").await.expect_err("it cannot be looked at"),
+                storage.list("", None, 1).await.expect_err("it cannot be listed"),
+                storage.list_names("").await.expect_err("it cannot be listed"),
+                storage.delete(&["log/x".into()]).await.expect_err("it cannot be deleted"),
+            ] {
+                // Not "not found": that is said of an object that may have been deleted.
+                let is_away = matches!(error, Error::Storage { kind: StorageErrorKind::Unavailable, .. });
+                assert!(is_away && error.to_string().contains(why), "{error:?}");
+            }
+            assert_eq!(root.exists(), made, "it is not made again");
+        }
+        assert_eq!(fs::read_dir(root.join("log")).expect("it is there").count(), 1, "nothing was put there");
+        fs::remove_dir_all(&root).expect("it is removed");
+        fs::rename(&elsewhere, &root).expect("it is back");
+        assert_eq!(storage.put_new("log/y", &object()).await.expect("a put"), Put::Created);
+        assert_eq!(keys(&*storage).await, ["log/x", "log/y"]);
+    });
+}
+
+#[test]
+fn a_directory_that_was_emptied_is_told_once_before_anything_is_put_there() {
+    let home = tempfile::tempdir().expect("a directory");
+    let root = home.path().join("root");
+    let storage = at(&root);
+    let object = || [Bytes::from_static(b"x")];
+    run(async {
+        for key in ["log/x", "other/x"] {
+            storage.put_new(key, &object()).await.expect("a put");
+        }
+        // The same directory still, without the objects of one log.
+        fs::remove_dir_all(root.join("log")).expect("it is removed");
+        storage.put_new("other/y", &object()).await.expect("nothing is wrong with this one");
+        let error = storage.put_new("log/y", &object()).await.expect_err("its log is gone");
+        assert!(error.to_string().contains("emptied"), "{error}");
+        assert!(!root.join("log").exists());
+        // Whoever goes on has looked.
+        assert_eq!(storage.put_new("log/y", &object()).await.expect("a put"), Put::Created);
+    });
+}
+
+#[test]
 fn a_root_that_is_no_directory() {
     let home = tempfile::tempdir().expect("a directory");
     let root = home.path().join("file");

@@ -18,7 +18,7 @@ use super::corruption::quick_dir;
 use super::rig::{Content, Db, History, PAGE, Rig, check_bytes};
 use crate::error::{Error, Result, StorageErrorKind};
 use crate::restore::{Restore, Target};
-use crate::ship::{keep_once, ship_once};
+use crate::ship::{keep_once, ship_once_as};
 use crate::storage::{ObjectInfo, Put, Storage};
 use crate::testing::io::splitmix;
 use crate::testing::storage::{TestStorage, block_on};
@@ -27,6 +27,8 @@ const HOUR_US: u64 = 3_600_000_000;
 const TEN_YEARS_US: u64 = 10 * 365 * 24 * HOUR_US;
 /// Bundles of level 0 are kept so long.
 const KEPT_US: u64 = 24 * HOUR_US;
+/// A directory: it can go away, and another one be in its place.
+const PLACE: &str = "file:///unused";
 const RETENTION: &str = "0:24h,1:48h,2:7d,3:7d,snapshot:48h/1";
 
 /// How a store breaks its word, for the planted defects.
@@ -39,6 +41,15 @@ enum Broken {
     Loses,
     /// No listing ever shows what was put.
     StaleForEver,
+    /// Nobody notes which place it is, so that an empty one in its place is not noticed.
+    Unnoted,
+}
+
+impl Broken {
+    /// What the store is taken for.
+    fn url(self) -> &'static str {
+        if self == Broken::Unnoted { "memory://unused" } else { PLACE }
+    }
 }
 
 /// A store that fails in `percent` of 100 requests.
@@ -64,6 +75,7 @@ struct Seen {
     fenced: u64,
     deleted: u64,
     restored: u64,
+    swapped: u64,
 }
 
 impl State {
@@ -224,6 +236,7 @@ struct Primary {
     fenced: Option<String>,
     /// The last frame that was said to be in storage.
     promised: u64,
+    url: &'static str,
 }
 
 impl Primary {
@@ -250,9 +263,24 @@ impl Primary {
 
     /// A round of the shipper. An error of storage is told, and tried again later.
     fn ship(&mut self, storage: &Arc<dyn Storage>) -> Result<(), String> {
-        let outcome = self.db().and_then(|db| ship_once(db.wal.log(), storage));
+        let url = self.url;
+        let outcome = self.db().and_then(|db| ship_once_as(db.wal.log(), storage, url));
         self.promised = self.promised.max(self.stored().unwrap_or(0));
         self.told(outcome)
+    }
+
+    /// A round of the shipper while an empty store is in the place of the one that has this log, if one has. Whether it was.
+    fn ship_to_empty(&mut self) -> Result<bool, String> {
+        if self.promised == 0 {
+            return Ok(false);
+        }
+        let empty = TestStorage::new();
+        let storage: Arc<dyn Storage> = Arc::clone(&empty) as _;
+        self.ship(&storage)?;
+        match empty.keys() {
+            keys if keys.is_empty() => Ok(true),
+            keys => Err(format!("{keys:?} went into an empty store in the place of the right one")),
+        }
     }
 
     /// A round of the keeper, with a snapshot before it if `snapshot`.
@@ -300,8 +328,17 @@ fn one(seed: u64, broken: Broken) -> Result<Seen, String> {
     clock.store(1_700_000_000_000_000, Ordering::Relaxed);
     let rig = Rig::new().with("vwal_storage", "memory://unused").with("vwal_retention", RETENTION);
     let history = History::from([(0, Content::first())]);
-    let primary =
-        Primary { rig, db: None, history, commits: BTreeMap::new(), k: 0, fenced: None, promised: 0 };
+    let primary = Primary {
+        rig,
+        db: None,
+        history,
+        commits: BTreeMap::new(),
+        k: 0,
+        fenced: None,
+        promised: 0,
+        url: broken.url(),
+    };
+    let mut swapped = 0;
     let mut primaries = vec![primary];
     let mut random = seed.wrapping_mul(31);
     for _ in 0..60 + below(240) {
@@ -334,8 +371,18 @@ fn one(seed: u64, broken: Broken) -> Result<Seen, String> {
                 history.insert(k, content);
                 let commits = one.commits.clone();
                 let promised = one.promised;
-                primaries.push(Primary { rig, db: None, history, commits, k, fenced: None, promised });
+                primaries.push(Primary {
+                    rig,
+                    db: None,
+                    history,
+                    commits,
+                    k,
+                    fenced: None,
+                    promised,
+                    url: broken.url(),
+                });
             }
+            23 if below(2) == 0 => swapped += u64::from(one.ship_to_empty()?),
             _ => stormy.settle(),
         }
     }
@@ -385,7 +432,12 @@ fn one(seed: u64, broken: Broken) -> Result<Seen, String> {
             found => return Err(format!("frame {frame_no} gives {found:?}, not commit {k}")),
         }
     }
-    Ok(Seen { fenced: primaries.len() as u64 - 1, deleted: stormy.state.lock().deleted, restored: count })
+    Ok(Seen {
+        fenced: primaries.len() as u64 - 1,
+        deleted: stormy.state.lock().deleted,
+        restored: count,
+        swapped,
+    })
 }
 
 /// Commits before the first bundle are in its full image alone.
@@ -415,17 +467,18 @@ fn storms_and_clocks_and_copies() {
         total.fenced += seen.fenced;
         total.deleted += seen.deleted;
         total.restored += seen.restored;
+        total.swapped += seen.swapped;
         1
     });
     let (seeds, total) = total.into_inner();
     println!("{seeds} seeds: {total:?}");
-    let least = total.fenced.min(total.deleted).min(total.restored);
+    let least = total.fenced.min(total.deleted).min(total.restored).min(total.swapped);
     assert!(seeds < 100 || least > 0, "{total:?}");
 }
 
 #[test]
 fn a_store_that_breaks_its_word_is_noticed() {
-    for broken in [Broken::Overwrites, Broken::Loses, Broken::StaleForEver] {
+    for broken in [Broken::Overwrites, Broken::Loses, Broken::StaleForEver, Broken::Unnoted] {
         let noticed = (0..20).filter(|&seed| one(seed, broken).is_err()).count();
         println!("{broken:?} is noticed by {noticed} of 20 seeds");
         assert!(noticed > 10, "{broken:?} is noticed by {noticed} of 20 seeds");

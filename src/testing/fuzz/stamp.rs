@@ -69,6 +69,7 @@ pub fn meta(bytes: &mut [u8]) {
         parent: None,
         stored_frame_no: 0,
         stored_us: 0,
+        stored_place: 0,
     };
     for at in [0, META_SLOT_SIZE] {
         copy(bytes, at, &meta.encode(), 0, 16);

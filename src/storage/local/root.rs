@@ -1,0 +1,187 @@
+//! Which directory storage is in.
+//!
+//! A path names another directory, or none, when a disk is unmounted or a directory is renamed or replaced. What is put
+//! there then is in the wrong place, and is missing when the right one is back. So the first directory that is found is
+//! remembered, and every operation looks whether the path still names it.
+//!
+//! The directory is not held open: a disk could not be unmounted then. A new mount of the same disk may have another device
+//! number; whoever knows what should be there looks again, and decides by that ([`Place`]).
+
+use std::fs::{self, DirBuilder, Metadata};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+
+use crate::format::crc32;
+use crate::options::{Scheme, StorageUrl};
+
+/// What tells a directory from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    /// A directory that is made after another one was removed often gets its inode number. `None`: the file system does not
+    /// keep it.
+    born: Option<SystemTime>,
+}
+
+impl Identity {
+    fn of(metadata: &Metadata) -> Identity {
+        Identity { device: metadata.dev(), inode: metadata.ino(), born: metadata.created().ok() }
+    }
+}
+
+/// What is known of the directory, and what may be done when nothing is.
+#[derive(Debug)]
+pub(in crate::storage) struct Known {
+    identity: Option<Identity>,
+    /// It may be made, when none is known.
+    makes: bool,
+}
+
+impl Known {
+    /// Nothing is known: the first directory that is found is the one, and the first put makes it if there is none.
+    pub fn at_first_sight() -> Arc<Mutex<Known>> {
+        Arc::new(Mutex::new(Known { identity: None, makes: true }))
+    }
+}
+
+/// The directory of a `file:` URL as the two threads that ship a log know it. The shipper looks whether the log is there, and
+/// the keeper works in the directory that the shipper has found right, and in no other. For other stores it means nothing.
+#[derive(Debug)]
+pub(crate) struct Place {
+    shipper: Arc<Mutex<Known>>,
+    keeper: Arc<Mutex<Known>>,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        let known = || Arc::new(Mutex::new(Known { identity: None, makes: false }));
+        Place { shipper: known(), keeper: known() }
+    }
+}
+
+impl Place {
+    /// A number of 31 bits for the directory that a URL names. 0: it names none, so that nothing can take its place.
+    pub fn number(url: &StorageUrl) -> u32 {
+        match url.scheme() {
+            Scheme::File => (crc32(0, &[url.to_string().as_bytes()]) >> 1).max(1),
+            _ => 0,
+        }
+    }
+
+    /// The shipper is about to ask what is there: whatever directory it finds now is the one that it asks.
+    pub fn look_again(&self) {
+        let mut known = self.shipper.lock();
+        (known.identity, known.makes) = (None, false);
+    }
+
+    /// This log has nothing to lose there, so that the directory may be made.
+    pub fn allow_making(&self) {
+        self.shipper.lock().makes = true;
+    }
+
+    /// The shipper has found the log there, or has begun it. The keeper begins after that.
+    pub fn settle(&self) {
+        let mut known = self.shipper.lock();
+        known.makes = false;
+        self.keeper.lock().identity = known.identity;
+    }
+
+    pub(in crate::storage) fn of_shipper(&self) -> Arc<Mutex<Known>> {
+        Arc::clone(&self.shipper)
+    }
+
+    pub(in crate::storage) fn of_keeper(&self) -> Arc<Mutex<Known>> {
+        Arc::clone(&self.keeper)
+    }
+}
+
+/// The directory that storage is in.
+pub(super) struct Root {
+    path: PathBuf,
+    known: Arc<Mutex<Known>>,
+}
+
+impl Root {
+    pub fn new(path: PathBuf, known: Arc<Mutex<Known>>) -> Root {
+        Root { path, known }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the directory is there; `false`: none is, and none was seen before.
+    ///
+    /// An error when another one is in its place, when it is not there any more, or when the one above is missing too, which
+    /// may be a disk that is not mounted.
+    pub fn check(&self) -> io::Result<bool> {
+        let found = match fs::metadata(&self.path) {
+            Ok(metadata) if metadata.is_dir() => Identity::of(&metadata),
+            Ok(_) => return Err(io::Error::from(io::ErrorKind::NotADirectory)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.missing(),
+            Err(error) => return Err(error),
+        };
+        let mut known = self.known.lock();
+        match known.identity {
+            Some(identity) if identity == found => Ok(true),
+            Some(_) => Err(away(
+                "this is another directory than the one that storage is in (was that one unmounted or replaced?): \
+                                 bring that one back",
+            )),
+            None => {
+                known.identity = Some(found);
+                Ok(true)
+            }
+        }
+    }
+
+    fn missing(&self) -> io::Result<bool> {
+        if self.known.lock().identity.is_some() {
+            return Err(away(
+                "the directory that storage is in is not there any more (was it unmounted or renamed?): bring it back",
+            ));
+        }
+        match self.path.parent().map(Path::try_exists) {
+            Some(Ok(false)) => Err(missing_above(&self.path)),
+            _ => Ok(false),
+        }
+    }
+
+    /// Makes the directory, unless it is there. Only the last part of its path: what is above may be the place of a disk that
+    /// is not mounted.
+    pub fn make(&self) -> io::Result<()> {
+        if self.check()? {
+            return Ok(());
+        }
+        if !self.known.lock().makes {
+            return Err(away("there is no directory, and it is not made: is a disk not mounted?"));
+        }
+        match DirBuilder::new().mode(0o700).create(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing_above(&self.path)),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        match self.check()? {
+            true => Ok(()),
+            false => Err(away("it cannot be made: a symbolic link to nowhere is in its place")),
+        }
+    }
+}
+
+/// An error of a directory that may come back. Its kind is one that no object has which is not there: whoever looks for one
+/// that may be deleted must not take it for deleted.
+pub(super) fn away(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, what)
+}
+
+fn missing_above(root: &Path) -> io::Error {
+    let above = root.parent().unwrap_or(root).display();
+    let what = format!("the directory '{above}' does not exist, and is not made: is a disk not mounted?");
+    io::Error::new(io::ErrorKind::NotFound, what)
+}
