@@ -279,19 +279,9 @@ fn judge(
             Err(error) => inspection.find_error(&dir.join(META_NAME), error)?,
         }
     }
-    let later = base.later_state(&meta, verdict.end(), |frame_no| base::commit_us(&verdict, &meta, frame_no));
-    if let Some(later) = later.filter(|_| !verdict.is_refused()) {
-        meta = later;
-        verdict = segments::judged(files, &meta, dir, depth);
-        inspection.notes.push(format!(
-            "the database file is at frame {}, which is later than the metadata of its log: an older copy of the log directory has its \
-             place. Opening the database goes on from there",
-            meta.checkpointed_frame_no
-        ));
-    }
     inspection.end_frame_no = Some(verdict.end().max(meta.checkpointed_frame_no));
     segments::tell(&mut verdict, &meta, inspection)?;
-    base::compare(base, &verdict, &meta, inspection);
+    base::compare(base, dir, &verdict, &meta, inspection);
     Ok(())
 }
 

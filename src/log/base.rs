@@ -5,6 +5,7 @@
 //! or damaged: a pass keeps it at the end of the file at every moment (`checkpoint.rs`).
 
 use std::fmt;
+use std::path::Path;
 
 use crate::error::Result;
 use crate::format::database_header::{DATABASE_HEADER_SIZE, DatabaseHeader};
@@ -161,23 +162,6 @@ impl BaseState {
         })
     }
 
-    /// What the metadata would say if it were as new as the base file, when an older copy of the log directory has its place, and holds
-    /// the very commit that the footer names: the file has everything up to that, and the rest is in the log. `end`: the last
-    /// frame of the log; `commit_us` says when one was committed.
-    pub(crate) fn later_state(
-        &self,
-        meta: &Meta,
-        end: u64,
-        commit_us: impl Fn(u64) -> Option<u64>,
-    ) -> Option<Meta> {
-        let footer = self.footer().filter(|footer| self.is_as_of(footer))?;
-        let is_later = footer.frame_no > meta.checkpointed_frame_no.max(meta.intent_frame_no)
-            && footer.frame_no <= end
-            && (footer.log_id, footer.page_size) == (meta.log_id, meta.page_size);
-        // The same frame of a copy that went another way was committed at another time.
-        (is_later && commit_us(footer.frame_no) == Some(footer.commit_us)).then(|| at_footer(meta, &footer))
-    }
-
     /// Why this is not the base file that `meta` speaks of; `None`: it is, and nothing else has written to it since. `pass`: what
     /// the log holds of the pass that was under way; `commit_us` says when a frame of the pass was committed.
     ///
@@ -192,10 +176,23 @@ impl BaseState {
         // A power loss in a pass that writes page 1 may leave anything in its place. It is not read before it is written again: the
         // log has it.
         let is_torn = self.header.is_none() && pass.has_page_1;
+        if let Some(later) = self.later_state(meta) {
+            return Some(later);
+        }
         let header = (!is_torn).then(|| self.header_difference(meta, pass)).flatten();
         header
             .or_else(|| self.size_difference(meta, pass))
             .or_else(|| self.footer_difference(meta, pass, drained, commit_us))
+    }
+
+    /// The file is of this log, and later than everything that the metadata knows of. That tells more than the header does, whose
+    /// change counter differs then, too. It tells nothing of the pages: a pass that was interrupted leaves the footer of the state
+    /// before it, and only the metadata that is missing here says that there was one.
+    fn later_state(&self, meta: &Meta) -> Option<Difference> {
+        let header = self.header.filter(|header| header.is_wal && header.page_size == meta.page_size)?;
+        let footer = self.footer().filter(|footer| footer.page_size == header.page_size)?;
+        let later = Difference::OtherState { is: footer, was: *meta };
+        (footer.log_id == meta.log_id && later.is_later()).then_some(later)
     }
 
     fn header_difference(&self, meta: &Meta, pass: &Pass) -> Option<Difference> {
@@ -300,10 +297,11 @@ pub(crate) enum Difference {
 impl Difference {
     /// What is wrong when the log has frames `from` to `end`, which this file should not have yet.
     pub(crate) fn with_frames(&self, from: u64, end: u64) -> String {
-        if self.is_later_than(end) {
+        if let Some((is, was)) = self.later() {
             return format!(
-                "it is later than the log directory, which ends at frame {end} ({self}): either an older copy of the directory has the \
-                 place of its own, or the file is of a copy of the database that went another way"
+                "it is at frame {is} of this very log, which is later than frame {was}, where the metadata of the log directory is \
+                 ({self}): either an older copy of the log directory has its place, or the file is of a copy of the database that went \
+                 another way"
             );
         }
         format!(
@@ -311,9 +309,35 @@ impl Difference {
         )
     }
 
-    /// The file is of this log, and of a frame that the log does not have.
-    pub(crate) fn is_later_than(&self, end: u64) -> bool {
-        matches!(self, Difference::OtherState { is, .. } if is.frame_no > end)
+    /// What can be done about it, of the log in `dir`.
+    pub(crate) fn advice(&self, dir: &Path) -> String {
+        let dir = dir.display();
+        if self.is_later() {
+            return format!(
+                "Put the directory back that belongs to the file, or the file that belongs to '{dir}'. If there is no such directory, and \
+                 the database was last closed in order (or drained, as 'last_error' said), the file has all of its commits: move \
+                 '{dir}' away"
+            );
+        }
+        format!(
+            "Put back the file that belongs to the log; or, to go on with this file and give those commits up, move '{dir}' away"
+        )
+    }
+
+    /// The file is of this log, and of a frame after those that the metadata knows of.
+    fn is_later(&self) -> bool {
+        self.later().is_some()
+    }
+
+    /// If the file is later than the metadata: the frame of each.
+    fn later(&self) -> Option<(u64, u64)> {
+        match self {
+            Difference::OtherState { is, was } => {
+                let known = was.checkpointed_frame_no.max(was.intent_frame_no);
+                (is.frame_no > known).then_some((is.frame_no, known))
+            }
+            _ => None,
+        }
     }
 }
 

@@ -103,17 +103,7 @@ fn refusal(source: &LogSource, meta: Option<Meta>, difference: Option<Difference
         );
     };
     let what = difference.with_frames(meta.checkpointed_frame_no + 1, found.end());
-    let dir = source.dir.display();
-    let advice = if difference.is_later_than(found.end()) {
-        format!(
-            "If '{dir}' is an older copy, the file has all of its commits: move that directory away. If not, put back the file that \
-             belongs to the log"
-        )
-    } else {
-        format!(
-            "Put back the file that belongs to the log; or, to go on with this file and give those commits up, move '{dir}' away"
-        )
-    };
+    let advice = difference.advice(&source.dir);
     Error::Foreign { path: source.database.clone(), what: format!("{what}. {advice}") }
 }
 
@@ -131,13 +121,6 @@ impl Log {
             meta = Some(completed(&source.dir, &before, &base)?);
             found = recover::find(&*source.io, &source.dir, meta.as_ref(), source.read_only)?;
             base = BaseState::read(&*source.base, meta.as_ref())?;
-        }
-        if let Some(before) = meta
-            && let Some(later) =
-                base.later_state(&before, found.end(), |frame_no| found.commit_us(&before, frame_no))
-        {
-            meta = Some(later);
-            found = recover::find(&*source.io, &source.dir, meta.as_ref(), source.read_only)?;
         }
         let (meta, found) = match decide(&source, meta, &base, &found)? {
             Decision::NotOurs => return Ok(None),

@@ -34,13 +34,19 @@ pub(super) fn read(io: &dyn Io, path: &Path, inspection: &mut Inspection) -> Res
 }
 
 /// When a frame of the log was committed, if it ends a commit.
-pub(super) fn commit_us(verdict: &Verdict, meta: &Meta, frame_no: u64) -> Option<u64> {
+fn commit_us(verdict: &Verdict, meta: &Meta, frame_no: u64) -> Option<u64> {
     let segments = verdict.kept().map(|(judged, _)| (judged.start, &*judged.file));
     commit_us_of(segments, meta.page_size, frame_no)
 }
 
 /// The base file and the log, held against each other.
-pub(super) fn compare(base: &BaseState, verdict: &Verdict, meta: &Meta, inspection: &mut Inspection) {
+pub(super) fn compare(
+    base: &BaseState,
+    dir: &Path,
+    verdict: &Verdict,
+    meta: &Meta,
+    inspection: &mut Inspection,
+) {
     let end = verdict.end().max(meta.checkpointed_frame_no);
     let drained = end <= meta.checkpointed_frame_no;
     let commit_us = |frame_no| commit_us(verdict, meta, frame_no);
@@ -60,7 +66,8 @@ pub(super) fn compare(base: &BaseState, verdict: &Verdict, meta: &Meta, inspecti
             "the database file was changed without vwal ({difference}); when it is opened next, a new log begins"
         ));
     } else {
-        let message = difference.with_frames(meta.checkpointed_frame_no + 1, end);
+        let what = difference.with_frames(meta.checkpointed_frame_no + 1, end);
+        let message = format!("{what}. {}", difference.advice(dir));
         inspection.find(&inspection.path.clone(), None, message);
     }
 }
