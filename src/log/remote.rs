@@ -101,16 +101,20 @@ impl Log {
     /// Note in the metadata how far storage is, for the next open. The last pass may have been a while ago.
     pub(crate) fn note_stored(&self) -> Result<()> {
         let Some(commit) = self.stored_commit() else { return Ok(()) };
-        self.note_stored_in(0, commit)
+        self.note(None, commit)
     }
 
-    /// Note in the metadata that the place `place` has everything of this log up to a commit: its frame, and its time. What
-    /// is noted of a place stays when this one is none that could be noted: 0.
-    pub(crate) fn note_stored_in(&self, place: u32, (frame_no, commit_us): (u64, u64)) -> Result<()> {
+    /// Note in the metadata where this log is shipped to now, and that everything up to a commit is there: its frame, and its time.
+    /// `place` is 0 for storage that is no directory. The place before is forgotten: the frame would not be what that has confirmed.
+    pub(crate) fn note_stored_in(&self, place: u32, commit: (u64, u64)) -> Result<()> {
+        self.note(Some(place), commit)
+    }
+
+    fn note(&self, place: Option<u32>, (frame_no, commit_us): (u64, u64)) -> Result<()> {
         let _pass = self.pass.lock();
         self.with_meta(|file| {
             let before = file.get();
-            let stored_place = if place == 0 { before.stored_place } else { place };
+            let stored_place = place.unwrap_or(before.stored_place);
             let meta = Meta { stored_frame_no: frame_no, stored_us: commit_us, stored_place, ..before };
             if meta == before {
                 return Ok(());

@@ -4,17 +4,24 @@
 //! log *is* the one in storage: a copy of a database has the same log id. So before anything is shipped, the last commit
 //! in storage must be one that this log has too, of the same frame number and the same microsecond.
 //!
+//! The first row that fits counts. *Has shipped there*: the place is a directory, and by the metadata the last one to which this log
+//! has shipped. *Is told to*: `vwal_take_over` names this log, or one that is there.
+//!
 //! | storage has of this log | this log | then |
 //! |---|---|---|
+//! | nothing | has shipped there, and is not told to begin | wait until the right directory is back |
 //! | nothing, and no live log of another id | | begin: base snapshot |
+//! | nothing, and logs that were ended, one of them for a log that is not there yet | is not told to begin | refuse |
 //! | nothing, and a live log that this one continues, as far as this one has it | | end that one, then begin |
+//! | nothing, and a live log that this one is told to take over from | | end that one, then begin |
 //! | nothing, and another live log | | refuse |
-//! | nothing, and it is a directory | has shipped there before | wait until it is back |
 //! | a terminator | | refuse: another log has taken over |
+//! | frames up to D | has shipped there farther than D, and is not told to take over | wait until the right directory is back |
 //! | frames up to D | ends before D | refuse: an old copy |
-//! | frames up to D | has another commit at D | refuse: another branch |
 //! | frames up to D | has the same commit at D | go on |
+//! | frames up to D | has another commit at D | refuse: another branch |
 //! | frames up to D | has frame D in the base file only, and shipped exactly up to D before | bridge the gap with a full image |
+//! | frames up to D | has frame D in the base file only, and is told to take over | bridge the gap with a full image |
 //! | frames up to D | has frame D in the base file only, otherwise | refuse |
 
 use std::sync::Arc;
@@ -35,9 +42,9 @@ pub(super) struct Local {
     pub(super) published: u64,
     /// The base file holds everything up to this commit: its frame and its time.
     pub(super) checkpointed: (u64, u64),
-    /// The last commit that this database is known to have shipped.
+    /// The last commit that storage is known to have confirmed, where this log has shipped last.
     pub(super) noted: (u64, u64),
-    /// This log has shipped to a directory of this name before.
+    /// That was a directory of this name.
     pub(super) was_here: bool,
     pub(super) take_over: Option<LogId>,
 }
@@ -100,34 +107,50 @@ pub(super) async fn reconcile(storage: &Arc<dyn Storage>, log: &Log, url: &Stora
     let commit_us = |frame_no| log.with_frame(frame_no, commit_time);
     decide(&local, own, &others, commit_us).map_err(|refusal| match refusal {
         Refusal::Fenced(what) => Error::Fenced { url: storage.url().to_owned(), what },
-        Refusal::Gone => gone(log.log_id(), url),
+        Refusal::Gone(what) => gone(what, log.log_id(), url),
         Refusal::Failed(error) => error,
     })
 }
 
-fn gone(log_id: LogId, url: &StorageUrl) -> Error {
-    let found = match url.missing_directory() {
-        Some(_) => "the directory is not there",
-        None => "nothing of this log is there",
-    };
-    Error::Storage {
-        op: "list",
-        object: url.to_string(),
-        kind: StorageErrorKind::Unavailable,
-        message: format!(
-            "{found}, and this database has shipped log {log_id} there before: is a disk not mounted, or was the directory renamed, \
-             emptied or replaced? Bring it back, and shipping goes on. To begin anew there, open the database with \
-             vwal_take_over={log_id}"
+fn gone(what: Gone, log_id: LogId, url: &StorageUrl) -> Error {
+    let message = match what {
+        Gone::All => {
+            let found = match url.missing_directory() {
+                Some(_) => "the directory is not there",
+                None => "nothing of this log is there",
+            };
+            format!(
+                "{found}, and this database has shipped log {log_id} there before: is a disk not mounted, or was the directory renamed, \
+                 emptied or replaced? Bring it back, and shipping goes on. To begin anew there, open the database with \
+                 vwal_take_over={log_id}, once"
+            )
+        }
+        Gone::Newest { end, noted } => format!(
+            "the frames there end at {end}, and this database has shipped log {log_id} there up to frame {noted} before: has an older \
+             copy of the directory its place? Bring the right one back, and shipping goes on. To go on from frame {end}, open the \
+             database with vwal_take_over={log_id}, once"
         ),
-    }
+    };
+    Error::Storage { op: "list", object: url.to_string(), kind: StorageErrorKind::Unavailable, message }
 }
 
 #[derive(Debug)]
 pub(super) enum Refusal {
     Fenced(String),
     /// What was shipped is not there, and may come back.
-    Gone,
+    Gone(Gone),
     Failed(Error),
+}
+
+/// What of a log is not in the directory to which it was shipped.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Gone {
+    All,
+    /// Storage has confirmed frame `noted`, and has those up to `end`.
+    Newest {
+        end: u64,
+        noted: u64,
+    },
 }
 
 impl From<String> for Refusal {
@@ -143,18 +166,12 @@ pub(super) fn decide(
     local_commit_us: impl Fn(u64) -> Result<Option<u64>>,
 ) -> Result<Decision, Refusal> {
     let Some(own) = own else {
-        return match decide_new(local, others)? {
-            // What is put there now would be missing when the right directory is back.
-            Decision::Begin { end }
-                if local.was_here
-                    && local.take_over.is_none_or(|log_id| {
-                        log_id != local.log_id && end.is_none_or(|end| end.log_id != log_id)
-                    }) =>
-            {
-                Err(Refusal::Gone)
-            }
-            decision => Ok(decision),
-        };
+        // What is put there now would be missing when the right directory is back. And what is in a wrong directory is no reason to
+        // fence the log off, which lasts until the database is opened again.
+        if local.was_here && !is_told_to_begin(local, others) {
+            return Err(Refusal::Gone(Gone::All));
+        }
+        return decide_new(local, others);
     };
     if let Some(successor) = own.terminator {
         return Err(format!(
@@ -165,7 +182,11 @@ pub(super) fn decide(
         .into());
     }
     let (checkpointed, checkpointed_us) = local.checkpointed;
-    let end = own.end_frame_no;
+    let (end, (noted, _)) = (own.end_frame_no, local.noted);
+    // What storage has confirmed was noted, and nothing in storage goes back.
+    if local.was_here && end < noted && local.take_over != Some(own.log_id) {
+        return Err(Refusal::Gone(Gone::Newest { end, noted }));
+    }
     if end > local.published {
         return Err(format!(
             "it has frames up to {end} of log {}, and this database only those up to {}: this is an old copy. Restore the \
@@ -202,6 +223,13 @@ pub(super) fn decide(
         )
         .into()),
     }
+}
+
+/// `vwal_take_over` names this log, a live one that is there, or one for which another was ended.
+fn is_told_to_begin(local: &Local, others: &[Stored]) -> bool {
+    local.take_over.is_some_and(|told| {
+        told == local.log_id || others.iter().any(|other| other.terminator.unwrap_or(other.log_id) == told)
+    })
 }
 
 /// Storage has nothing of this log.
@@ -286,7 +314,8 @@ mod tests {
     fn verdict(local: &Local, own: Option<Stored>, others: &[Stored]) -> Result<Decision, String> {
         decide(local, own, others, times).map_err(|refusal| match refusal {
             Refusal::Fenced(what) => what,
-            Refusal::Gone => "gone".into(),
+            Refusal::Gone(Gone::All) => "gone".into(),
+            Refusal::Gone(Gone::Newest { end, noted }) => format!("{end}, not {noted}"),
             Refusal::Failed(error) => panic!("{error}"),
         })
     }
@@ -343,12 +372,42 @@ mod tests {
         let gone = Err("gone".to_owned());
         assert_eq!(verdict(&shipped, None, &[]), gone);
         assert_eq!(verdict(&shipped, None, &[stored(7, 30, 1030)]), gone, "its parent, before it was ended");
+        let ended_for_another = Stored { terminator: Some(id(8)), ..stored(7, 30, 1030) };
+        for others in
+            [&[stored(5, 30, 1030)][..], &[stored(5, 30, 1030), stored(6, 30, 1030)], &[ended_for_another]]
+        {
+            assert_eq!(verdict(&shipped, None, others), gone, "a wrong directory, with {others:?}");
+        }
         assert_eq!(verdict(&Local { take_over: Some(id(9)), ..shipped }, None, &[]), gone);
         let told = Local { take_over: Some(id(ME)), ..shipped };
         assert_eq!(verdict(&told, None, &[]), Ok(Decision::Begin { end: None }));
         let told = Local { take_over: Some(id(7)), ..shipped };
         let end = Ok(Decision::Begin { end: Some(parent) });
         assert_eq!(verdict(&told, None, &[stored(7, 30, 1030)]), end);
+    }
+
+    #[test]
+    fn an_older_copy_of_the_directory_is_waited_for_unless_it_is_told_to_go_on() {
+        let shipped = Local { was_here: true, noted: (160, 1160), ..local() };
+        let go_on = |frame_no, commit_us| Ok(Decision::Continue { frame_no, commit_us });
+        for (end, words) in [(150, "150, not 160"), (50, "50, not 160")] {
+            let own = Some(stored(ME, end, end + 1000));
+            assert_eq!(verdict(&shipped, own, &[]), Err(words.to_owned()));
+            assert_eq!(
+                verdict(&Local { take_over: Some(id(9)), ..shipped }, own, &[]),
+                Err(words.to_owned())
+            );
+        }
+        for end in [160, 170] {
+            assert_eq!(verdict(&shipped, Some(stored(ME, end, end + 1000)), &[]), go_on(end, end + 1000));
+        }
+        let told = Local { take_over: Some(id(ME)), ..shipped };
+        assert_eq!(verdict(&told, Some(stored(ME, 150, 1150)), &[]), go_on(150, 1150));
+        assert_eq!(verdict(&told, Some(stored(ME, 50, 1050)), &[]), Ok(Decision::Bridge { frame_no: 50 }));
+        let elsewhere = Local { was_here: false, ..shipped };
+        assert_eq!(verdict(&elsewhere, Some(stored(ME, 150, 1150)), &[]), go_on(150, 1150));
+        let ended = Stored { terminator: Some(id(9)), ..stored(ME, 150, 1150) };
+        assert!(verdict(&shipped, Some(ended), &[]).unwrap_err().contains("was ended there"));
     }
 
     #[test]

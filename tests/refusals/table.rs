@@ -304,7 +304,7 @@ pub const ROWS: &[Row] = &[
         command: Not,
     },
     Row {
-        name: "The directory of storage is not there, or without the log that was shipped there",
+        name: "The directory of storage is not there, without the log that was shipped there, or an older copy of it",
         error: "NotStored",
         sql: message("SQLITE_IOERR", "has shipped log", in_sql::storage_emptied),
         command: exit(1, "has shipped log", in_command::storage_emptied),

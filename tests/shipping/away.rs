@@ -2,7 +2,7 @@
 //! lacks when the directory is back, and nothing is put into what took its place.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rusqlite::Connection;
@@ -128,8 +128,7 @@ fn a_directory_that_comes_back_as_a_copy_of_itself() {
     rename(&lab, "store", "elsewhere");
     refused(&db, 4, NOT_THERE);
     // Another inode, as another mount of the same disk may have another device: what is in it says that it is the one.
-    let copied = Command::new("cp").args(["-a"]).args([lab.path("elsewhere"), lab.path("store")]).status();
-    assert!(copied.expect("cp runs").success());
+    copy(&lab, "elsewhere", "store");
     acknowledged(&db, 5);
     database(&db).snapshot().expect("the keeper goes on in this one, too");
     assert_eq!(restored(&lab, "store"), [1, 2, 3, 4, 5]);
@@ -183,6 +182,78 @@ fn a_mount_point_without_its_disk_at_the_next_open() {
     assert_eq!(restored(&lab, "store"), [1, 2, 3, 4, 5]);
 }
 
+fn copy(lab: &Lab, from: &str, to: &str) {
+    let copied = Command::new("cp").args(["-a"]).args([lab.path(from), lab.path(to)]).status();
+    assert!(copied.expect("cp runs").success());
+}
+
+/// Everything in a directory of storage: the names.
+fn names(lab: &Lab, store: &str) -> Vec<PathBuf> {
+    let mut directories = vec![lab.path(store)];
+    let mut found = Vec::new();
+    while let Some(directory) = directories.pop() {
+        for path in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                directories.push(path);
+            } else {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn an_older_copy_of_the_directory_in_its_place() {
+    let lab = Lab::new();
+    let db = shipped(&lab);
+    copy(&lab, "store", "older");
+    acknowledged(&db, 4);
+    let way_out = format!("vwal_take_over={}", database(&db).log_id());
+    drop(db);
+    rename(&lab, "store", "elsewhere");
+    rename(&lab, "older", "store");
+    let before = names(&lab, "store");
+    let db = lab.open("app.db", REMOTE).unwrap();
+    refused(&db, 5, &["has an older copy of the directory its place?"]);
+    let error = db.execute_batch("SELECT vwal_sync()").unwrap_err().to_string();
+    assert!(error.contains(&way_out), "{error}");
+    assert_eq!(names(&lab, "store"), before);
+    rename(&lab, "store", "older");
+    rename(&lab, "elsewhere", "store");
+    acknowledged(&db, 6);
+    assert_eq!(restored(&lab, "store"), [1, 2, 3, 4, 5, 6]);
+    drop(db);
+    rename(&lab, "store", "elsewhere");
+    rename(&lab, "older", "store");
+    let db = lab.open("app.db", &format!("{REMOTE}&{way_out}")).unwrap();
+    acknowledged(&db, 7);
+    assert_eq!(restored(&lab, "store"), [1, 2, 3, 4, 5, 6, 7]);
+}
+
+/// The directory of another database, which ships there.
+#[test]
+fn a_wrong_directory_with_a_live_log_in_it() {
+    let lab = Lab::new();
+    let db = shipped(&lab);
+    drop(db);
+    let elsewhere = format!("&vwal_storage=file://{}&vwal_ack=remote", lab.path("others").display());
+    let other = lab.open("other.db", &elsewhere).unwrap();
+    other.execute_batch("CREATE TABLE t(x); INSERT INTO t VALUES (1)").unwrap();
+    drop(other);
+    rename(&lab, "store", "elsewhere");
+    rename(&lab, "others", "store");
+    let before = names(&lab, "store");
+    let db = lab.open("app.db", REMOTE).unwrap();
+    refused(&db, 4, ANOTHER);
+    assert_eq!(names(&lab, "store"), before);
+    rename(&lab, "store", "others");
+    rename(&lab, "elsewhere", "store");
+    acknowledged(&db, 5);
+    assert_eq!(restored(&lab, "store"), [1, 2, 3, 4, 5]);
+}
+
 /// A kill leaves what was noted before the first acknowledgement, and nothing else.
 #[test]
 fn the_first_acknowledgement_comes_after_the_note_of_where_it_is() {
@@ -190,11 +261,8 @@ fn the_first_acknowledgement_comes_after_the_note_of_where_it_is() {
     let db = lab.open("app.db", "&vwal_ack=remote").unwrap();
     db.execute_batch("CREATE TABLE t(x); INSERT INTO t VALUES (1); INSERT INTO t VALUES (2);").unwrap();
     // As a killed process leaves it.
-    let killed = Command::new("cp").args(["-a"]).args([lab.path("app.db"), lab.path("killed.db")]).status();
-    assert!(killed.expect("cp runs").success());
-    let killed =
-        Command::new("cp").args(["-a"]).args([lab.path("app.db-wal"), lab.path("killed.db-wal")]).status();
-    assert!(killed.expect("cp runs").success());
+    copy(&lab, "app.db", "killed.db");
+    copy(&lab, "app.db-wal", "killed.db-wal");
     drop(db);
     rename(&lab, "store", "elsewhere");
     let db = lab.open("killed.db", REMOTE).unwrap();
