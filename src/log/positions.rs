@@ -218,11 +218,22 @@ impl Positions {
         self.find_stored(to);
     }
 
-    /// Storage was asked, and has everything up to `to`. By the shipper.
+    /// Storage was asked, and has everything up to `to`. By the shipper. When that is less than was known, what was known has been
+    /// forgotten before ([`Positions::forget_stored`]).
     pub(super) fn find_stored(&self, to: u64) {
         debug_assert!(to <= self.published(), "frame {to} is not of this log");
+        debug_assert!(
+            self.stored() <= Some(to),
+            "storage had more than frame {to}, and a pass may rely on that"
+        );
         self.stored.store(to, Ordering::Release);
         self.flags.fetch_or(STORED_IS_KNOWN, Ordering::AcqRel);
+    }
+
+    /// Storage may have less than was known: nothing is known of it until it is asked. By the shipper, which holds the lock `pass`:
+    /// a pass relies on what was known when it began until its end.
+    pub(super) fn forget_stored(&self) {
+        self.flags.fetch_and(!STORED_IS_KNOWN, Ordering::AcqRel);
     }
 
     /// Storage belongs to another log. By the shipper.
@@ -295,6 +306,18 @@ mod tests {
         positions.absorbed.store(9, Ordering::Relaxed);
         let wrong = positions.check().expect_err("the base file is ahead of the view");
         assert_eq!(wrong, "absorbed is at frame 9, but checkpointed at frame 10");
+    }
+
+    #[test]
+    fn storage_goes_back_only_when_what_was_known_is_forgotten_first() {
+        let positions = positions();
+        positions.find_stored(15);
+        positions.forget_stored();
+        assert_eq!(positions.stored(), None);
+        positions.find_stored(12);
+        assert_eq!(positions.stored(), Some(12));
+        let said = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| positions.find_stored(11)));
+        assert_eq!(said.is_err(), cfg!(debug_assertions));
     }
 
     /// Each transition that a fault could take, and what it says.

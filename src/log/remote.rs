@@ -88,6 +88,17 @@ impl Log {
         self.set_stored(commit_us, || self.positions.find_stored(frame_no));
     }
 
+    /// Storage has at most everything up to `frame_no`, or less. If more was known, nothing is known until storage has been asked and
+    /// has what it needs: a pass that went on with more would bring frames to the base file that storage lacks. One that is under way
+    /// is waited for.
+    pub(crate) fn forget_stored_above(&self, frame_no: u64) {
+        let _pass = self.pass.lock();
+        let _inner = self.remote.inner.lock();
+        if self.stored_frame_no().is_some_and(|stored| stored > frame_no) {
+            self.positions.forget_stored();
+        }
+    }
+
     fn set_stored(&self, commit_us: u64, move_position: impl FnOnce()) {
         let mut inner = self.remote.inner.lock();
         inner.trouble = None;

@@ -458,3 +458,19 @@ fn invariant_08_a_pass_that_crashed_is_completed_as_a_whole_or_not_at_all_while_
     assert_eq!(u64::from(page[0]), base.frame_no(), "what is pinned is the state of one commit");
     assert_eq!((log.checkpointed_frame_no(), log.interrupted_pass().unwrap()), (second, None));
 }
+
+#[test]
+fn invariant_08_what_storage_has_lost_is_forgotten_before_a_pass_can_rely_on_it() {
+    let place = Place::new();
+    let url = "memory://invariant-08-lost".parse().unwrap();
+    let log = place.open_with(Options::new().storage(url)).unwrap();
+    let first = commit(&log, &[1]);
+    let second = commit(&log, &[2]);
+    log.set_found_stored(second, 1);
+    log.forget_stored_above(second);
+    assert_eq!(log.checkpoint_limit(), second);
+    log.forget_stored_above(first);
+    assert_eq!((log.checkpoint_limit(), log.stored_commit()), (0, None));
+    log.set_found_stored(first, 1);
+    assert_eq!(log.checkpoint_limit(), first);
+}

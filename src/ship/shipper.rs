@@ -182,6 +182,10 @@ impl<'a> Shipper<'a> {
         self.touched = None;
         self.shipping.place.look_again();
         let mut decision = reconcile(&self.storage, self.log, &self.shipping.url).await?;
+        self.log.forget_stored_above(match decision {
+            Decision::Begin { .. } => 0,
+            Decision::Continue { frame_no, .. } | Decision::Bridge { frame_no } => frame_no,
+        });
         if let Decision::Begin { .. } = decision {
             self.shipping.place.allow_making();
         }
