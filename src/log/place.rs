@@ -85,9 +85,9 @@ impl Log {
         self.place.is_gone.load(Ordering::Acquire)
     }
 
-    /// The error of commits when [`Log::is_gone`].
+    /// The error of commits when [`Log::is_gone`]; `None` once the database is removed, too.
     pub(crate) fn gone(&self) -> Option<Error> {
-        if !self.is_gone() {
+        if !self.is_gone() || self.has_no_names() {
             return None;
         }
         let advice = if self.io.anchor_is_replaced(&self.dir) {

@@ -143,7 +143,11 @@ impl Log {
     /// Whether the next segment file should be prepared now.
     pub(crate) fn wants_spare(&self) -> bool {
         let is_half = |segment: Arc<Segment>| segment.end() + 1 - segment.start() >= self.segment_sizes.half;
-        self.spares.is_empty() && !self.is_gone() && self.current_segment().is_some_and(is_half)
+        // What makes system calls comes last.
+        self.spares.is_empty()
+            && !self.is_gone()
+            && self.current_segment().is_some_and(is_half)
+            && !self.has_no_names()
     }
 
     /// Fsync and seal the segments that are complete, oldest first.

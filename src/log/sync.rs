@@ -202,7 +202,8 @@ impl Log {
                 .collect()
         };
         for segment in segments {
-            if segment.is_doubtful() {
+            // Nobody finds a file without a name after a crash, and no copy could take its place.
+            if segment.is_doubtful() && !self.has_no_names() {
                 self.renew(&segment)?
             } else {
                 segment.sync(site)?

@@ -118,3 +118,40 @@ fn commits_are_refused_when_the_log_directory_alone_is_removed() {
         assert_intact(&db, "main");
     }
 }
+
+/// A commit in between is refused; with the database's own name nobody is left who would look for the commits.
+#[test]
+fn a_log_directory_that_is_removed_a_moment_before_its_database() {
+    for (state, prepare) in STATES {
+        let (lab, db) = prepared(prepare);
+        fs::remove_dir_all(lab.wal("dir/a.db")).unwrap();
+        assert!(
+            db.execute("INSERT INTO t VALUES (0, NULL)", []).is_err(),
+            "{state}: it would not be found again"
+        );
+        fs::remove_file(lab.path("dir/a.db")).unwrap();
+        query(&db, "INSERT INTO t VALUES (2, NULL); SELECT vwal_sync()");
+        assert_eq!(query(&db, "SELECT count(*), max(x) FROM t"), "2|2", "{state}");
+        assert_intact(&db, "main");
+    }
+}
+
+/// An fsync of what recovery has read proves nothing, so that it is copied elsewhere; here there is nowhere to put a copy.
+#[test]
+fn a_log_that_was_recovered_goes_on_without_names() {
+    let lab = Lab::new(Engine::Vwal);
+    let db = lab.create("a.db", "PRAGMA synchronous=FULL; CREATE TABLE t(x)");
+    query(&db, "INSERT INTO t VALUES (1)");
+    // As a killed process leaves it.
+    lab.copy("a.db", "killed.db");
+    drop(db);
+    let db = lab.open("killed.db");
+    query(&db, "PRAGMA synchronous=FULL; SELECT count(*) FROM t");
+    fs::remove_file(lab.path("killed.db")).unwrap();
+    fs::remove_dir_all(lab.wal("killed.db")).unwrap();
+    for x in 2..5 {
+        query(&db, &format!("INSERT INTO t VALUES ({x}); SELECT vwal_sync()"));
+    }
+    assert_eq!(query(&db, "SELECT count(*), max(x) FROM t"), "4|4");
+    assert_intact(&db, "main");
+}
