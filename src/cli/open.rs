@@ -73,18 +73,19 @@ fn through_vwal_with(path: &Path, access: OpenFlags, params: &[&str]) -> Result<
     Ok(conn)
 }
 
-/// An open moves a log aside whose database file is empty. An application has to go on somehow; who gives a command can be asked first.
+/// Refuse an empty database file whose commits are only in its log. To open it would move that log aside, as it does for an
+/// application, which has nobody to ask; who gives a command can put the file back first.
 fn refuse_orphan(path: &Path) -> Result<(), Failure> {
     let is_empty = fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0);
     if !is_empty || !log_dir(path).is_dir() {
         return Ok(());
     }
     let inspection = inspect(path, Depth::Heads)?;
-    match inspection
-        .findings
-        .iter()
-        .find(|finding| inspection.is_orphaned() && finding.path == inspection.path)
-    {
+    // A log that somebody holds is not moved aside: the open is refused, and says who holds it.
+    if !inspection.is_orphaned() || inspection.holder.is_some() {
+        return Ok(());
+    }
+    match inspection.findings.iter().find(|finding| finding.path == inspection.path) {
         Some(finding) => Err(Failure::new(finding.to_string())),
         None => Ok(()),
     }

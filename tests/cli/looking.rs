@@ -231,3 +231,16 @@ fn a_command_that_changes_files_is_noticed() {
         assert!(changes.iter().any(|line| line.contains(call)), "no {call} in {changes:#?}");
     }
 }
+
+/// Its log would not be moved aside by an open, so that this is no reason to refuse one.
+#[test]
+fn whoever_holds_the_log_of_an_emptied_file_is_named() {
+    let place = tempfile::tempdir().unwrap();
+    let db = database(place.path(), "app.db");
+    let application = Application::start(&db);
+    fs::write(&db, "").unwrap();
+    let told = on("detach", &db);
+    assert_ne!(told.code, 0, "{}", told.stderr);
+    assert!(told.stderr.contains(&format!("in use by process {}", application.pid())), "{}", told.stderr);
+    application.kill();
+}
