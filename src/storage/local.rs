@@ -333,7 +333,12 @@ impl ObjectStore for LocalStore {
             if !inner.is_there()? {
                 return Err(inner.missing(&key));
             }
-            let (file, meta) = inner.open(&key)?;
+            let opened = inner.open(&key);
+            if matches!(opened, Err(Error::NotFound { .. })) {
+                // The object is gone, or the whole directory has gone since.
+                inner.is_there()?;
+            }
+            let (file, meta) = opened?;
             let path = inner.path_of(&key);
             let range = match options.range.filter(|_| !options.head) {
                 None => 0..meta.size,
@@ -425,6 +430,8 @@ impl ObjectStore for LocalStore {
                     objects.extend(inner.describe(key)?);
                 }
             }
+            // What was not found is gone, or the whole directory has gone since.
+            inner.is_there()?;
             Ok(ListResult {
                 common_prefixes: common_prefixes.into_iter().collect(),
                 objects,
