@@ -46,7 +46,7 @@ pub(super) fn aside_name(dir: &Path, log_id: LogId) -> PathBuf {
     let own = dir.file_name().unwrap_or_default().as_bytes();
     let mut length = own.len().min(LONGEST - id.len());
     // Not within a character: there are file systems that take nothing but UTF-8.
-    while own.get(length).is_some_and(|byte| byte & 0xc0 == 0x80) {
+    while length > 0 && own.get(length).is_some_and(|byte| byte & 0xc0 == 0x80) {
         length -= 1;
     }
     let mut name = OsStr::from_bytes(&own[..length]).to_owned();
@@ -266,5 +266,27 @@ impl Log {
         names.sort_by_key(|name| name == LOCK_NAME);
         names.iter().try_for_each(|name| self.io.remove_file(&self.dir.join(name)))?;
         self.io.remove_dir(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_cut_for_the_log_id_is_cut_between_characters() {
+        let log_id = LogId(uuid::Uuid::from_u128(1));
+        let end = format!(".{log_id}");
+        let length = LONGEST - end.len();
+        let aside = |name: &[u8]| {
+            let path = aside_name(&Path::new("/a").join(OsStr::from_bytes(name)), log_id);
+            path.file_name().unwrap().as_bytes().strip_suffix(end.as_bytes()).unwrap().to_owned()
+        };
+        assert_eq!(aside(b"app.db-wal"), b"app.db-wal");
+        assert_eq!(aside(&[b'a'; 255]), [b'a'; 255][..length]);
+        let accents = "a".to_owned() + &"é".repeat(127);
+        assert!(String::from_utf8(aside(accents.as_bytes())).is_ok_and(|name| name.len() >= length - 1));
+        // No character begins anywhere.
+        assert_eq!(aside(&[0x80; 255]), b"");
     }
 }
