@@ -146,8 +146,11 @@ impl Log {
 
     /// Storage belongs to somebody else: nothing more will be shipped.
     pub(crate) fn set_fenced(&self, error: &Error) {
-        self.remote.inner.lock().fence.get_or_insert_with(|| error.clone());
+        let mut inner = self.remote.inner.lock();
+        inner.fence.get_or_insert_with(|| error.clone());
+        // Under the lock: who finds the log fenced off finds the error, too.
         self.positions.fence();
+        drop(inner);
         self.remote.moved.notify_all();
         self.note_error(error);
     }
