@@ -306,6 +306,8 @@ fn take_lock(source: &mut LogSource) -> Result<Option<LockFile>> {
             other => other,
         };
         match locked {
+            // The lock is in a directory that has no name any more, and another process may have made the next one.
+            Ok(Ok(_)) if io.anchor_is_removed() => {}
             Ok(Ok(lock)) => {
                 // The files may be written, and none can be made: there would be no segment for a commit.
                 source.read_only |= !io.anchor_takes_files();
