@@ -92,7 +92,8 @@ static int dbAdopt(DbFile *p){
   /* The EXCLUSIVE lock comes first, so that nothing is touched when somebody else has the database open. */
   if( rc==SQLITE_OK ) rc = sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE; SELECT 1 FROM sqlite_master", 0, 0, 0);
   if( rc==SQLITE_OK ) rc = sqlite3_wal_checkpoint_v2(db, "main", SQLITE_CHECKPOINT_TRUNCATE, &nLog, 0);
-  /* In locking_mode=EXCLUSIVE SQLite does not use the -shm file, and leaves it. Who uses one holds the SHARED lock. */
+  /* In locking_mode=EXCLUSIVE SQLite does not use the -shm file, and leaves it. Nobody else uses it: a connection that does has
+  ** a SHARED lock on the database file, and this one has the EXCLUSIVE lock. */
   zShm = rc==SQLITE_OK && nLog>=0 ? sqlite3_mprintf("%s-shm", p->zDb) : 0;
   if( zShm ) (void)pParentVfs->xDelete(pParentVfs, zShm, 0);
   sqlite3_free(zShm);

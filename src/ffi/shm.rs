@@ -68,7 +68,8 @@ impl ShmFile {
         }
         match self.make_file() {
             Ok(file) => state.file = Some(file),
-            // The database is open in this process alone, and whether its commits would be found again is for those to say.
+            // The wal-index is in memory then, which is enough: the database is open in this process alone. Whether the next open
+            // would find a commit is looked at before each fsync is reported (`log/place.rs`), and not here.
             Err(Error::Io { kind: ErrorKind::NotFound | ErrorKind::PermissionDenied, .. }) => {}
             Err(error) => return Err(error),
         }

@@ -4,7 +4,7 @@
 //!
 //! written ≥ published ≥ absorbed ≥ checkpointed, and written ≥ synced ≥ checkpointed.
 //!
-//! With storage, published ≥ stored ≥ checkpointed, with the exceptions of [`Pass`]. What is shipped has been fsynced, but after
+//! With storage, published ≥ stored ≥ checkpointed, with the exceptions of [`PassLimit`]. What is shipped has been fsynced, but after
 //! a crash storage may have frames that nobody on this disk has proved durable.
 //!
 //! Each change is a method with a name, and there is no other store. A method says who may call it, and in debug builds asserts the
@@ -161,7 +161,7 @@ impl Positions {
     }
 
     /// The tentative commit is none any more: other frames will get its numbers, so an fsync of it counts for nothing. By the holder
-    /// of the write lock, and while nobody takes an fsync for done.
+    /// of the write lock, under the lock `SyncState::inner`: nobody finishes an fsync meanwhile, or takes one for done.
     pub(super) fn take_back(&self) {
         let published = self.published();
         self.synced.fetch_min(published, Ordering::AcqRel);

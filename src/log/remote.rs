@@ -134,7 +134,7 @@ impl Log {
         })
     }
 
-    /// The place that has something of this log, by the metadata. 0: none, or none that is known.
+    /// The directory to which this log has shipped last, by the metadata: [`Place::number`](crate::storage::Place::number). 0: none.
     pub(crate) fn noted_place(&self) -> Result<u32> {
         self.with_meta(|file| Ok(file.get().stored_place))
     }

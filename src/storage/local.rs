@@ -124,8 +124,8 @@ impl Inner {
         Ok(())
     }
 
-    /// An error, once, when the directory in which everything of a log is has gone since something was put there, and not
-    /// because of a deletion by this store. Before anything else is put, whoever gets it looks what is there.
+    /// Returns an error when the directory of a log has gone since this store put something there, unless this store deleted it. It
+    /// does so once: the caller looks what is there before it puts anything else.
     fn check_not_emptied(&self, log: Option<&PathPart<'_>>) -> io::Result<()> {
         let Some(log) = log.map(|log| self.root.path().join(log.as_ref())) else { return Ok(()) };
         let mut durable = self.durable.lock();

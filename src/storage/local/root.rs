@@ -174,8 +174,8 @@ impl Root {
     }
 }
 
-/// An error of a directory that may come back. Its kind is one that no object has which is not there: whoever looks for one
-/// that may be deleted must not take it for deleted.
+/// The error of a directory that is away and may come back. Its kind is not `NotFound`: a caller that looks for an object takes
+/// that for an object that was deleted.
 pub(super) fn away(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::NotConnected, what)
 }
