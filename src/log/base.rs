@@ -2,7 +2,7 @@
 //!
 //! A base file has its identity from the first moment of its log: the footer after its last page names the log. SQLite without
 //! vwal cuts the footer off at its own checkpoint, and a file that it makes has none. A file that vwal left always has one, whole
-//! or damaged: a pass keeps it at the end of the file at every moment (`checkpoint.rs`).
+//! or damaged: a pass keeps it at the end of the file at every moment (`checkpointer/pass.rs`).
 
 use std::fmt;
 

@@ -91,13 +91,13 @@ pub(super) async fn reconcile(storage: &Arc<dyn Storage>, log: &Log, url: &Stora
         log_id: log.log_id(),
         parent: log.parent(),
         published: log.published_frame_no(),
-        checkpointed: log.checkpointed_commit()?,
-        noted: log.noted_stored()?,
-        was_here: place != 0 && log.noted_place()? == place,
-        take_over: log.options.shipping.take_over,
+        checkpointed: log.checkpointer().checkpointed_commit()?,
+        noted: log.checkpointer().noted_stored()?,
+        was_here: place != 0 && log.checkpointer().noted_place()? == place,
+        take_over: log.options().shipping.take_over,
     };
     let own = own.map(|durable| Stored::of(local.log_id, durable));
-    let commit_us = |frame_no| log.with_frame(frame_no, commit_time);
+    let commit_us = |frame_no| log.view().with_frame(frame_no, commit_time);
     decide(&local, own, &others, commit_us).map_err(|refusal| match refusal {
         Refusal::Fenced(what) => Error::Fenced { url: storage.url().to_owned(), what },
         Refusal::Gone => gone(log.log_id(), url),

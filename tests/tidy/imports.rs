@@ -3,7 +3,7 @@
 use crate::sources::{code_of, files, read, without_tests};
 
 /// Modules that may not import each other stand in one group.
-const ORDER: [&[&str]; 14] = [
+const ORDER: [&[&str]; 13] = [
     &["types", "error", "sync"],
     &["memory"],
     &["options"],
@@ -12,7 +12,6 @@ const ORDER: [&[&str]; 14] = [
     &["segment"],
     &["cache", "page_index"],
     &["log"],
-    &["checkpoint"],
     &["ship"],
     &["restore"],
     &["wal"],
