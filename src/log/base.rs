@@ -9,9 +9,8 @@ use std::fmt;
 use crate::error::Result;
 use crate::format::database_header::{DATABASE_HEADER_SIZE, DatabaseHeader};
 use crate::format::footer::{FOOTER_SIZE, Footer};
-use crate::format::frame::{FRAME_HEADER_SIZE, commit_time};
+use crate::format::frame::{FRAME_HEADER_SIZE, FrameLayout, commit_time};
 use crate::format::meta::Meta;
-use crate::format::segment_header::SEGMENT_HEAD_SIZE;
 use crate::io::File;
 use crate::segment::Scan;
 use crate::types::PageSize;
@@ -57,9 +56,8 @@ pub(crate) fn commit_us_of<'a>(
     frame_no: u64,
 ) -> Option<u64> {
     let (start, file) = segments.rev().find(|&(start, _)| start <= frame_no)?;
-    let frame_size = (FRAME_HEADER_SIZE + page_size.bytes()) as u64;
     let mut header = [0; FRAME_HEADER_SIZE];
-    file.read_exact_at(&mut header, SEGMENT_HEAD_SIZE as u64 + (frame_no - start) * frame_size).ok()?;
+    file.read_exact_at(&mut header, FrameLayout::new(page_size).offset(frame_no - start)).ok()?;
     commit_time(&header)
 }
 

@@ -26,7 +26,7 @@ use super::which_frames::Then;
 use super::writer::SegmentSizes;
 use crate::cache::LogCache;
 use crate::error::{Error, Result};
-use crate::format::frame::FRAME_HEADER_SIZE;
+use crate::format::frame::FrameLayout;
 use crate::format::meta::Meta;
 use crate::io::{File, Io, LockFile, OpenMode, SyncSite};
 use crate::page_index::PageIndex;
@@ -157,7 +157,7 @@ pub(super) fn build(
     let io = Arc::clone(&source.io);
     let end = found.end().max(meta.checkpointed_frame_no);
     let fresh = found.names.is_empty();
-    let sizes = SegmentSizes::new(&source.options.swap, FRAME_HEADER_SIZE + meta.page_size.bytes());
+    let sizes = SegmentSizes::new(&source.options.swap, FrameLayout::new(meta.page_size));
     let spares = spare_files(&source, &sizes);
     let meta_file =
         if source.read_only { None } else { Some(tidy(&source, meta, base, &mut found, &spares)?) };

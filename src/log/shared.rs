@@ -8,7 +8,7 @@ use super::positions::{PassLimit, Positions};
 use super::trouble::Trouble;
 use super::wakeup::Wakeup;
 use crate::error::{Error, Result};
-use crate::format::frame::FRAME_HEADER_SIZE;
+use crate::format::frame::FrameLayout;
 use crate::io::{File, Io};
 use crate::options::Options;
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -44,7 +44,7 @@ pub(crate) struct Shared {
 impl Shared {
     /// Bytes of a frame in a segment.
     pub(super) fn frame_size(&self) -> usize {
-        FRAME_HEADER_SIZE + self.page_size.bytes()
+        FrameLayout::new(self.page_size).frame_size()
     }
 
     /// Whether the log is shipped to storage.

@@ -1,6 +1,6 @@
 //! When a segment has grown enough.
 
-use crate::format::segment_header::SEGMENT_HEAD_SIZE;
+use crate::format::frame::FrameLayout;
 use crate::format::segment_index::{index_offset, index_size};
 use crate::options::SwapPolicy;
 
@@ -20,16 +20,16 @@ pub(crate) struct SegmentSizes {
 }
 
 impl SegmentSizes {
-    pub(crate) fn new(policy: &SwapPolicy, frame_size: usize) -> SegmentSizes {
+    pub(crate) fn new(policy: &SwapPolicy, layout: FrameLayout) -> SegmentSizes {
         const DEFAULT: u64 = 4 << 20;
-        let (head, frame_size) = (SEGMENT_HEAD_SIZE as u64, frame_size as u64);
+        let (head, frame_size) = (layout.offset(0), layout.frame_size() as u64);
         let due = policy.due_frames(head, frame_size);
         let slack = |frames: u64| frames / 64 * 8;
         let bytes = due.map_or(DEFAULT, |frames| frames.saturating_mul(frame_size));
         let frames = bytes.clamp(64 << 10, 64 << 20) / frame_size;
         // The transaction that makes it due has some frames more.
         let room = frames + slack(frames) + 4;
-        let spare_bytes = index_offset(head + room * frame_size) + index_size(room);
+        let spare_bytes = index_offset(layout.offset(room)) + index_size(room);
         SegmentSizes {
             due: due.unwrap_or(u64::MAX),
             late: due.map_or(u64::MAX, |frames| frames.saturating_add(slack(frames))),
