@@ -22,11 +22,10 @@
 //! ```
 //!
 //! Modules, in the order in which they may use each other: `types`, `error`, `sync` → `memory` → `options` → `format` → `io`, `storage` →
-//! `segment` → `cache`, `page_index` → `log` → `checkpoint` → `ship` → `restore` → `wal` → `db` → `ffi`. `docs/design.md` tells
+//! `segment` → `cache`, `page_index` → `log` → `ship` → `restore` → `wal` → `db` → `ffi`. `docs/design.md` tells
 //! the whole story.
 
 mod cache;
-mod checkpoint;
 mod db;
 mod error;
 mod ffi;

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use vwal::format::crc32;
 use vwal::format::footer::Footer;
 use vwal::format::frame::FrameStamp;
-use vwal::format::meta::Meta;
+use vwal::format::meta::{Meta, PLACES, StoredIn};
 use vwal::format::segment_header::{SEAL_OFFSET, SEAL_SIZE, SEGMENT_HEAD_SIZE, Seal, SegmentHeader};
 use vwal::format::segment_index::{FrameMark, INDEX_ALIGN, encode_index, index_offset, index_size};
 use vwal::{LogId, Options, PageSize, Parent};
@@ -217,12 +217,14 @@ fn the_metadata_slot() {
         parent: Some(Parent { log_id: parent_log_id(), frame_no: 0x8182_8384_8586 }),
         stored_frame_no: 0x9192_9394_9596,
         stored_us: 0xa1a2_a3a4_a5a6,
-        stored_place: 0x3132_3334,
+        places: [StoredIn::default(); PLACES],
     };
+    let place = StoredIn { place: 0xb1b2_b3b4, frame_no: 0x9192_9394_9596, commit_us: 0xa1a2_a3a4_a5a6 };
+    let meta = meta.with_stored(place);
     let slot = meta.encode();
     compare(
         "Metadata slot",
-        &slot[..124],
+        &slot[..288],
         &[
             ("magic", b"VWALMETA"),
             ("version", &3u32.to_be_bytes()),
@@ -234,13 +236,24 @@ fn the_metadata_slot() {
             ("db_size_pages", &0x4142_4344u32.to_be_bytes()),
             ("change_counter", &0x5152_5354u32.to_be_bytes()),
             ("version_valid_for", &0x6162_6364u32.to_be_bytes()),
-            ("flags", &(0x3132_3334u32 << 1 | 1).to_be_bytes()),
+            ("flags", &1u32.to_be_bytes()),
             ("commit_us", &0x7172_7374_7576u64.to_be_bytes()),
             ("parent_log_id", parent_log_id().0.as_bytes()),
             ("parent_frame_no", &0x8182_8384_8586u64.to_be_bytes()),
             ("stored_frame_no", &0x9192_9394_9596u64.to_be_bytes()),
             ("stored_us", &0xa1a2_a3a4_a5a6u64.to_be_bytes()),
             ("crc", &crc32(0, &[&slot[..120]]).to_be_bytes()),
+            ("places", &[&slot[124..144], &[0; 140]].concat()),
+            ("places_crc", &crc32(crc32(0, &[&slot[..120]]), &[&slot[124..284]]).to_be_bytes()),
+        ],
+    );
+    compare(
+        "Place",
+        &slot[124..144],
+        &[
+            ("place", &0xb1b2_b3b4u32.to_be_bytes()),
+            ("stored_frame_no", &0x9192_9394_9596u64.to_be_bytes()),
+            ("stored_us", &0xa1a2_a3a4_a5a6u64.to_be_bytes()),
         ],
     );
     assert_eq!(slot.len(), 4096);

@@ -8,7 +8,6 @@
 //! Both sleep while there is nothing to do: an idle database costs no wake-ups.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -33,9 +32,9 @@ pub(super) struct Background {
 impl Background {
     pub(super) fn start(wal: &Arc<Wal>) -> Result<Background> {
         let mut background = Background { wal: Arc::clone(wal), threads: Vec::new(), shipping: None };
-        if !wal.log().read_only && wal.log().io.runs_threads() {
-            wal.log().syncer.restart();
-            wal.log().checkpointer.restart();
+        if !wal.log().is_read_only() && wal.log().io().runs_threads() {
+            wal.log().syncer_wakeup().restart();
+            wal.log().checkpointer_wakeup().restart();
             background.spawn("vwal-syncer", sync_loop)?;
             background.spawn("vwal-ckpt", checkpoint_loop)?;
             background.shipping = ship::start(wal.log())?;
@@ -64,8 +63,8 @@ impl Background {
 impl Drop for Background {
     fn drop(&mut self) {
         drop(self.shipping.take());
-        self.wal.log().syncer.stop();
-        self.wal.log().checkpointer.stop();
+        self.wal.log().syncer_wakeup().stop();
+        self.wal.log().checkpointer_wakeup().stop();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 self.wal.log().note_error(&Error::Usage("a background thread of vwal panicked".into()));
@@ -76,7 +75,7 @@ impl Drop for Background {
 
 pub(crate) fn sync_loop(wal: &Wal) {
     let log = wal.log();
-    let interval = log.options.sync_interval;
+    let interval = log.options().sync_interval;
     // A commit that was not durable, and when it was first seen.
     let mut waiting: Option<(Instant, u64)> = None;
     // The segment during which a spare file could not be made.
@@ -84,14 +83,16 @@ pub(crate) fn sync_loop(wal: &Wal) {
     // The last frame when the current segment was due.
     let mut seen = None;
     let mut failed = false;
-    while !log.syncer.is_stopped() {
+    while !log.syncer_wakeup().is_stopped() {
         // Each of these on its own: a disk without room for a segment or an index must not keep commits from being fsynced.
         let mut errors = Vec::new();
-        log.cache.prepare();
-        let segment = log.current_segment().map(|segment| segment.start());
-        if log.wants_spare() && segment != spare_failed_at && log.check_poison().is_ok() {
+        log.view().cache().prepare();
+        let segment = log.writer().current_segment().map(|segment| segment.start());
+        if log.writer().wants_spare() && segment != spare_failed_at && log.durability().check_poison().is_ok()
+        {
             errors.extend(
-                log.prepare_spare()
+                log.writer()
+                    .prepare_spare()
                     .inspect_err(|_| {
                         // Most likely the disk is nearly full, and what is left of it is for commits. Segments do without.
                         spare_failed_at = segment;
@@ -99,15 +100,15 @@ pub(crate) fn sync_loop(wal: &Wal) {
                     .err(),
             );
         }
-        let look_again = log.look_after_current(&mut seen).unwrap_or_else(|error| {
+        let look_again = log.writer().look_after_current(&mut seen).unwrap_or_else(|error| {
             errors.push(error);
             false
         });
-        errors.extend(log.seal_segments().err());
+        errors.extend(log.writer().seal_segments().err());
         if let Some((_, frame_no)) = waiting.take_if(|(since, _)| since.elapsed() >= interval)
             && log.synced_frame_no() < frame_no
         {
-            errors.extend(log.sync_to(log.published_frame_no(), SyncSite::UnaskedFrames).err());
+            errors.extend(log.durability().sync_to(log.published_frame_no(), SyncSite::UnaskedFrames).err());
         }
         errors.iter().for_each(|error| log.note_error(error));
         if failed && errors.is_empty() {
@@ -115,8 +116,9 @@ pub(crate) fn sync_loop(wal: &Wal) {
         }
         failed = !errors.is_empty();
         // From here on a commit wakes this thread, unless it is about to wake up anyway.
-        let is_unsynced = || log.published_frame_no() > log.synced_frame_no() && log.check_poison().is_ok();
-        let timeout = if log.syncer.may_sleep(|| is_unsynced() && !interval.is_zero()) {
+        let is_unsynced =
+            || log.published_frame_no() > log.synced_frame_no() && log.durability().check_poison().is_ok();
+        let timeout = if log.syncer_wakeup().may_sleep(|| is_unsynced() && !interval.is_zero()) {
             waiting = None;
             None
         } else {
@@ -124,24 +126,24 @@ pub(crate) fn sync_loop(wal: &Wal) {
             Some(interval.saturating_sub(since.elapsed()))
         };
         // Once the log is poisoned there is nothing left to try.
-        let tries_again = failed && log.check_poison().is_ok();
+        let tries_again = failed && log.durability().check_poison().is_ok();
         let most = if look_again { Some(PAUSE) } else { tries_again.then_some(RETRY) };
-        log.syncer.wait(timeout.into_iter().chain(most).min());
+        log.syncer_wakeup().wait(timeout.into_iter().chain(most).min());
     }
 }
 
 pub(crate) fn checkpoint_loop(wal: &Wal) {
     let log = wal.log();
     let mut stuck = false;
-    while !log.checkpointer.is_stopped() {
+    while !log.checkpointer_wakeup().is_stopped() {
         let timeout = if stuck { Some(RETRY) } else { due_in(log) };
         if timeout != Some(Duration::ZERO) {
-            log.checkpointer.wait(timeout);
+            log.checkpointer_wakeup().wait(timeout);
         }
-        if log.checkpointer.is_stopped() {
+        if log.checkpointer_wakeup().is_stopped() {
             return;
         }
-        if log.check_poison().is_err() {
+        if log.durability().check_poison().is_err() {
             // There is nothing left to do for this thread but to be stopped: `due_in` has it sleep until then.
             stuck = false;
             continue;
@@ -154,7 +156,11 @@ pub(crate) fn checkpoint_loop(wal: &Wal) {
             wal.absorb_passively();
         }
         let due = by_age || size_is_due(log);
-        let result = if due { log.checkpoint().map(drop) } else { log.free_segments_between_passes() };
+        let result = if due {
+            log.checkpointer().checkpoint().map(drop)
+        } else {
+            log.checkpointer().free_segments_between_passes()
+        };
         // Open read transactions may hold everything back, and an error may last: do not run in circles.
         stuck = result.is_err() || (due && log.checkpointed_frame_no() == before);
         if let Err(error) = &result {
@@ -165,7 +171,7 @@ pub(crate) fn checkpoint_loop(wal: &Wal) {
 
 /// When the next pass is due: zero is now, `None` until something changes.
 fn due_in(log: &Log) -> Option<Duration> {
-    if log.check_poison().is_err() {
+    if log.durability().check_poison().is_err() {
         None
     } else if size_is_due(log) {
         Some(Duration::ZERO)
@@ -175,15 +181,12 @@ fn due_in(log: &Log) -> Option<Duration> {
 }
 
 fn size_is_due(log: &Log) -> bool {
-    log.can_checkpoint() && log.backlog_bytes() >= log.options.checkpoint_size
+    log.checkpointer().can_checkpoint() && log.backlog_bytes() >= log.options().checkpoint_size
 }
 
 /// When the oldest commit that is not in the base file is old enough.
 fn age_due_in(log: &Log) -> Option<Duration> {
-    let age = log.options.checkpoint_age;
-    let oldest_us = log.oldest_us.load(Ordering::Acquire);
-    if age.is_zero() || oldest_us == 0 || log.published_frame_no() <= log.checkpointed_frame_no() {
-        return None;
-    }
-    Some(age.saturating_sub(Duration::from_micros(log.io.now_us().saturating_sub(oldest_us))))
+    let age = log.options().checkpoint_age;
+    let oldest_us = log.positions().oldest_us().filter(|_| !age.is_zero())?;
+    Some(age.saturating_sub(Duration::from_micros(log.io().now_us().saturating_sub(oldest_us))))
 }

@@ -117,10 +117,11 @@ impl Database {
             std::thread::sleep(Duration::from_millis(1));
         }
         // All may have been fsynced before the log directory went away.
-        self.log().look_at_place();
-        self.log().sync_to(frame_no, SyncSite::RequestedFrames)?;
+        self.log().place().look();
+        self.log().durability().sync_to(frame_no, SyncSite::RequestedFrames)?;
         if self.log().has_storage() {
             self.log()
+                .remote()
                 .wait_stored(frame_no, deadline.saturating_duration_since(std::time::Instant::now()))?;
         }
         Ok(())
@@ -132,7 +133,7 @@ impl Database {
     /// Errors: [`Error::NotStored`] when storage does not have it within the storage timeout.
     pub fn sync(&self) -> Result<u64> {
         let frame_no = self.frame_no();
-        self.wait_durable(frame_no, self.log().options.shipping.timeout)?;
+        self.wait_durable(frame_no, self.log().options().shipping.timeout)?;
         Ok(frame_no)
     }
 
@@ -156,7 +157,7 @@ impl Database {
 
     /// Why storage does not get on just now; shipping goes on trying.
     pub fn shipping_trouble(&self) -> Option<Error> {
-        self.log().shipping_trouble()
+        self.log().remote().shipping_trouble()
     }
 
     /// Pages of the latest full image that have been read for shipping so far.
@@ -166,7 +167,7 @@ impl Database {
 
     /// The error that keeps the log from being shipped for good: storage belongs to another primary.
     pub fn fence(&self) -> Option<Error> {
-        self.log().fence()
+        self.log().remote().fence()
     }
 
     /// Bring the base file forward now, as far as open read transactions allow; with none and no writer, the base file
@@ -175,10 +176,10 @@ impl Database {
     pub fn checkpoint(&self) -> Result<u64> {
         // What readers allow is for wal.c to decide, so SQLite is asked to checkpoint first.
         let path = self.log().database();
-        if !self.log().is_in_place() {
+        if !self.log().place().is_in_place() {
             // Another database may be there.
             self.inner.wal().absorb_passively();
-            return self.log().checkpoint();
+            return self.log().checkpointer().checkpoint();
         }
         let asked =
             rusqlite::Connection::open_with_flags_and_vfs(path, OpenFlags::SQLITE_OPEN_READ_WRITE, c"vwal")
@@ -186,13 +187,13 @@ impl Database {
         if let Err(error) = asked {
             return Err(Error::InUse { path: path.to_owned(), what: error.to_string() });
         }
-        self.log().checkpoint()
+        self.log().checkpointer().checkpoint()
     }
 
     /// The current state.
     pub fn status(&self) -> Status {
         let log = self.log();
-        let (log_bytes, segment_count) = log.size();
+        let (log_bytes, segment_count) = log.view().size();
         Status {
             path: log.database().to_owned(),
             log_id: log.log_id(),
@@ -210,8 +211,8 @@ impl Database {
 
     /// The segments that hold frames, oldest first.
     pub fn segments(&self) -> Vec<SegmentInfo> {
-        let current = self.log().current_segment();
-        let segments = self.log().segments.read();
+        let current = self.log().writer().current_segment();
+        let segments = self.log().view().segments();
         segments
             .iter()
             .filter(|segment| segment.end() >= segment.start())
@@ -220,7 +221,7 @@ impl Database {
                 end_frame_no: segment.end(),
                 state: segment.state(current.as_ref().is_some_and(|current| Arc::ptr_eq(segment, current))),
                 bytes: segment.used_bytes(),
-                path: self.log().path_now(segment.path()),
+                path: self.log().place().path_now(segment.path()),
             })
             .collect()
     }

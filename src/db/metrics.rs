@@ -75,7 +75,7 @@ fn register_log_size(registry: &mut Registry, bytes: u64) {
 }
 
 fn log_metrics(registry: &mut Registry, log: &Log) {
-    let (log_bytes, segments) = log.size();
+    let (log_bytes, segments) = log.view().size();
     for (name, help, value) in [
         ("frame_no", "Number of the last committed frame", log.published_frame_no()),
         ("synced_frame_no", "Up to here everything is on this disk", log.synced_frame_no()),
@@ -97,15 +97,19 @@ fn log_metrics(registry: &mut Registry, log: &Log) {
     }
     register_log_size(registry, log_bytes);
     for (name, help, value) in [
-        ("commits", "Commits since the database was opened", log.commit_count()),
-        ("commit_fsyncs", "Fsyncs of segments since then that made commits durable", log.sync_count()),
+        ("commits", "Commits since the database was opened", log.writer().commit_count()),
+        (
+            "commit_fsyncs",
+            "Fsyncs of segments since then that made commits durable",
+            log.durability().sync_count(),
+        ),
     ] {
         registry.register(name, help, ConstCounter::new(value));
     }
 }
 
 fn shipping_metrics(registry: &mut Registry, log: &Log, stats: &Stats) {
-    let fenced = u64::from(log.fence().is_some());
+    let fenced = u64::from(log.remote().fence().is_some());
     registry.register("fenced", "1 when storage belongs to another primary", gauge(fenced));
     let unshipped = log.unshipped_bytes();
     let help = "Frames that storage does not have yet";

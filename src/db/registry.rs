@@ -69,12 +69,12 @@ impl OpenDatabase {
         if !log.has_storage() || log.check_writable().is_err() {
             return;
         }
-        let storage = log.options.shipping.storage.as_ref().map(ToString::to_string).unwrap_or_default();
-        let timeout = log.options.shipping.close_timeout;
+        let storage = log.options().shipping.storage.as_ref().map(ToString::to_string).unwrap_or_default();
+        let timeout = log.options().shipping.close_timeout;
         let allowed = self.patience.begin(&storage, timeout, Instant::now());
-        let shipped = log.wait_stored(log.published_frame_no(), allowed);
+        let shipped = log.remote().wait_stored(log.published_frame_no(), allowed);
         self.patience.ended(&storage, timeout, allowed, shipped.is_ok(), Instant::now());
-        if let Err(error) = shipped.and_then(|()| log.note_stored()) {
+        if let Err(error) = shipped.and_then(|()| log.checkpointer().note_stored()) {
             log.note_error(&error);
         }
     }
@@ -87,7 +87,7 @@ impl OpenDatabase {
             self.ship_the_rest();
         }
         drop(self.background.lock().take());
-        if !has_left && !log.read_only && log.base.is_unlinked() {
+        if !has_left && !log.is_read_only() && log.base().is_unlinked() {
             // There is nothing to bring forward.
             if let Err(error) = log.end_unlinked() {
                 log.note_error(&error);
@@ -101,23 +101,23 @@ impl OpenDatabase {
     /// What is committed becomes durable, where the next open looks for it.
     fn flush(&self) -> Result<()> {
         let log = self.wal.log();
-        let synced = log.sync_to(log.published_frame_no(), SyncSite::LastFrames);
-        if log.is_gone() {
+        let synced = log.durability().sync_to(log.published_frame_no(), SyncSite::LastFrames);
+        if log.place().is_gone() {
             // Nobody will find the log again, so the base file must have all of it.
-            return log.drain().map(drop);
+            return log.checkpointer().drain().map(drop);
         }
         synced?;
-        if !log.is_in_place() {
+        if !log.place().is_in_place() {
             // It was moved, perhaps without its log.
-            log.drain()?;
-            log.spares.shrink(&*log.io);
-            return log.remove_aside();
+            log.checkpointer().drain()?;
+            log.writer().shrink_spares();
+            return log.place().remove_aside();
         }
         if log.has_storage() {
             // SQLite's last checkpoint could only go as far as storage was then.
-            log.checkpoint()?;
+            log.checkpointer().checkpoint()?;
         }
-        log.spares.shrink(&*log.io);
+        log.writer().shrink_spares();
         Ok(())
     }
 }

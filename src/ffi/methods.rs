@@ -319,7 +319,7 @@ unsafe extern "C" fn can_leave(handle: *mut Handle, message: *mut *mut c_char) -
                 return Ok(sqlite::SQLITE_OK);
             }
             let log = handle.log();
-            let body = || log.check_can_leave().map(|()| sqlite::SQLITE_OK);
+            let body = || log.checkpointer().check_can_leave().map(|()| sqlite::SQLITE_OK);
             // The message reaches the application for a PRAGMA alone, so it is said in the other places as well.
             let told = || {
                 body().inspect_err(|error| {
@@ -381,7 +381,7 @@ unsafe extern "C" fn wal_opened(handle: *mut Handle, read_only: *mut c_int) -> c
     unsafe {
         with_handle(handle, |handle| {
             handle.wal.open_wal();
-            *read_only = c_int::from(handle.log().read_only);
+            *read_only = c_int::from(handle.log().is_read_only());
             Ok(sqlite::SQLITE_OK)
         })
     }

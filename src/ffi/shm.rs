@@ -53,9 +53,9 @@ impl Mapping for Heap {
 impl ShmFile {
     pub(super) fn new(log: &Log) -> ShmFile {
         ShmFile {
-            io: Arc::clone(&log.io),
+            io: Arc::clone(log.io()),
             path: log.dir().join(SHM_NAME),
-            read_only: log.read_only,
+            read_only: log.is_read_only(),
             state: Mutex::default(),
             first: AtomicPtr::new(std::ptr::null_mut()),
         }

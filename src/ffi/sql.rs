@@ -115,7 +115,7 @@ pub(super) unsafe extern "C" fn drain(
             if handle.generation != fork::generation() {
                 return Err(Error::Forked);
             }
-            *frame_no = signed(handle.log().checkpoint()?);
+            *frame_no = signed(handle.log().checkpointer().checkpoint()?);
             Ok(sqlite::SQLITE_OK)
         })
     }

@@ -8,7 +8,9 @@
 use zerocopy::byteorder::big_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use super::segment_header::SEGMENT_HEAD_SIZE;
 use super::{Problem, crc32};
+use crate::types::PageSize;
 
 /// Bytes of SQLite's frame header.
 pub const SQLITE_FRAME_HEADER_SIZE: usize = 24;
@@ -44,6 +46,44 @@ const _: () = {
     assert!(std::mem::offset_of!(FrameHeader, previous_crc) == 48);
     assert!(std::mem::offset_of!(FrameHeader, crc) == 52);
 };
+
+/// Where the frames of a segment are: one after the other, after its head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameLayout {
+    frame_size: u64,
+}
+
+impl FrameLayout {
+    /// The layout of a segment with pages of this size.
+    pub fn new(page_size: PageSize) -> FrameLayout {
+        FrameLayout { frame_size: (FRAME_HEADER_SIZE + page_size.bytes()) as u64 }
+    }
+
+    /// Bytes of a frame.
+    pub fn frame_size(self) -> usize {
+        self.frame_size as usize
+    }
+
+    /// Byte offset of the frame at `index`, counted from 0: where that many frames end.
+    pub fn offset(self, index: u64) -> u64 {
+        SEGMENT_HEAD_SIZE as u64 + index * self.frame_size
+    }
+
+    /// The same for a number that may come from damage. `None`: no file goes so far.
+    pub fn checked_offset(self, index: u64) -> Option<u64> {
+        index.checked_mul(self.frame_size)?.checked_add(SEGMENT_HEAD_SIZE as u64)
+    }
+
+    /// The index of the frame that has the byte at `offset`, which is not before the first frame.
+    pub fn index_at(self, offset: u64) -> u64 {
+        offset.saturating_sub(SEGMENT_HEAD_SIZE as u64) / self.frame_size
+    }
+
+    /// How many whole frames there may be in a file of `size` bytes, at most.
+    pub fn most_in(self, size: u64) -> u64 {
+        self.index_at(size)
+    }
+}
 
 /// Offset of our fields: what [`FrameStamp`] fills in.
 const STAMP_OFFSET: usize = SQLITE_FRAME_HEADER_SIZE;
@@ -113,6 +153,17 @@ pub fn verify(frame: &[u8], frame_no: u64, seed: u32) -> Result<&FrameHeader, Pr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn frames_follow_the_head_of_a_segment() {
+        let layout = FrameLayout::new(PageSize::new(512).unwrap());
+        assert_eq!((layout.offset(0), layout.offset(3)), (4096, 4096 + 3 * 568));
+        assert_eq!(layout.checked_offset(3), Some(layout.offset(3)));
+        assert_eq!(layout.checked_offset(u64::MAX / 600), Some(layout.offset(u64::MAX / 600)));
+        assert_eq!(layout.checked_offset(u64::MAX / 568), None);
+        assert_eq!((layout.index_at(4096 + 567), layout.index_at(4096 + 568)), (0, 1));
+        assert_eq!((layout.most_in(100), layout.most_in(4096 + 1136)), (0, 2));
+    }
 
     #[test]
     fn any_flipped_bit_breaks_the_frame() {

@@ -19,8 +19,9 @@ const VERSION_WITHOUT_FOOTER: u32 = 2;
 pub const META_SLOT_SIZE: usize = 4096;
 const RECORD_SIZE: usize = 124;
 const FLAG_FOOTER: u32 = 1;
-/// The other bits of the flags are [`Meta::stored_place`].
-const PLACE_SHIFT: u32 = 1;
+/// So many places of storage are remembered.
+pub const PLACES: usize = 8;
+const PLACES_SIZE: usize = PLACES * size_of::<RawPlace>() + 4;
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -44,7 +45,24 @@ struct Raw {
     crc: U32,
 }
 
+/// What a place of storage has, after the record.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C)]
+struct RawPlace {
+    place: U32,
+    stored_frame_no: U64,
+    stored_us: U64,
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct RawPlaces {
+    places: [RawPlace; PLACES],
+    crc: U32,
+}
+
 const _: () = {
+    assert!(size_of::<RawPlaces>() == PLACES_SIZE);
     assert!(size_of::<Raw>() == RECORD_SIZE);
     assert!(std::mem::offset_of!(Raw, sequence) == 16);
     assert!(std::mem::offset_of!(Raw, log_id) == 24);
@@ -53,6 +71,17 @@ const _: () = {
     assert!(std::mem::offset_of!(Raw, stored_frame_no) == 104);
     assert!(std::mem::offset_of!(Raw, crc) == 120);
 };
+
+/// What a place of storage was last known to have of a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoredIn {
+    /// A number that is made of the URL of a directory; 0: none.
+    pub place: u32,
+    /// It had everything up to this frame.
+    pub frame_no: u64,
+    /// When that frame was committed, microseconds since 1970.
+    pub commit_us: u64,
+}
 
 /// The state of a log between checkpoint passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,9 +114,8 @@ pub struct Meta {
     pub stored_frame_no: u64,
     /// When that frame was committed, microseconds since 1970.
     pub stored_us: u64,
-    /// The directory that has something of this log, by a number of 31 bits that is made of its URL; 0: none, or none that is
-    /// known.
-    pub stored_place: u32,
+    /// The directories that have something of this log, the one that was used last first.
+    pub places: [StoredIn; PLACES],
 }
 
 impl Meta {
@@ -115,6 +143,23 @@ impl Meta {
         }
     }
 
+    /// What a place was last known to have.
+    pub fn stored_in(&self, place: u32) -> Option<StoredIn> {
+        self.places.into_iter().find(|known| place != 0 && known.place == place)
+    }
+
+    /// The same state, with `stored` noted. With a place it takes the first row, and a place that was not used for long gives way.
+    #[must_use]
+    pub fn with_stored(mut self, stored: StoredIn) -> Meta {
+        (self.stored_frame_no, self.stored_us) = (stored.frame_no, stored.commit_us);
+        if stored.place != 0 {
+            let known = self.places.iter().position(|known| known.place == stored.place);
+            self.places[..=known.unwrap_or(PLACES - 1)].rotate_right(1);
+            self.places[0] = stored;
+        }
+        self
+    }
+
     /// The bytes of the slot.
     pub fn encode(&self) -> Vec<u8> {
         let mut raw = Raw {
@@ -128,7 +173,7 @@ impl Meta {
             db_size_pages: self.db_size_pages.into(),
             change_counter: self.change_counter.into(),
             version_valid_for: self.version_valid_for.into(),
-            flags: (u32::from(self.has_footer) | self.stored_place << PLACE_SHIFT).into(),
+            flags: u32::from(self.has_footer).into(),
             commit_us: self.commit_us.into(),
             parent_log_id: self.parent.map_or([0; 16], |parent| parent.log_id.to_bytes()),
             parent_frame_no: self.parent.map_or(0, |parent| parent.frame_no).into(),
@@ -139,16 +184,27 @@ impl Meta {
         raw.crc = crc32(0, &[&raw.as_bytes()[..RECORD_SIZE - 4]]).into();
         let mut slot = vec![0; META_SLOT_SIZE];
         slot[..RECORD_SIZE].copy_from_slice(raw.as_bytes());
+        let mut places = RawPlaces {
+            places: self.places.map(|known| RawPlace {
+                place: known.place.into(),
+                stored_frame_no: known.frame_no.into(),
+                stored_us: known.commit_us.into(),
+            }),
+            crc: 0.into(),
+        };
+        places.crc = crc32(raw.crc.get(), &[places.places.as_bytes()]).into();
+        slot[RECORD_SIZE..RECORD_SIZE + PLACES_SIZE].copy_from_slice(places.as_bytes());
         slot
     }
 
     /// Check and read one slot. `Ok(None)`: the slot was never written.
     pub fn decode(slot: &[u8]) -> Result<Option<Meta>, Problem> {
-        let Some(record) = slot.get(..RECORD_SIZE) else {
+        const EXPECTED: usize = RECORD_SIZE + PLACES_SIZE;
+        let Some((record, places)) = slot.get(..EXPECTED).map(|bytes| bytes.split_at(RECORD_SIZE)) else {
             return if slot.iter().all(|&byte| byte == 0) {
                 Ok(None)
             } else {
-                Err(format!("the slot is cut short: {} bytes, expected {RECORD_SIZE}", slot.len()))
+                Err(format!("the slot is cut short: {} bytes, expected {EXPECTED}", slot.len()))
             };
         };
         if record.iter().all(|&byte| byte == 0) {
@@ -188,7 +244,7 @@ impl Meta {
             }),
             stored_frame_no: raw.stored_frame_no.get(),
             stored_us: raw.stored_us.get(),
-            stored_place: raw.flags.get() >> PLACE_SHIFT,
+            places: decode_places(places, crc)?,
         };
         if meta.intent_frame_no < meta.checkpointed_frame_no || meta.intent_frame_no > 1 << 62 {
             return Err(format!(
@@ -198,6 +254,23 @@ impl Meta {
         }
         Ok(Some(meta))
     }
+}
+
+/// The table of places. An earlier version of vwal left zeros there.
+fn decode_places(bytes: &[u8], record_crc: u32) -> Result<[StoredIn; PLACES], Problem> {
+    if bytes.iter().all(|&byte| byte == 0) {
+        return Ok([StoredIn::default(); PLACES]);
+    }
+    let raw = RawPlaces::ref_from_bytes(bytes).map_err(|error| error.to_string())?;
+    let crc = crc32(record_crc, &[raw.places.as_bytes()]);
+    if raw.crc.get() != crc {
+        return Err(format!("checksum {:08x} of the places in the metadata, expected {crc:08x}", raw.crc));
+    }
+    Ok(raw.places.map(|known| StoredIn {
+        place: known.place.get(),
+        frame_no: known.stored_frame_no.get(),
+        commit_us: known.stored_us.get(),
+    }))
 }
 
 #[cfg(test)]
@@ -219,8 +292,9 @@ mod tests {
             parent: Some(Parent { log_id: LogId(uuid::Uuid::from_u128(76)), frame_no: 90 }),
             stored_frame_no: 95,
             stored_us: 1_600_000_000_000_000,
-            stored_place: 0x7654_3210,
+            places: [StoredIn::default(); PLACES],
         }
+        .with_stored(StoredIn { place: 3, frame_no: 95, commit_us: 1_600_000_000_000_000 })
     }
 
     #[test]
@@ -228,7 +302,7 @@ mod tests {
         let slot = sample().encode();
         assert_eq!(slot.len(), META_SLOT_SIZE);
         assert_eq!(Meta::decode(&slot), Ok(Some(sample())));
-        for at in 0..RECORD_SIZE {
+        for at in 0..RECORD_SIZE + PLACES_SIZE {
             assert!(Meta::decode(&slot[..at]).is_err() || at == 0);
             for bit in 0..8 {
                 let mut bad = slot.clone();
@@ -245,11 +319,41 @@ mod tests {
             slot[8..12].copy_from_slice(&VERSION_WITHOUT_FOOTER.to_be_bytes());
             let crc = crc32(0, &[&slot[..RECORD_SIZE - 4]]);
             slot[RECORD_SIZE - 4..RECORD_SIZE].copy_from_slice(&crc.to_be_bytes());
+            slot[RECORD_SIZE..].fill(0);
             slot
         };
-        assert_eq!(Meta::decode(&slot_of(sample())), Ok(Some(Meta { has_footer: false, ..sample() })));
-        let at_rest = Meta { intent_frame_no: sample().checkpointed_frame_no, ..sample() };
+        let places = [StoredIn::default(); PLACES];
+        assert_eq!(
+            Meta::decode(&slot_of(sample())),
+            Ok(Some(Meta { has_footer: false, places, ..sample() }))
+        );
+        let at_rest = Meta { intent_frame_no: sample().checkpointed_frame_no, places, ..sample() };
         assert_eq!(Meta::decode(&slot_of(at_rest)), Ok(Some(at_rest)));
+    }
+
+    #[test]
+    fn each_place_is_remembered_until_many_others_were_used() {
+        let at = |place| StoredIn { place, frame_no: 10 * u64::from(place), commit_us: 5 };
+        let mut meta = sample();
+        for place in [1, 2, 1] {
+            meta = meta.with_stored(at(place));
+        }
+        assert_eq!(meta.places.map(|known| known.place), [1, 2, 3, 0, 0, 0, 0, 0]);
+        assert_eq!(meta.stored_in(2), Some(at(2)));
+        let elsewhere = meta.with_stored(StoredIn { place: 0, frame_no: 99, commit_us: 6 });
+        assert_eq!((elsewhere.places, elsewhere.stored_frame_no), (meta.places, 99));
+        assert_eq!(elsewhere.stored_in(0), None);
+        for place in 4..=10 {
+            meta = meta.with_stored(at(place));
+        }
+        assert_eq!(meta.places.map(|known| known.place), [10, 9, 8, 7, 6, 5, 4, 1]);
+    }
+
+    #[test]
+    fn a_slot_of_a_version_without_places_is_read() {
+        let mut slot = sample().encode();
+        slot[RECORD_SIZE..].fill(0);
+        assert_eq!(Meta::decode(&slot), Ok(Some(Meta { places: [StoredIn::default(); PLACES], ..sample() })));
     }
 
     #[test]

@@ -57,7 +57,7 @@ sites! {
     /// The frames that were found, before anybody sees them, without group commit. Without it what was read is lost later.
     RecoveredFrames,
 
-    // Commits (`wal/handle.rs`, `log/sync.rs`, `db/`).
+    // Commits (`wal/handle.rs`, `log/durability.rs`, `db/`).
     /// The frames of commits that wait for it, with group commit. Without it acknowledged commits are lost.
     CommittedFrames,
     /// The frames of a commit under the write lock, without group commit. Without it acknowledged commits are lost.
@@ -75,7 +75,7 @@ sites! {
     /// The same ahead of need, by the syncer. Without it a commit relies on a name that is not durable.
     SegmentNamesAhead,
 
-    // Segments (`log/segments.rs`, `segment/`, `log/sync.rs`).
+    // Segments (`log/writer/swap.rs`, `segment/`, `log/durability.rs`).
     /// The frames of a segment that is about to be sealed. Without it a seal promises frames that are lost.
     SealedFrames,
     /// The index and the seal. Without it a segment counts as sealed, and as durable, and is not.
@@ -87,7 +87,7 @@ sites! {
     /// The name of a new spare file.
     SpareName,
 
-    // Checkpoints (`checkpoint.rs`).
+    // Checkpoints (`log/checkpointer/`).
     /// The frames that a pass brings to the base file. Without it the base file has frames that the log loses.
     PassFrames,
     /// The metadata that says that the base file is between two states. Without it nothing says so.
@@ -102,13 +102,13 @@ sites! {
     /// name.
     FreedSegments,
 
-    // Leaving WAL mode (`checkpoint.rs`).
+    // Leaving WAL mode (`log/checkpointer/leave.rs`).
     /// That the segments are gone, ahead of the metadata. Without it segments stand there that nothing places.
     LeftSegments,
     /// That the log directory is gone.
     LeftDirectory,
 
-    // Shipping (`ship/shipper.rs`, `checkpoint.rs`).
+    // Shipping (`ship/shipper.rs`, `log/checkpointer/notes.rs`).
     /// The frames that go to storage. Without it storage has commits that this disk loses.
     ShippedFrames,
     /// How far storage is, in the metadata.

@@ -2,7 +2,7 @@
 //!
 //! A base file has its identity from the first moment of its log: the footer after its last page names the log. SQLite without
 //! vwal cuts the footer off at its own checkpoint, and a file that it makes has none. A file that vwal left always has one, whole
-//! or damaged: a pass keeps it at the end of the file at every moment (`checkpoint.rs`).
+//! or damaged: a pass keeps it at the end of the file at every moment (`checkpointer/pass.rs`).
 
 use std::fmt;
 use std::path::Path;
@@ -10,9 +10,8 @@ use std::path::Path;
 use crate::error::Result;
 use crate::format::database_header::{DATABASE_HEADER_SIZE, DatabaseHeader};
 use crate::format::footer::{FOOTER_SIZE, Footer};
-use crate::format::frame::{FRAME_HEADER_SIZE, commit_time};
+use crate::format::frame::{FRAME_HEADER_SIZE, FrameLayout, commit_time};
 use crate::format::meta::Meta;
-use crate::format::segment_header::SEGMENT_HEAD_SIZE;
 use crate::io::File;
 use crate::segment::Scan;
 use crate::types::PageSize;
@@ -58,9 +57,8 @@ pub(crate) fn commit_us_of<'a>(
     frame_no: u64,
 ) -> Option<u64> {
     let (start, file) = segments.rev().find(|&(start, _)| start <= frame_no)?;
-    let frame_size = (FRAME_HEADER_SIZE + page_size.bytes()) as u64;
     let mut header = [0; FRAME_HEADER_SIZE];
-    file.read_exact_at(&mut header, SEGMENT_HEAD_SIZE as u64 + (frame_no - start) * frame_size).ok()?;
+    file.read_exact_at(&mut header, FrameLayout::new(page_size).offset(frame_no - start)).ok()?;
     commit_time(&header)
 }
 

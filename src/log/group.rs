@@ -1,5 +1,5 @@
 //! Group commit: who does the next fsync, and when. The decisions alone, without the fsync and without the waiting, which
-//! are in `sync.rs`.
+//! are in `durability.rs`.
 //!
 //! Committers *gather* for the next fsync. It begins when as many have gathered as are expected, and the one who comes last
 //! does it: nobody has to be woken for that. Expected are those who have gathered while an fsync was running and those

@@ -5,401 +5,368 @@
 //! - *written*: in the segment, as a tentative commit.
 //! - *published*: `wal.c` lets readers see it; it will never be overwritten.
 //! - *stored*: in storage (`remote.rs`).
-//! - *absorbed*: part of the view of the database file ([`Log::absorb`]).
-//! - *checkpointed*: in the base file, durably (`checkpoint.rs`).
+//! - *absorbed*: part of the view of the database file (`view.rs`).
+//! - *checkpointed*: in the base file, durably (`checkpointer/`).
+//!
+//! Each part owns what it changes, and is given the parts that it needs, in this order:
+//!
+//! | part | owns |
+//! |---|---|
+//! | [`Shared`] | what does not change, the positions, the wake-ups of the threads, what is told of errors |
+//! | [`View`] | segments, page index, cache |
+//! | [`Place`] | whether the names of database and log directory still lead to this log |
+//! | [`Durability`] | fsyncs, group commit, poison, names of segments |
+//! | [`Writer`] | the open transaction, the current segment, spare files |
+//! | [`Remote`] | who waits for storage, and why it does not get on |
+//! | [`Checkpointer`] | passes, the metadata, freeing, pace |
+//!
+//! [`Log`] puts them together. How one is opened is in `open.rs` (which log), `recover.rs` and `judge.rs` (which frames).
 //!
 //! What SQLite's locks guarantee, and this module relies on, is written down where it is used; the invariants have
 //! numbers in `docs/design.md`.
 
-mod absorb;
 mod base;
+mod checkpointer;
+mod copy;
+mod durability;
 mod group;
 mod judge;
 mod meta_file;
 mod open;
-mod pace;
 mod place;
 mod positions;
 mod recover;
-mod refusal;
 mod remote;
-mod segments;
-mod stats;
-mod sync;
-mod tail;
+mod shared;
+mod source;
+mod trouble;
+mod view;
 mod wakeup;
 mod which;
 mod which_frames;
+mod writer;
 
-use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crossbeam_utils::CachePadded;
-
 pub(crate) use base::{BaseState, Pass, commit_us_of};
+pub use checkpointer::Debt;
+use checkpointer::Parts;
+pub(crate) use checkpointer::{Checkpointer, PinnedBase};
+pub(crate) use durability::Durability;
 pub(crate) use judge::{Depth as ReadDepth, Fate, Finding, Judged, Verdict, judge, read};
-pub(crate) use meta_file::MetaFile;
-pub use meta_file::{META_NAME, NEW_META_NAME, read_meta};
-pub use open::{LOCK_NAME, LogSource, SHM_NAME};
+pub(crate) use meta_file::NEW_META_NAME;
+pub use meta_file::{META_NAME, read_meta};
 pub(crate) use open::{completed, new_log_id};
+pub(crate) use place::Place;
+pub(crate) use positions::Positions;
+use recover::Recovered;
+pub(crate) use remote::Remote;
+use shared::Shared;
+pub use source::{LOCK_NAME, LogSource, SHM_NAME};
+use trouble::STRANGER;
+pub(crate) use view::View;
+pub(crate) use wakeup::Wakeup;
+pub(crate) use writer::Writer;
 
-use crate::cache::LogCache;
 use crate::error::{Error, Result};
-use crate::format::frame::FRAME_HEADER_SIZE;
 use crate::io::{File, Io, LockFile};
 use crate::options::Options;
-use crate::page_index::PageIndex;
-use crate::segment::{FrameMark, Segment, SpareFiles};
-use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
-use crate::sync::{Mutex, RwLock};
+use crate::sync::Mutex;
 use crate::types::{LogId, PageSize, Parent};
-pub use pace::Debt;
-use pace::Pace;
-pub(crate) use positions::{PassLimit, Positions};
-pub(crate) use refusal::STRANGER;
-use remote::Remote;
-use segments::{Names, SegmentSizes};
-use tail::Tail;
-pub(crate) use wakeup::Wakeup;
 
 /// An open log. Shared by all connections of the process to one database.
 pub struct Log {
-    pub(crate) io: Arc<dyn Io>,
-    /// The log directory.
-    pub(crate) dir: PathBuf,
-    /// The database file.
-    pub(crate) database: PathBuf,
-    pub(crate) base: Arc<dyn File>,
-    pub(crate) options: Options,
-    pub(crate) read_only: bool,
-    pub(crate) log_id: LogId,
-    /// The log that this one continues, if it does.
-    parent: Option<Parent>,
-    pub(crate) page_size: PageSize,
-    pub(crate) positions: Positions,
-    /// Ascending; the last one is the current one.
-    pub(crate) segments: RwLock<Vec<Arc<Segment>>>,
-    pub(crate) spares: SpareFiles,
-    pub(crate) index: PageIndex,
-    /// `None`: a log that is open read-only.
-    pub(crate) meta: Mutex<Option<MetaFile>>,
-    pub(crate) cache: LogCache,
-    /// Apart from what readers use, like everything that each commit changes.
-    tail: CachePadded<Mutex<Tail>>,
-    sync: sync::SyncState,
-    stats: stats::Stats,
-    absorbing: Mutex<()>,
-    /// The base file carries a footer of this log.
-    pub(crate) has_footer: AtomicBool,
-    segment_sizes: SegmentSizes,
-    names: Names,
-    /// Time of the oldest commit that is not checkpointed, microseconds since 1970; 0: none.
-    pub(crate) oldest_us: AtomicU64,
-    /// A commit that reaches this frame wakes the syncer, who looks after the current segment then. Changed under the lock of
-    /// the tail.
-    syncer_wanted_at: AtomicU64,
-    pub(crate) syncer: Wakeup,
-    pub(crate) remote: Remote,
-    pace: Pace,
-    place: place::Place,
-    refusal: refusal::Refusal,
-    pub(crate) checkpointer: Wakeup,
-    pub(crate) pass: Mutex<()>,
-    /// How many are reading the base file as it is: no pass may change it.
-    pub(crate) base_pins: AtomicU32,
-    last_error: Mutex<Option<String>>,
-    report: fn(&Error),
+    shared: Arc<Shared>,
+    view: Arc<View>,
+    place: Arc<Place>,
+    durability: Arc<Durability>,
+    writer: Arc<Writer>,
+    remote: Arc<Remote>,
+    checkpointer: Arc<Checkpointer>,
     /// `None`: closed. A handle that an application still has must not keep others away.
     lock: Mutex<Option<LockFile>>,
-    closed: AtomicBool,
-}
-
-thread_local! {
-    /// A frame as it is read from disk, to be verified before any of it is handed out.
-    static FRAME: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Log {
+    /// Open the log of a database, or make it. `Ok(None)`: the database has no log (now), and none was asked for.
+    ///
+    /// Errors: [`Error::Busy`] when another process holds the log; [`Error::Corrupt`] and [`Error::Foreign`] as in the
+    /// table in `which.rs`; nothing is changed then.
+    pub fn open(source: LogSource) -> Result<Option<Log>> {
+        let Some(recovered) = open::open(source)? else { return Ok(None) };
+        let log = Log::of(recovered);
+        open::make_durable(&log.shared, &log.durability)?;
+        Ok(Some(log))
+    }
+
+    fn of(recovered: Recovered) -> Log {
+        let Recovered { shared, segments, index, cache, crc, spares, sizes, meta, has_footer, lock } =
+            recovered;
+        let shared = Arc::new(shared);
+        let view = Arc::new(View::new(&shared, segments, index, cache));
+        let place = Arc::new(Place::new(&shared, &view));
+        let durability = Arc::new(Durability::new(&shared, &view, &place));
+        let writer = Arc::new(Writer::new(&shared, &view, &place, &durability, crc, spares, sizes));
+        let remote = Arc::new(Remote::new(&shared));
+        let parts = Parts {
+            shared: &shared,
+            view: &view,
+            place: &place,
+            durability: &durability,
+            writer: &writer,
+            remote: &remote,
+        };
+        let checkpointer = Arc::new(Checkpointer::new(&parts, meta, has_footer));
+        Log { shared, view, place, durability, writer, remote, checkpointer, lock: Mutex::new(Some(lock)) }
+    }
+
+    /// The segments and the view that they make up.
+    pub(crate) fn view(&self) -> &Arc<View> {
+        &self.view
+    }
+
+    /// Whether the log and its database are where they were opened.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// What is fsynced.
+    pub(crate) fn durability(&self) -> &Durability {
+        &self.durability
+    }
+
+    /// The open transaction and the current segment.
+    pub(crate) fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
+    /// The log's side of shipping.
+    pub(crate) fn remote(&self) -> &Remote {
+        &self.remote
+    }
+
+    /// Passes over the base file, and the metadata.
+    pub(crate) fn checkpointer(&self) -> &Arc<Checkpointer> {
+        &self.checkpointer
+    }
+
+    /// The positions.
+    pub(crate) fn positions(&self) -> &Positions {
+        &self.shared.positions
+    }
+
+    /// Wakes the thread that swaps, seals and fsyncs segments.
+    pub(crate) fn syncer_wakeup(&self) -> &Wakeup {
+        &self.shared.syncer
+    }
+
+    /// Wakes the thread that runs passes.
+    pub(crate) fn checkpointer_wakeup(&self) -> &Wakeup {
+        &self.shared.checkpointer
+    }
+
+    /// Wakes the thread that ships.
+    pub(crate) fn shipper_wakeup(&self) -> &Wakeup {
+        &self.shared.shipper
+    }
+
     /// The database file.
     pub fn database(&self) -> &Path {
-        &self.database
+        &self.shared.database
     }
 
     /// The log directory.
-    pub fn dir(&self) -> &Path {
-        &self.dir
+    pub fn dir(&self) -> &PathBuf {
+        &self.shared.dir
     }
 
     /// The lineage of the frame numbers.
     pub fn log_id(&self) -> LogId {
-        self.log_id
+        self.shared.log_id
     }
 
     /// The log that this one continues, if it does.
     pub fn parent(&self) -> Option<Parent> {
-        self.parent
-    }
-
-    /// Call `visit` with the marks of published frames in `from..=to`, in order, for as long as it returns true. It ends at the
-    /// first frame that the log does not have, or that recovery stepped over.
-    pub(crate) fn for_each_mark_while(
-        &self,
-        from: u64,
-        to: u64,
-        mut visit: impl FnMut(u64, FrameMark) -> bool,
-    ) {
-        let mut next = from;
-        while next <= to
-            && let Some(segment) = self.find_segment(next)
-            && segment.end() >= next
-            && segment.first() <= next
-        {
-            let mut goes_on = true;
-            segment.for_each_mark(next, to, |frame_no, mark| goes_on = goes_on && visit(frame_no, mark));
-            if !goes_on {
-                return;
-            }
-            next = segment.end().min(to) + 1;
-        }
+        self.shared.parent
     }
 
     /// Page size of the database.
     pub fn page_size(&self) -> PageSize {
-        self.page_size
+        self.shared.page_size
+    }
+
+    /// What the database was opened with.
+    pub fn options(&self) -> &Options {
+        &self.shared.options
+    }
+
+    /// The system, or what stands in for it.
+    pub(crate) fn io(&self) -> &Arc<dyn Io> {
+        &self.shared.io
+    }
+
+    /// The database file, open.
+    pub(crate) fn base(&self) -> &Arc<dyn File> {
+        &self.shared.base
+    }
+
+    /// Whether no frame can be written, for want of permission or because nobody wants to.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.shared.read_only
+    }
+
+    /// Whether the log is shipped to storage.
+    pub fn has_storage(&self) -> bool {
+        self.shared.has_storage()
     }
 
     /// The last frame that is in a segment, as part of a commit that may still be tentative.
     pub fn written_frame_no(&self) -> u64 {
-        self.positions.written()
+        self.shared.positions.written()
     }
 
     /// The last frame that readers may see.
     pub fn published_frame_no(&self) -> u64 {
-        self.positions.published()
+        self.shared.positions.published()
     }
 
     /// The last frame that survives a power loss.
     pub fn synced_frame_no(&self) -> u64 {
-        self.positions.synced()
+        self.shared.positions.synced()
     }
 
     /// The last frame that is part of the view of the database file.
     pub fn absorbed_frame_no(&self) -> u64 {
-        self.positions.absorbed()
+        self.shared.positions.absorbed()
     }
 
     /// The last frame that is in the base file: what the footer says.
     pub fn checkpointed_frame_no(&self) -> u64 {
-        self.positions.checkpointed()
+        self.shared.positions.checkpointed()
+    }
+
+    /// The last frame that storage has; `None`: not known yet, or there is no storage.
+    pub fn stored_frame_no(&self) -> Option<u64> {
+        self.shared.positions.stored()
+    }
+
+    /// Up to here everything is durable: in storage if there is one, else on this disk.
+    pub fn durable_frame_no(&self) -> u64 {
+        if self.has_storage() {
+            self.stored_frame_no().unwrap_or(0)
+        } else {
+            self.synced_frame_no().min(self.published_frame_no())
+        }
+    }
+
+    /// Frames up to this one are read by nobody through the WAL: the end of the generation before the current one.
+    pub fn generation_base(&self) -> u64 {
+        self.shared.positions.generation_base()
     }
 
     /// Pages of the database file as SQLite sees it.
     pub fn view_pages(&self) -> u32 {
-        self.positions.view_pages()
+        self.shared.positions.view_pages()
     }
 
     /// Pages of the database as of the last commit.
     pub fn database_pages(&self) -> u32 {
-        self.positions.published_pages()
+        self.shared.positions.published_pages()
     }
 
-    /// Bytes of a frame in a segment.
-    pub fn frame_size(&self) -> usize {
-        FRAME_HEADER_SIZE + self.page_size.bytes()
+    /// Bytes of frames that are committed and that storage does not have. Zero without storage.
+    pub fn unshipped_bytes(&self) -> u64 {
+        self.shared.unshipped_bytes()
+    }
+
+    /// Bytes of frames that are absorbed and not checkpointed.
+    pub(crate) fn backlog_bytes(&self) -> u64 {
+        self.shared.backlog_bytes()
+    }
+
+    /// Whether frames can be written: the log is open, neither read-only nor poisoned.
+    pub fn check_writable(&self) -> Result<()> {
+        self.writer.check_writable()
     }
 
     /// The last error of a background task, or else the last refusal of a connection's call, for status reports. One that goes on
     /// is told for as long as it does, whatever else succeeds.
     pub fn last_error(&self) -> Option<String> {
-        let refusal = self.refusal();
-        let lasting = match self.check_poison() {
+        let refusal = self.shared.trouble.refusal(|error| self.is_over(error));
+        let lasting = match self.durability.check_poison() {
             // What a commit was told of storage says what storage is in trouble with.
-            Ok(()) => (self.gone().or_else(|| self.fence()))
+            Ok(()) => (self.place.gone().or_else(|| self.remote.fence()))
                 .or_else(|| refusal.clone().filter(Error::has_cause))
-                .or_else(|| self.shipping_trouble()),
+                .or_else(|| self.remote.shipping_trouble()),
             Err(poison) => Some(poison),
         };
-        let lasting = lasting.map(|error| error.to_string()).or_else(|| self.last_error.lock().clone());
+        let lasting = lasting.map(|error| error.to_string()).or_else(|| self.shared.trouble.last_error());
         lasting.or_else(|| refusal.map(|error| error.to_string()))
+    }
+
+    /// Whether the reason of a refusal is seen to be gone.
+    fn is_over(&self, refusal: &Error) -> bool {
+        match refusal {
+            Error::NotStored { frame_no, .. } => self.stored_frame_no() >= Some(*frame_no),
+            Error::Backlog { limit, .. } => self.unshipped_bytes() < *limit,
+            // It may have been moved away since.
+            Error::InUse { what, .. } => what.contains(STRANGER) && self.place.check_names().is_ok(),
+            _ => false,
+        }
     }
 
     /// Remember and report an error that no caller is told.
     pub(crate) fn note_error(&self, error: &Error) {
-        *self.last_error.lock() = Some(error.to_string());
-        (self.report)(error);
+        self.shared.trouble.note_error(error);
     }
 
     /// A background task that failed before has succeeded.
     pub(crate) fn clear_error(&self) {
-        if self.check_poison().is_ok() {
-            *self.last_error.lock() = None;
-        }
+        self.durability.clear_error();
     }
 
-    /// Whether frames can be written: the log is neither read-only nor poisoned.
-    pub fn check_writable(&self) -> Result<()> {
-        if self.closed.load(Ordering::Relaxed) {
-            return Err(Error::NotVirtual(format!("'{}'", self.database.display())));
-        }
-        if self.read_only {
-            return Err(Error::ReadOnly { path: self.dir.clone() });
-        }
-        self.check_poison()
+    /// A connection's call has failed. The caller has reported it.
+    pub(crate) fn note_refusal(&self, error: &Error) {
+        self.shared.trouble.note_refusal(error);
     }
 
-    /// Write into an open frame; see `tail.rs`. Only the holder of the write lock may call this.
-    pub fn write(&self, frame_no: u64, at: usize, bytes: &[u8]) -> Result<()> {
-        self.tail.lock().write(self, frame_no, at, bytes)
+    /// A commit has succeeded: what kept commits away is gone.
+    pub(crate) fn end_refusal_of_commits(&self) {
+        self.shared.trouble.end_refusal_of_commits();
     }
 
-    /// Whether there is a tentative commit; its last frame.
-    pub fn tentative_commit(&self) -> Option<u64> {
-        let tail = self.tail.lock();
-        tail.is_committed().then(|| tail.end())
+    /// WAL mode could end now.
+    pub(crate) fn end_refusal_to_leave(&self) {
+        self.shared.trouble.end_refusal_to_leave();
+    }
+
+    /// Another file has the name of the database: leave the name of the log directory to its log. Does nothing while the database is at
+    /// its path, and when the log is closed.
+    pub(crate) fn step_aside(&self) -> Result<()> {
+        // A log that is closed has given the directory up, and another process may have it by now. It cannot be closed meanwhile.
+        let lock = self.lock.lock();
+        if lock.is_some() { self.place.step_aside() } else { Ok(()) }
+    }
+
+    /// The database file has no name any more: nobody can open it again, and the log ends. Only for the last close.
+    pub(crate) fn end_unlinked(&self) -> Result<()> {
+        // Under its own name it could be taken for the log of a new file while it is half removed.
+        self.step_aside()?;
+        self.place.remove_aside()
     }
 
     /// The last connection is gone: from here on another process may open the log.
     pub(crate) fn release_lock(&self) {
-        // A pass that an application has asked for writes to the base file, which may be another process's next.
-        let _pass = self.pass.lock();
-        self.closed.store(true, Ordering::Relaxed);
+        let _pass = self.checkpointer.close();
         let mut lock = self.lock.lock();
         // Until now another thread could make it step aside, also after the last close had looked.
         if lock.is_some()
-            && let Err(error) = self.remove_aside()
+            && let Err(error) = self.place.remove_aside()
         {
             self.note_error(&error);
         }
         drop(lock.take());
-    }
-
-    /// The last frame that has been begun, for the size of the -wal file as its writer sees it.
-    pub fn open_frame_no(&self) -> u64 {
-        self.tail.lock().end()
-    }
-
-    /// The last frame that the open transaction has begun: up to here its writer can read, also what was cut off.
-    pub fn reached_frame_no(&self) -> u64 {
-        self.tail.lock().reached()
-    }
-
-    /// The write lock is released, or the commit acknowledged. `last`: the last frame that `wal.c` has published. A
-    /// tentative commit beyond it is dropped.
-    pub fn end_transaction(&self, last: u64) {
-        let mut tail = self.tail.lock();
-        if tail.is_committed() && tail.end() <= last {
-            tail.publish(self);
-        } else {
-            tail.drop_open(self);
-        }
-    }
-
-    /// `wal.c` says that the commit which ends at `last` or before it stands.
-    pub fn publish(&self, last: u64) {
-        if self.published_frame_no() >= last {
-            return;
-        }
-        let mut tail = self.tail.lock();
-        if tail.is_committed() && tail.end() <= last {
-            tail.publish(self);
-        }
-    }
-
-    /// Read bytes of a frame, `at` counted from the start of SQLite's frame header. The bytes lie in that one frame.
-    pub fn read_wal(&self, frame_no: u64, at: usize, buf: &mut [u8]) -> Result<()> {
-        const HEADER: usize = crate::format::frame::SQLITE_FRAME_HEADER_SIZE;
-        if at >= HEADER && frame_no <= self.positions.written() {
-            return self.read_page(frame_no, at - HEADER, buf);
-        }
-        let mut tail = self.tail.lock();
-        if tail.holds(frame_no) {
-            return tail.read(self, frame_no, at, buf);
-        }
-        drop(tail);
-        // A published frame's header: wal.c asks for the checksum of the frame before the ones it renews.
-        let (header, page) = buf.split_at_mut(buf.len().min(HEADER.saturating_sub(at)));
-        if !page.is_empty() {
-            self.read_page(frame_no, at.max(HEADER) - HEADER, page)?;
-        }
-        self.with_frame(frame_no, |frame| header.copy_from_slice(&frame[at..at + header.len()]))
-    }
-
-    /// Read bytes of the page in a frame that is written.
-    pub fn read_page(&self, frame_no: u64, offset: usize, buf: &mut [u8]) -> Result<()> {
-        if self.cache.read_frame(frame_no, offset, buf) {
-            return Ok(());
-        }
-        self.with_frame(frame_no, |frame| {
-            let page = &frame[FRAME_HEADER_SIZE..];
-            buf.copy_from_slice(&page[offset..offset + buf.len()]);
-            self.cache.keep_frame(frame_no, page);
-        })
-    }
-
-    /// Read a frame from its segment and verify it.
-    pub(crate) fn with_frame<T>(&self, frame_no: u64, use_frame: impl FnOnce(&[u8]) -> T) -> Result<T> {
-        let segment = self.find_segment(frame_no).ok_or_else(|| {
-            Error::corrupt(&self.dir, None, format!("frame {frame_no} is in none of the segments"))
-        })?;
-        // Taken out while it is in use; and a thread that is ending has none any more.
-        let mut frame = FRAME.try_with(RefCell::take).unwrap_or_default();
-        let result = segment.read_frame(frame_no, &mut frame).map(|()| use_frame(&frame));
-        let _ = FRAME.try_with(|kept| kept.replace(frame));
-        result
-    }
-
-    /// The segment that has a frame.
-    pub(crate) fn find_segment(&self, frame_no: u64) -> Option<Arc<Segment>> {
-        let segments = self.segments.read();
-        let at = segments.partition_point(|segment| segment.start() <= frame_no);
-        at.checked_sub(1).map(|at| Arc::clone(&segments[at]))
-    }
-
-    /// The current generation of `wal.c` begins behind this frame: frames before it are read by nobody through the WAL.
-    pub fn set_generation_base(&self, frame_no: u64) {
-        self.positions.begin_generation(frame_no);
-        self.checkpointer.notify();
-    }
-
-    /// See [`Log::set_generation_base`].
-    pub fn generation_base(&self) -> u64 {
-        self.positions.generation_base()
-    }
-
-    /// Bytes in segments that hold frames, and how many segments those are.
-    pub fn size(&self) -> (u64, u64) {
-        let segments = self.segments.read();
-        let used = segments.iter().filter(|segment| segment.end() >= segment.start());
-        used.fold((0, 0), |(bytes, count), segment| (bytes + segment.used_bytes(), count + 1))
-    }
-
-    /// Bytes of frames that are absorbed and not checkpointed.
-    pub(crate) fn backlog_bytes(&self) -> u64 {
-        self.bytes_behind(self.absorbed_frame_no())
-    }
-
-    /// Bytes of the frames up to `frame_no` that are not checkpointed.
-    fn bytes_behind(&self, frame_no: u64) -> u64 {
-        frame_no.saturating_sub(self.checkpointed_frame_no()).saturating_mul(self.frame_size() as u64)
-    }
-
-    /// After a publish: the syncer has something to do.
-    fn committed(&self) {
-        self.stats.count_commit();
-        // The background threads say that they are idle, and then look at `published` again. Here it is the other way round,
-        // and neither may pass the other: a commit would go unnoticed until the next one.
-        fence(Ordering::SeqCst);
-        if self.oldest_us.load(Ordering::Relaxed) == 0 {
-            self.oldest_us.store(self.io.now_us(), Ordering::Relaxed);
-            self.checkpointer.notify();
-        }
-        self.syncer.notify_if_idle();
-        if self.published_frame_no() >= self.syncer_wanted_at.load(Ordering::Relaxed) {
-            self.syncer_wanted_at.store(u64::MAX, Ordering::Relaxed);
-            self.syncer.notify();
-        }
-        self.wake_shipper();
     }
 }
 

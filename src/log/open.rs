@@ -1,48 +1,22 @@
 //! Opening a log: the directory, the lock, and what is done with what is found (`which.rs` decides).
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::base::{BaseState, Difference, at_footer};
+use super::durability::Durability;
+use super::meta_file::{META_NAME, read_meta};
 use super::place::{aside_name, move_aside};
-use super::recover::{self, Found};
+use super::recover::{self, Found, Recovered};
+use super::shared::Shared;
+use super::source::{LOCK_NAME, LogSource};
 use super::which::{BaseIs, Metadata, Which, which_log};
-use super::{Log, MetaFile, read_meta};
-use crate::cache::FrameCache;
 use crate::error::{Error, Result};
-use crate::format::footer::{FOOTER_SIZE, Footer};
+use crate::format::footer::Footer;
 use crate::format::meta::Meta;
-use crate::io::{File, Holder, Io, LockFile, PathKind, SyncSite, parent_dir};
-use crate::options::Options;
+use crate::io::{Holder, Io, LockFile, PathKind, SyncSite};
 use crate::segment::parse_segment_name;
 use crate::types::{LogId, PageSize, Parent};
-
-/// The name of the lock file in the log directory.
-pub const LOCK_NAME: &str = "lock";
-/// The name of the wal-index in the log directory.
-pub const SHM_NAME: &str = "shm";
-
-/// Everything that is needed to open a log.
-pub struct LogSource {
-    /// Files.
-    pub io: Arc<dyn Io>,
-    /// The database file.
-    pub database: PathBuf,
-    /// The log directory: the database's name and "-wal".
-    pub dir: PathBuf,
-    /// The base file.
-    pub base: Arc<dyn File>,
-    /// The frame cache of the process.
-    pub cache: Arc<FrameCache>,
-    /// Options of this database.
-    pub options: Options,
-    /// Is told the errors of background tasks.
-    pub report: fn(&Error),
-    /// The database file cannot be written.
-    pub read_only: bool,
-    /// The database is in WAL mode: make a log when there is none.
-    pub create: bool,
-}
 
 /// What becomes of a directory that is there.
 enum Decision {
@@ -95,7 +69,7 @@ fn refusal(source: &LogSource, meta: Option<Meta>, difference: Option<Difference
     let Some((meta, difference)) = meta.zip(difference) else {
         let segment = found.any_segment().map_or_else(String::new, |path| path.display().to_string());
         return Error::corrupt(
-            &source.dir.join(super::META_NAME),
+            &source.dir.join(META_NAME),
             0,
             format!(
                 "it is empty, but there are segments ('{segment}'): restore it, or move the directory away"
@@ -107,57 +81,59 @@ fn refusal(source: &LogSource, meta: Option<Meta>, difference: Option<Difference
     Error::Foreign { path: source.database.clone(), what: format!("{what}. {advice}") }
 }
 
-impl Log {
-    /// Open the log of a database, or make it. `Ok(None)`: the database has no log (now), and none was asked for.
-    ///
-    /// Errors: [`Error::Busy`] when another process holds the log; [`Error::Corrupt`] and [`Error::Foreign`] as in the
-    /// table in this file; nothing is changed then.
-    pub fn open(mut source: LogSource) -> Result<Option<Log>> {
-        let Some(lock) = take_lock(&mut source)? else { return Ok(None) };
-        let mut meta = read_meta(&*source.io, &source.dir)?;
-        let mut found = recover::find(&*source.io, &source.dir, meta.as_ref(), source.read_only)?;
-        let mut base = BaseState::read(&*source.base, meta.as_ref())?;
-        if let Some(before) = meta.filter(|meta| meta.has_intent() && found.end() < meta.intent_frame_no) {
-            meta = Some(completed(&source.dir, &before, &base)?);
-            found = recover::find(&*source.io, &source.dir, meta.as_ref(), source.read_only)?;
-            base = BaseState::read(&*source.base, meta.as_ref())?;
+/// Open the log of a database, or make it. `Ok(None)`: the database has no log (now), and none was asked for.
+pub(super) fn open(mut source: LogSource) -> Result<Option<Recovered>> {
+    let Some(lock) = take_lock(&mut source)? else { return Ok(None) };
+    let mut meta = read_meta(&*source.io, &source.dir)?;
+    let mut found = recover::find(&*source.io, &source.dir, meta.as_ref(), source.read_only)?;
+    let mut base = BaseState::read(&*source.base, meta.as_ref())?;
+    if let Some(before) = meta.filter(|meta| meta.has_intent() && found.end() < meta.intent_frame_no) {
+        meta = Some(completed(&source.dir, &before, &base)?);
+        found = recover::find(&*source.io, &source.dir, meta.as_ref(), source.read_only)?;
+        base = BaseState::read(&*source.base, meta.as_ref())?;
+    }
+    let (meta, found) = match decide(&source, meta, &base, &found)? {
+        Decision::NotOurs => return Ok(None),
+        Decision::Orphaned(meta) => {
+            move_orphan(&source, &meta, &found)?;
+            return Ok(None);
         }
-        let (meta, found) = match decide(&source, meta, &base, &found)? {
-            Decision::NotOurs => return Ok(None),
-            Decision::Orphaned(meta) => {
-                move_orphan(&source, &meta, &found)?;
-                return Ok(None);
+        Decision::Recover(meta) => (meta, found),
+        // SQLite opens the WAL with the SHARED lock held, after it has played back a journal. Before that a transaction of
+        // rollback mode may be under way in the file, which a footer would spoil.
+        Decision::Fresh { .. } if !source.create => return Ok(None),
+        Decision::Fresh { goes_on, parent } => {
+            check_aside(&source, &base)?;
+            let page_size = base.header.map(|header| header.page_size);
+            let page_size = page_size.filter(|&size| base.db_size_pages(size) > 0).ok_or_else(|| {
+                Error::corrupt(&source.database, 0, "this is not the start of an SQLite database")
+            })?;
+            // As SQLite does without vwal. A footer where the header says that the file ends would hide what is missing.
+            let (pages, expected) = (base.whole_pages(page_size), base.db_size_pages(page_size));
+            if pages < expected {
+                let what =
+                    format!("the file has {pages} whole pages, its header says {expected}: it was cut");
+                return Err(Error::corrupt(&source.database, None, what));
             }
-            Decision::Recover(meta) => (meta, found),
-            // SQLite opens the WAL with the SHARED lock held, after it has played back a journal. Before that a transaction of
-            // rollback mode may be under way in the file, which a footer would spoil.
-            Decision::Fresh { .. } if !source.create => return Ok(None),
-            Decision::Fresh { goes_on, parent } => {
-                check_aside(&source, &base)?;
-                let page_size = base.header.map(|header| header.page_size);
-                let page_size = page_size.filter(|&size| base.db_size_pages(size) > 0).ok_or_else(|| {
-                    Error::corrupt(&source.database, 0, "this is not the start of an SQLite database")
-                })?;
-                // As SQLite does without vwal. A footer where the header says that the file ends would hide what is missing.
-                let (pages, expected) = (base.whole_pages(page_size), base.db_size_pages(page_size));
-                if pages < expected {
-                    let what =
-                        format!("the file has {pages} whole pages, its header says {expected}: it was cut");
-                    return Err(Error::corrupt(&source.database, None, what));
-                }
-                (fresh_meta(&source, &base, page_size, goes_on, parent, meta), Found::nothing(found))
-            }
-        };
-        let log = recover::build(source, lock, meta, &base, found)?;
-        if !log.options.group_commit && !log.read_only {
-            // Nothing is visible before it is durable. On a full disk, where recovered frames cannot be copied, reading goes on:
-            // the next commit makes them durable before itself, or is told that the disk is full.
-            match log.sync_to(log.published_frame_no(), SyncSite::RecoveredFrames) {
-                Err(error @ Error::Full { .. }) if !error.is_failed_fsync() => log.note_error(&error),
-                synced => synced?,
-            }
+            (fresh_meta(&source, &base, page_size, goes_on, parent, meta), Found::nothing(found))
         }
-        Ok(Some(log))
+    };
+    recover::build(source, lock, meta, &base, found).map(Some)
+}
+
+/// With group commit off nothing is visible before it is durable, and what was recovered is visible now.
+pub(super) fn make_durable(shared: &Shared, durability: &Durability) -> Result<()> {
+    if shared.options.group_commit || shared.read_only {
+        return Ok(());
+    }
+    // On a full disk, where recovered frames cannot be copied, reading goes on: the next commit makes them durable before itself, or
+    // is told that the disk is full.
+    match durability.sync_to(shared.positions.published(), SyncSite::RecoveredFrames) {
+        Err(error @ Error::Full { .. }) if !error.is_failed_fsync() => {
+            shared.trouble.note_error(&error);
+            Ok(())
+        }
+        synced => synced,
     }
 }
 
@@ -213,7 +189,7 @@ pub(crate) fn completed(dir: &Path, meta: &Meta, base: &BaseState) -> Result<Met
     match base.footer().filter(says_so) {
         Some(footer) => Ok(at_footer(meta, &footer)),
         _ => Err(Error::corrupt(
-            &dir.join(super::META_NAME),
+            &dir.join(META_NAME),
             None,
             format!(
                 "it says that a checkpoint of frames {} to {} was begun, but those frames are not all in the log, and the \
@@ -249,7 +225,7 @@ fn fresh_meta(
         parent,
         stored_frame_no: 0,
         stored_us: 0,
-        stored_place: 0,
+        places: Default::default(),
     }
 }
 
@@ -340,34 +316,4 @@ fn held(source: &LogSource, holder: &Holder) -> Result<Error> {
 
 fn is_denied(error: &Error) -> bool {
     matches!(error, Error::ReadOnly { .. } | Error::Io { kind: std::io::ErrorKind::PermissionDenied, .. })
-}
-
-/// The metadata file of a log that has just been recovered or made.
-pub(super) fn open_meta(source: &LogSource, meta: Meta, base: &BaseState, fresh: bool) -> Result<MetaFile> {
-    if !fresh {
-        return MetaFile::open(&*source.io, &source.dir, meta);
-    }
-    // Before the metadata: from the first frame on the file can be told from another one. The footer of a log that ended must
-    // not speak for this one.
-    if base.footer() != Some(meta.footer()) {
-        let end = u64::from(meta.db_size_pages) * u64::from(meta.page_size.get());
-        source.base.write_at(&meta.footer().encode(), end)?;
-        let length = end + FOOTER_SIZE as u64;
-        if source.base.size()? > length {
-            source.base.set_len(length)?;
-        }
-    }
-    // With synchronous=OFF nobody has made it durable yet, and the frames will be.
-    source.base.sync(SyncSite::FirstBase)?;
-    // Here and not where the directory is made: a process that ended in between left it without that.
-    source.io.sync_dir(&parent_dir(&source.dir), SyncSite::LogDirectoryName)?;
-    let file = if meta.sequence == 0 {
-        MetaFile::create(&*source.io, &source.dir, meta)?
-    } else {
-        let mut file = MetaFile::open(&*source.io, &source.dir, meta)?;
-        file.put(meta, SyncSite::ReplacedMeta, |_| {})?;
-        file
-    };
-    source.io.sync_dir(&source.dir, SyncSite::FirstNames)?;
-    Ok(file)
 }

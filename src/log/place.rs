@@ -11,16 +11,19 @@
 //!   nothing to do with this log, which goes on. If it still has the name of the log directory when another database of this process
 //!   wants it, it *steps aside*: the directory gets another name. The lock goes along with it.
 //!
-//! A database file that has no name any more ends with its last connection, and so does its log ([`Log::end_unlinked`]). If its log
-//! directory is removed as well, the log goes on in files without names ([`Log::has_no_names`]).
+//! A database file that has no name any more ends with its last connection, and so does its log ([`Place::remove_aside`]). If its log
+//! directory is removed as well, the log goes on in files without names ([`Place::has_no_names`]).
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::base::BaseState;
-use super::{LOCK_NAME, Log, META_NAME, NEW_META_NAME, SHM_NAME, STRANGER};
+use super::meta_file::{META_NAME, NEW_META_NAME};
+use super::shared::Shared;
+use super::source::{LOCK_NAME, SHM_NAME};
+use super::trouble::STRANGER;
+use super::view::View;
 use crate::error::{Error, FileOp, Result};
 use crate::io::{Io, PathKind};
 use crate::segment::{is_spare_name, parse_segment_name};
@@ -28,8 +31,10 @@ use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::types::LogId;
 
-#[derive(Default)]
-pub(super) struct Place {
+/// See the module.
+pub(crate) struct Place {
+    shared: Arc<Shared>,
+    view: Arc<View>,
     is_gone: AtomicBool,
     /// What was looked for in vain.
     missing: Mutex<PathBuf>,
@@ -79,18 +84,28 @@ fn is_ours(name: &str) -> bool {
         || name.strip_suffix(".copy").is_some_and(|stem| stem.len() == 20)
 }
 
-impl Log {
-    /// Whether the log directory was found to be removed, renamed or replaced.
-    pub(crate) fn is_gone(&self) -> bool {
-        self.place.is_gone.load(Ordering::Acquire)
+impl Place {
+    pub(super) fn new(shared: &Arc<Shared>, view: &Arc<View>) -> Place {
+        Place {
+            shared: Arc::clone(shared),
+            view: Arc::clone(view),
+            is_gone: AtomicBool::new(false),
+            missing: Mutex::default(),
+            aside: Mutex::default(),
+        }
     }
 
-    /// The error of commits when [`Log::is_gone`]; `None` once the database is removed, too.
+    /// Whether the log directory was found to be removed, renamed or replaced.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Acquire)
+    }
+
+    /// The error of commits when [`Place::is_gone`]; `None` once the database is removed, too.
     pub(crate) fn gone(&self) -> Option<Error> {
         if !self.is_gone() || self.has_no_names() {
             return None;
         }
-        let advice = if self.io.anchor_is_replaced(&self.dir) {
+        let advice = if self.shared.io.anchor_is_replaced(&self.shared.dir) {
             "Another directory has its name now: move that one away, and what is committed is brought to the database file; then close \
              all connections to the database and open it again"
         } else {
@@ -98,7 +113,7 @@ impl Log {
         };
         Some(Error::Io {
             op: FileOp::LookAt,
-            path: self.place.missing.lock().clone(),
+            path: self.missing.lock().clone(),
             offset: None,
             kind: std::io::ErrorKind::NotFound,
             message: format!(
@@ -109,50 +124,20 @@ impl Log {
 
     /// Whether the database and the log directory are both removed: nobody will look for a name in it, and it takes no new one.
     pub(crate) fn has_no_names(&self) -> bool {
-        self.io.anchor_is_removed() && self.base.is_unlinked()
+        self.shared.io.anchor_is_removed() && self.shared.base.is_unlinked()
     }
 
     /// Whether the path of the database leads to the base file.
     pub(crate) fn is_in_place(&self) -> bool {
-        self.base.is_named(&self.database)
-    }
-
-    /// Whether the base file is still this log's, should its directory be gone. Another process that finds no directory, or another
-    /// one, begins a log on the file, and what this one would write would take the place of its commits.
-    ///
-    /// Errors: [`Error::Foreign`]; nothing may be written then.
-    pub(crate) fn check_base_is_ours(&self) -> Result<()> {
-        self.look_at_place();
-        if !self.is_gone() {
-            return Ok(());
-        }
-        let meta = self.with_meta(|file| Ok(file.get()))?;
-        let footer = BaseState::read(&*self.base, Some(&meta))?.footer();
-        // A pass that was interrupted may have taken the footer away already.
-        let is_ours = footer.map_or(meta.has_intent(), |footer| {
-            footer == meta.footer() || meta.has_intent() && footer.log_id == meta.log_id
-        });
-        if is_ours && !self.io.anchor_is_replaced(&self.dir) {
-            return Ok(());
-        }
-        Err(Error::Foreign {
-            path: self.database.clone(),
-            what: format!(
-                "its log directory '{}' was removed or renamed while it was open, and the file has another log by now. Frames {} to {} \
-             are not in the file, and only in the segments of that directory, wherever it is",
-                self.dir.display(),
-                self.checkpointed_frame_no() + 1,
-                self.published_frame_no()
-            ),
-        })
+        self.shared.base.is_named(&self.shared.database)
     }
 
     /// Look whether the current segment still has its name, and note it when it has not.
-    pub(crate) fn look_at_place(&self) {
+    pub(crate) fn look(&self) {
         if self.is_gone() {
             return;
         }
-        let Some(segment) = self.segments.read().last().cloned() else { return };
+        let Some(segment) = self.view.segments.read().last().cloned() else { return };
         // One that recovery doubts is just being replaced by a copy.
         if segment.is_doubtful() || segment.is_named() {
             return;
@@ -162,7 +147,7 @@ impl Log {
             return;
         }
         // A pass may just have freed the segment: then its name went with its entry in the list.
-        if !self.segments.read().last().is_some_and(|last| Arc::ptr_eq(last, &segment)) {
+        if !self.view.segments.read().last().is_some_and(|last| Arc::ptr_eq(last, &segment)) {
             return;
         }
         self.note_gone(segment.path());
@@ -170,44 +155,39 @@ impl Log {
 
     /// The same without a current segment, whose file could be looked up: no file could be made for the next one.
     pub(super) fn look_at_directory(&self) {
-        if !self.is_gone() && !self.io.leads_to_anchor(&self.dir) && self.is_in_place() {
-            self.note_gone(&self.dir);
+        if !self.is_gone() && !self.shared.io.leads_to_anchor(&self.shared.dir) && self.is_in_place() {
+            self.note_gone(&self.shared.dir);
         }
     }
 
     fn note_gone(&self, missing: &Path) {
-        *self.place.missing.lock() = missing.to_owned();
-        self.place.is_gone.store(true, Ordering::Release);
+        *self.missing.lock() = missing.to_owned();
+        self.is_gone.store(true, Ordering::Release);
         if let Some(error) = self.gone() {
-            self.note_error(&error);
+            self.shared.trouble.note_error(&error);
         }
-        self.checkpointer.notify();
+        self.shared.checkpointer.notify();
     }
 
     /// Where a file of the log directory is now, if vwal moved it.
     pub(crate) fn path_now(&self, path: &Path) -> PathBuf {
-        match (&*self.place.aside.lock(), path.file_name()) {
+        match (&*self.aside.lock(), path.file_name()) {
             (Some(aside), Some(name)) => aside.join(name),
             _ => path.to_owned(),
         }
     }
 
     /// Another file has the name of the database: leave the name of the log directory to its log. Does nothing while the
-    /// database is at its path, and when the log is closed.
-    pub(crate) fn step_aside(&self) -> Result<()> {
-        // A log that is closed has given the directory up, and another process may have it by now. It cannot be closed meanwhile.
-        let lock = self.lock.lock();
-        if lock.is_none() {
+    /// database is at its path. The caller holds the lock file, and keeps it meanwhile: without it the directory may be another process's.
+    pub(super) fn step_aside(&self) -> Result<()> {
+        let mut aside = self.aside.lock();
+        if aside.is_some() || self.is_in_place() || !self.shared.io.leads_to_anchor(&self.shared.dir) {
             return Ok(());
         }
-        let mut aside = self.place.aside.lock();
-        if aside.is_some() || self.is_in_place() || !self.io.leads_to_anchor(&self.dir) {
-            return Ok(());
-        }
-        let path = move_aside(&*self.io, &self.dir, self.log_id)?;
-        if !self.base.is_unlinked() {
-            self.note_error(&Error::InUse {
-                path: self.database.clone(),
+        let path = move_aside(&*self.shared.io, &self.shared.dir, self.shared.log_id)?;
+        if !self.shared.base.is_unlinked() {
+            self.shared.trouble.note_error(&Error::InUse {
+                path: self.shared.database.clone(),
                 what: format!(
                     "another file has this name now. The one before it, which is open, was renamed or cannot be told from one that was; \
                      its log goes on in '{}' until it is closed",
@@ -219,25 +199,18 @@ impl Log {
         Ok(())
     }
 
-    /// The database file has no name any more: nobody can open it again, and the log ends. Only for the last close.
-    pub(crate) fn end_unlinked(&self) -> Result<()> {
-        // Under its own name it could be taken for the log of a new file while it is half removed.
-        self.step_aside()?;
-        self.remove_aside()
-    }
-
     /// Whether everything in the log directory is vwal's. Returns what is there.
     ///
     /// Errors: [`Error::InUse`] names what is not.
-    pub(crate) fn check_names(&self) -> Result<Vec<String>> {
-        let names = self.io.list(&self.dir)?;
+    pub(super) fn check_names(&self) -> Result<Vec<String>> {
+        let names = self.shared.io.list(&self.shared.dir)?;
         match names.iter().find(|name| !is_ours(name)) {
             None => Ok(names),
             Some(name) => Err(Error::InUse {
-                path: self.database.clone(),
+                path: self.shared.database.clone(),
                 what: format!(
                     "WAL mode cannot end while the log directory has '{}', {STRANGER}",
-                    self.dir.join(name).display()
+                    self.shared.dir.join(name).display()
                 ),
             }),
         }
@@ -247,16 +220,20 @@ impl Log {
     ///
     /// Errors: nothing is removed when the base file still exists and lacks commits.
     pub(crate) fn remove_aside(&self) -> Result<()> {
-        let aside = self.place.aside.lock();
-        let Some(path) = aside.as_ref().filter(|path| self.io.leads_to_anchor(path)) else { return Ok(()) };
-        if self.checkpointed_frame_no() < self.published_frame_no() && !self.base.is_unlinked() {
+        let aside = self.aside.lock();
+        let Some(path) = aside.as_ref().filter(|path| self.shared.io.leads_to_anchor(path)) else {
+            return Ok(());
+        };
+        if self.shared.positions.checkpointed() < self.shared.positions.published()
+            && !self.shared.base.is_unlinked()
+        {
             return Err(Error::InUse {
-                path: self.database.clone(),
+                path: self.shared.database.clone(),
                 what: format!(
                     "frames {} to {} of the file that had this name are only in '{}': give that directory the name of that file and \
                      \"-wal\", and open it",
-                    self.checkpointed_frame_no() + 1,
-                    self.published_frame_no(),
+                    self.shared.positions.checkpointed() + 1,
+                    self.shared.positions.published(),
                     path.display()
                 ),
             });
@@ -264,8 +241,8 @@ impl Log {
         let mut names = self.check_names()?;
         // Whoever looks at it meanwhile sees that it is held.
         names.sort_by_key(|name| name == LOCK_NAME);
-        names.iter().try_for_each(|name| self.io.remove_file(&self.dir.join(name)))?;
-        self.io.remove_dir(path)
+        names.iter().try_for_each(|name| self.shared.io.remove_file(&self.shared.dir.join(name)))?;
+        self.shared.io.remove_dir(path)
     }
 }
 

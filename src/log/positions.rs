@@ -12,7 +12,7 @@
 
 use crossbeam_utils::CachePadded;
 
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// The positions of a log. Plain memory without pointers: what another process would have to see. Everything else can be derived
 /// from the segments.
@@ -31,6 +31,8 @@ pub(crate) struct Positions {
     /// Pages of the base file that reads may go to.
     base_pages: AtomicU32,
     flags: AtomicU32,
+    /// Time of the oldest commit that is not checkpointed, microseconds since 1970; 0: none.
+    oldest_us: AtomicU64,
 }
 
 /// What each commit changes. It has a cache line of its own, or each commit would take away the one that readers use.
@@ -60,8 +62,8 @@ pub(crate) enum PassLimit {
     Leaving,
 }
 
-/// The positions that recovery has found.
-pub(super) struct Recovered {
+/// Where a log begins that has just been recovered.
+pub(super) struct Start {
     /// The last committed frame.
     pub(super) end: u64,
     /// The last frame that is proved to be durable.
@@ -71,11 +73,13 @@ pub(super) struct Recovered {
     pub(super) pages: u32,
     /// Pages of the base file that reads may go to.
     pub(super) base_pages: u32,
+    /// Time of the oldest commit that is not checkpointed, microseconds since 1970; 0: none.
+    pub(super) oldest_us: u64,
 }
 
 impl Positions {
     /// All that was committed is part of the view.
-    pub(super) fn new(found: &Recovered) -> Positions {
+    pub(super) fn new(found: &Start) -> Positions {
         let positions = Positions {
             committing: CachePadded::new(Committing {
                 written: AtomicU64::new(found.end),
@@ -90,6 +94,7 @@ impl Positions {
             view_pages: AtomicU32::new(found.pages),
             base_pages: AtomicU32::new(found.base_pages),
             flags: AtomicU32::new(0),
+            oldest_us: AtomicU64::new(found.oldest_us),
         };
         positions.assert_order();
         positions
@@ -150,6 +155,14 @@ impl Positions {
         self.has(FENCED)
     }
 
+    /// When the oldest commit was made that is not checkpointed, microseconds since 1970; `None`: there is none.
+    pub(crate) fn oldest_us(&self) -> Option<u64> {
+        match self.oldest_us.load(Ordering::Acquire) {
+            0 => None,
+            oldest_us => (self.published() > self.checkpointed()).then_some(oldest_us),
+        }
+    }
+
     fn has(&self, flag: u32) -> bool {
         self.flags.load(Ordering::Acquire) & flag != 0
     }
@@ -190,19 +203,28 @@ impl Positions {
         self.absorbed.store(to, Ordering::Release);
     }
 
+    /// After a commit: note its time if it is the oldest one that is not checkpointed. True: it is.
+    pub(super) fn note_commit(&self, now_us: impl FnOnce() -> u64) -> bool {
+        let is_oldest = self.oldest_us.load(Ordering::Relaxed) == 0;
+        if is_oldest {
+            self.oldest_us.store(now_us(), Ordering::Relaxed);
+        }
+        is_oldest
+    }
+
     /// A pass is about to make the base file `pages` pages long: reads after its end would find what the pass is just writing, or
     /// nothing. By the checkpointer.
-    pub(crate) fn limit_base(&self, pages: u32) {
+    pub(super) fn limit_base(&self, pages: u32) {
         self.base_pages.fetch_min(pages, Ordering::AcqRel);
     }
 
     /// Reads may go to `pages` pages of the base file. By the checkpointer.
-    pub(crate) fn open_base(&self, pages: u32) {
+    pub(super) fn open_base(&self, pages: u32) {
         self.base_pages.store(pages, Ordering::Release);
     }
 
     /// The base file, and the metadata, are at frame `to`, durably. By the checkpointer.
-    pub(crate) fn checkpoint(&self, to: u64, limit: PassLimit) {
+    pub(super) fn checkpoint(&self, to: u64, limit: PassLimit, now_us: impl FnOnce() -> u64) {
         debug_assert!(self.checkpointed() <= to && to <= self.absorbed(), "frame {to} is not absorbed");
         debug_assert!(to <= self.synced(), "frame {to} is not durable");
         debug_assert!(
@@ -210,6 +232,12 @@ impl Positions {
             "storage does not have frame {to}"
         );
         self.checkpointed.store(to, Ordering::Release);
+        self.oldest_us.store(0, Ordering::Release);
+        // A commit that is published now has found the time of an older one, and did not note its own (`note_commit`).
+        fence(Ordering::SeqCst);
+        if self.published() > to {
+            self.oldest_us.store(now_us(), Ordering::Release);
+        }
     }
 
     /// Storage has confirmed everything up to `to`. By the shipper, which fsynced it before.
@@ -279,7 +307,14 @@ mod tests {
     use super::*;
 
     fn positions() -> Positions {
-        Positions::new(&Recovered { end: 20, synced: 15, checkpointed: 10, pages: 3, base_pages: 3 })
+        Positions::new(&Start {
+            end: 20,
+            synced: 15,
+            checkpointed: 10,
+            pages: 3,
+            base_pages: 3,
+            oldest_us: 5,
+        })
     }
 
     #[test]
@@ -294,7 +329,7 @@ mod tests {
         positions.sync(24);
         positions.absorb(24, 4);
         positions.ship(24);
-        positions.checkpoint(24, PassLimit::Stored);
+        positions.checkpoint(24, PassLimit::Stored, || 1);
         positions.begin_generation(24);
         assert_eq!(positions.check(), Ok(()));
         assert_eq!((positions.checkpointed(), positions.stored(), positions.view_pages()), (24, Some(24), 4));
@@ -330,8 +365,8 @@ mod tests {
             (|positions| positions.publish(21, None), "frame 21 is not written"),
             (|positions| positions.sync(21), "frame 21 is not written"),
             (|positions| positions.absorb(21, 3), "frame 21 is not published"),
-            (|positions| positions.checkpoint(16, PassLimit::Unlimited), "frame 16 is not durable"),
-            (|positions| positions.checkpoint(15, PassLimit::Stored), "storage does not have frame 15"),
+            (|positions| positions.checkpoint(16, PassLimit::Unlimited, || 1), "frame 16 is not durable"),
+            (|positions| positions.checkpoint(15, PassLimit::Stored, || 1), "storage does not have frame 15"),
             (|positions| positions.ship(16), "frame 16 was shipped before it was durable"),
             (|positions| positions.find_stored(21), "frame 21 is not of this log"),
             (|positions| positions.begin_generation(21), "frame 21 is not written"),
@@ -349,7 +384,7 @@ mod tests {
     fn what_may_pass_storage_does() {
         let positions = positions();
         for limit in [PassLimit::Interrupted, PassLimit::Leaving, PassLimit::Unlimited] {
-            positions.checkpoint(12, limit);
+            positions.checkpoint(12, limit, || 1);
         }
         assert_eq!((positions.checkpointed(), positions.stored()), (12, None));
     }

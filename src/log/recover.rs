@@ -8,30 +8,30 @@
 //!
 //! The frames of an unsealed segment may be there in the page cache alone, and their fsync may have failed in the process
 //! before; a second one would not write them. Unless something shows that they are durable, they count as not durable
-//! when the log is open, and what makes them so is a copy (`Log::renew`), which the syncer has made in a moment.
+//! when the log is open, and what makes them so is a copy (`Durability::renew`), which the syncer has made in a moment.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crossbeam_utils::CachePadded;
-
 use super::base::{BaseState, Pass, commit_us_of};
+use super::copy::{COPY_SUFFIX, replace_by_copy};
 use super::judge::{Depth, Fate, judge, read};
-use super::open::{LogSource, open_meta};
-use super::positions::Recovered;
-use super::segments::{COPY_SUFFIX, Names, SegmentSizes, replace_by_copy};
-use super::tail::Tail;
+use super::meta_file::MetaFile;
+use super::positions::{Positions, Start};
+use super::shared::Shared;
+use super::source::{LogSource, first_meta};
+use super::trouble::Trouble;
+use super::wakeup::Wakeup;
 use super::which_frames::Then;
-use super::{Log, MetaFile, Positions, Wakeup};
+use super::writer::SegmentSizes;
 use crate::cache::LogCache;
 use crate::error::{Error, Result};
-use crate::format::frame::FRAME_HEADER_SIZE;
+use crate::format::frame::FrameLayout;
 use crate::format::meta::Meta;
 use crate::io::{File, Io, LockFile, OpenMode, SyncSite};
 use crate::page_index::PageIndex;
 use crate::segment::{Scan, Segment, SpareFiles, parse_segment_name, segment_name};
-use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
-use crate::sync::{Mutex, RwLock};
+use crate::sync::atomic::AtomicBool;
 
 /// What is in the log directory.
 #[derive(Default)]
@@ -76,6 +76,18 @@ impl Found {
         commit_us_of(segments, meta.page_size, frame_no)
     }
 
+    /// The segments of the log. Frames after `durable` may be in the page cache alone.
+    fn into_segments(self, durable: u64) -> Vec<Arc<Segment>> {
+        let segment = |(file, path, scan): (Arc<dyn File>, PathBuf, Scan)| {
+            let end = scan.end_frame_no();
+            let is_sealed = scan.seal.is_some_and(|seal| seal.end_frame_no == end);
+            let segment = Segment::existing(file, path, scan.header, scan.marks, is_sealed)
+                .from_frame(scan.first_frame_no);
+            Arc::new(if end > durable { segment.doubted() } else { segment })
+        };
+        self.chain.into_iter().map(segment).collect()
+    }
+
     /// A new log begins: none of what is there belongs to it.
     pub(super) fn nothing(found: Found) -> Found {
         let chain = found.chain.into_iter().map(|(_, path, _)| path);
@@ -117,93 +129,151 @@ pub(super) fn find(io: &dyn Io, dir: &Path, meta: Option<&Meta>, read_only: bool
     Ok(found)
 }
 
-/// Make the log. From here on the directory is changed.
+/// What recovery leaves behind: the parts that a log is put together of.
+pub(super) struct Recovered {
+    pub(super) shared: Shared,
+    pub(super) segments: Vec<Arc<Segment>>,
+    pub(super) index: PageIndex,
+    pub(super) cache: LogCache,
+    /// Checksum of the last frame.
+    pub(super) crc: u32,
+    pub(super) spares: SpareFiles,
+    pub(super) sizes: SegmentSizes,
+    /// `None`: the log is open read-only.
+    pub(super) meta: Option<MetaFile>,
+    /// The base file carries a footer of this log.
+    pub(super) has_footer: bool,
+    pub(super) lock: LockFile,
+}
+
+/// Recover the log. From here on the directory is changed.
 pub(super) fn build(
     source: LogSource,
     lock: LockFile,
     meta: Meta,
     base: &BaseState,
     mut found: Found,
-) -> Result<Log> {
+) -> Result<Recovered> {
     let io = Arc::clone(&source.io);
     let end = found.end().max(meta.checkpointed_frame_no);
     let fresh = found.names.is_empty();
-    let segment_sizes = SegmentSizes::new(&source.options.swap, FRAME_HEADER_SIZE + meta.page_size.bytes());
-    let spare_size = segment_sizes.spare_bytes();
+    let sizes = SegmentSizes::new(&source.options.swap, FrameLayout::new(meta.page_size));
+    let spares = spare_files(&source, &sizes);
+    let meta_file =
+        if source.read_only { None } else { Some(tidy(&source, meta, base, &mut found, &spares)?) };
+    // Whoever cannot write can do nothing about it.
+    let durable = if source.read_only { end } else { found.durable(&meta).min(end) };
+    found.harmless.iter().for_each(source.report);
+    let last_error = found.harmless.last().map(ToString::to_string);
+    let crc = found.chain.last().map_or(0, |(_, _, scan)| scan.last_crc);
+    let segments = found.into_segments(durable);
+    let (index, pages) = index_of(&segments, &meta, end)?;
+    let positions = Positions::new(&Start {
+        end,
+        synced: durable,
+        checkpointed: meta.checkpointed_frame_no,
+        pages: pages.unwrap_or(meta.db_size_pages),
+        // What a pass that was interrupted left beyond the old end is of no state.
+        base_pages: base.whole_pages(meta.page_size).min(meta.db_size_pages),
+        oldest_us: if end > meta.checkpointed_frame_no { io.now_us() } else { 0 },
+    });
+    let shared = Shared {
+        log_id: meta.log_id,
+        parent: meta.parent,
+        page_size: meta.page_size,
+        positions,
+        syncer: Wakeup::default(),
+        checkpointer: Wakeup::default(),
+        shipper: Wakeup::default(),
+        trouble: Trouble::new(last_error, source.report),
+        closed: AtomicBool::new(false),
+        io,
+        dir: source.dir,
+        database: source.database,
+        base: source.base,
+        options: source.options,
+        read_only: source.read_only,
+    };
+    let cache = LogCache::new(source.cache, meta.page_size);
+    let has_footer = fresh || base.footer() == Some(meta.footer());
+    Ok(Recovered { shared, segments, index, cache, crc, spares, sizes, meta: meta_file, has_footer, lock })
+}
+
+/// The pool of files for segments to come.
+fn spare_files(source: &LogSource, sizes: &SegmentSizes) -> SpareFiles {
     // A log that is written to at full speed is a few times as large as it should be when a pass ends, and larger still when
     // passes wait for storage.
     let times = if source.options.shipping.storage.is_some() { 8 } else { 4 };
-    let spares =
-        SpareFiles::new(&source.dir, source.options.checkpoint_size.saturating_mul(times) / spare_size + 2);
+    SpareFiles::new(
+        &source.dir,
+        source.options.checkpoint_size.saturating_mul(times) / sizes.spare_bytes() + 2,
+    )
+}
+
+/// Make what was found durable, and remove what may not come back. Returns the metadata file.
+fn tidy(
+    source: &LogSource,
+    meta: Meta,
+    base: &BaseState,
+    found: &mut Found,
+    spares: &SpareFiles,
+) -> Result<MetaFile> {
+    let io = &*source.io;
+    let fresh = found.names.is_empty();
     let mut meta_file = None;
-    if !source.read_only {
-        if !fresh {
-            // What was read may only be in the page cache: the process before was killed ahead of the fsync, or the fsync
-            // failed. The state before it would do, but there may be none, and segments go now because this one says that
-            // they are checkpointed (invariant 9). So it is written again first.
-            let mut file = MetaFile::open(&*io, &source.dir, meta)?;
-            file.put(meta, SyncSite::RecoveredMeta, |_| {})?;
-            meta_file = Some(file);
-        }
-        // Copies that a process before has not completed, first of all: new ones have the same names.
-        for name in io.list(&source.dir)?.iter().filter(|name| name.ends_with(COPY_SUFFIX)) {
+    if !fresh {
+        // What was read may only be in the page cache: the process before was killed before its fsync, or the fsync
+        // failed. The state before it would do, but there may be none, and segments go now because this one says that
+        // they are checkpointed (invariant 9). So it is written again first.
+        let mut file = MetaFile::open(io, &source.dir, meta)?;
+        file.put(meta, SyncSite::RecoveredMeta, |_| {})?;
+        meta_file = Some(file);
+    }
+    // Copies that a process before has not completed, first of all: new ones have the same names.
+    for name in io.list(&source.dir)?.iter().filter(|name| name.ends_with(COPY_SUFFIX)) {
+        io.remove_file(&source.dir.join(name))?;
+    }
+    copy_cut_segments(source, found)?;
+    // Newest first. Any of them that a power loss brings back is torn again; the fsync of the names below comes before
+    // anything older is sealed, since a seal with a segment after it that does not continue it is damage.
+    for path in found.torn.iter().rev() {
+        io.remove_file(path)?;
+    }
+    if fresh {
+        for name in io.list(&source.dir)?.iter().filter(|name| crate::segment::is_spare_name(name)) {
             io.remove_file(&source.dir.join(name))?;
         }
-        // The frames behind a cut must not come back when the segment that shows the cut is gone: it may be empty, and go below.
-        let mut is_cut = false;
-        for (file, path, scan) in found.chain.iter_mut().filter(|(_, _, scan)| scan.cut) {
-            let (marks, path) = (scan.marks.clone(), path.clone());
-            let segment = Segment::existing(Arc::clone(file), path, scan.header, marks, false)
-                .from_frame(scan.first_frame_no);
-            *file = replace_by_copy(&*io, &segment, SyncSite::CutSegment)?;
-            is_cut = true;
-        }
-        if is_cut {
-            io.sync_dir(&source.dir, SyncSite::CutSegmentName)?;
-        }
-        // Newest first. Any of them that a power loss brings back is torn again; the fsync of the names below comes before
-        // anything in front of them is sealed, since a seal with a segment behind it that does not continue it is damage.
-        for path in found.torn.iter().rev() {
+    } else {
+        spares.adopt(io, &found.names)?;
+        for path in &found.stale {
             io.remove_file(path)?;
         }
-        if fresh {
-            for name in io.list(&source.dir)?.iter().filter(|name| crate::segment::is_spare_name(name)) {
-                io.remove_file(&source.dir.join(name))?;
-            }
-        } else {
-            spares.adopt(&*io, &found.names)?;
-            for path in &found.stale {
-                io.remove_file(path)?;
-            }
-        }
     }
-    // Whoever cannot write can do nothing about it.
-    let durable = if source.read_only { end } else { found.durable(&meta).min(end) };
-    let mut segments = Vec::new();
-    let mut last_crc = 0;
-    found.harmless.iter().for_each(source.report);
-    let last_error = found.harmless.last().map(ToString::to_string);
-    for (file, path, scan) in found.chain {
-        let segment_end = scan.end_frame_no();
-        let is_sealed = scan.seal.is_some_and(|seal| seal.end_frame_no == segment_end);
-        last_crc = scan.last_crc;
-        let segment =
-            Segment::existing(file, path, scan.header, scan.marks, is_sealed).from_frame(scan.first_frame_no);
-        segments.push(Arc::new(if segment_end > durable { segment.doubted() } else { segment }));
-    }
-    if !source.read_only {
-        // The process before may have been killed ahead of it. What is durable needs its name, a spare may not come back under
-        // another one, and what was torn may not come back at all.
-        io.sync_dir(&source.dir, SyncSite::RecoveredNames)?;
-    }
-    if !source.read_only && meta_file.is_none() {
-        meta_file = Some(open_meta(&source, meta, base, fresh)?);
-    }
+    // The last process may have died before its directory fsync. After this one, the names of durable segments survive, a renamed
+    // spare cannot reappear under its old name, and a removed torn segment cannot reappear.
+    io.sync_dir(&source.dir, SyncSite::RecoveredNames)?;
+    meta_file.map_or_else(|| first_meta(source, meta, base), Ok)
+}
 
+/// The frames after a cut must not come back when the segment that shows the cut is gone: it may be empty, and is removed then.
+fn copy_cut_segments(source: &LogSource, found: &mut Found) -> Result<()> {
+    let mut is_cut = false;
+    for (file, path, scan) in found.chain.iter_mut().filter(|(_, _, scan)| scan.cut) {
+        let (marks, path) = (scan.marks.clone(), path.clone());
+        let segment = Segment::existing(Arc::clone(file), path, scan.header, marks, false)
+            .from_frame(scan.first_frame_no);
+        *file = replace_by_copy(&*source.io, &segment, SyncSite::CutSegment)?;
+        is_cut = true;
+    }
+    if is_cut { source.io.sync_dir(&source.dir, SyncSite::CutSegmentName) } else { Ok(()) }
+}
+
+/// The page index of a log whose frames are all absorbed, and pages of the database as of its last commit, if it has one.
+fn index_of(segments: &[Arc<Segment>], meta: &Meta, end: u64) -> Result<(PageIndex, Option<u32>)> {
     let index = PageIndex::new()?;
     index.advance(end);
-    let mut view_pages = meta.db_size_pages;
-    for segment in &segments {
+    let mut pages = None;
+    for segment in segments {
         let mut has_memory = Ok(());
         segment.for_each_mark(meta.checkpointed_frame_no + 1, end, |frame_no, mark| {
             if has_memory.is_ok() {
@@ -213,56 +283,10 @@ pub(super) fn build(
                 index.set(mark.page_no, frame_no);
             }
             if mark.db_size_pages != 0 {
-                view_pages = mark.db_size_pages;
+                pages = Some(mark.db_size_pages);
             }
         });
         has_memory?;
     }
-    // What a pass that was interrupted left beyond the old end is of no state.
-    let base_pages = base.whole_pages(meta.page_size).min(meta.db_size_pages);
-    let frame_size = FRAME_HEADER_SIZE + meta.page_size.bytes();
-    Ok(Log {
-        positions: Positions::new(&Recovered {
-            end,
-            synced: durable,
-            checkpointed: meta.checkpointed_frame_no,
-            pages: view_pages,
-            base_pages,
-        }),
-        oldest_us: AtomicU64::new(if end > meta.checkpointed_frame_no { io.now_us() } else { 0 }),
-        tail: CachePadded::new(Mutex::new(Tail::new(end, last_crc, frame_size))),
-        log_id: meta.log_id,
-        page_size: meta.page_size,
-        segments: RwLock::new(segments),
-        spares,
-        index,
-        meta: Mutex::new(meta_file),
-        cache: LogCache::new(source.cache, meta.page_size),
-        sync: Default::default(),
-        stats: Default::default(),
-        absorbing: Mutex::new(()),
-        has_footer: AtomicBool::new(fresh || base.footer() == Some(meta.footer())),
-        segment_sizes,
-        names: Names::default(),
-        syncer_wanted_at: AtomicU64::new(u64::MAX),
-        syncer: Wakeup::default(),
-        pace: Default::default(),
-        place: Default::default(),
-        refusal: Default::default(),
-        remote: Default::default(),
-        checkpointer: Wakeup::default(),
-        pass: Mutex::new(()),
-        base_pins: AtomicU32::new(0),
-        parent: meta.parent,
-        last_error: Mutex::new(last_error),
-        report: source.report,
-        io: source.io,
-        dir: source.dir,
-        database: source.database,
-        base: source.base,
-        options: source.options,
-        read_only: source.read_only,
-        lock: Mutex::new(Some(lock)),
-        closed: AtomicBool::new(false),
-    })
+    Ok((index, pages))
 }

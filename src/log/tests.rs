@@ -2,6 +2,7 @@
 
 mod names;
 mod recorder;
+mod view;
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use recorder::Recorder;
 use super::{Log, LogSource};
 use crate::cache::FrameCache;
 use crate::error::{Error, Result};
+use crate::format::meta::StoredIn;
 use crate::io::{Io, OpenMode, SyncSite, SystemIo};
 use crate::options::{Options, SwapPolicy};
 
@@ -46,13 +48,23 @@ impl Place {
         self.open_on(Arc::new(SystemIo::like(&self.database())), options)
     }
 
+    /// With so many bytes for the frame cache.
+    fn open_caching(&self, bytes: usize) -> Result<Log> {
+        let io = Arc::new(SystemIo::like(&self.database()));
+        self.open_from(io, Options::new(), Arc::new(FrameCache::new(bytes)))
+    }
+
     fn open_on(&self, io: Arc<dyn Io>, options: Options) -> Result<Log> {
+        self.open_from(io, options, Arc::new(FrameCache::new(0)))
+    }
+
+    fn open_from(&self, io: Arc<dyn Io>, options: Options, cache: Arc<FrameCache>) -> Result<Log> {
         let source = LogSource {
             base: io.open(&self.database(), OpenMode::ReadWrite)?,
             io,
             database: self.database(),
             dir: self.dir(),
-            cache: Arc::new(FrameCache::new(0)),
+            cache,
             options,
             report: |_| {},
             read_only: false,
@@ -97,8 +109,8 @@ fn write(log: &Log, from: u64, bytes: &[u8]) -> u64 {
         let mut header = [0; 24];
         header[3] = 2;
         header[7] = if at + 1 == bytes.len() { 2 } else { 0 };
-        log.write(frame_no, 0, &header).unwrap();
-        log.write(frame_no, 24, &[byte; PAGE]).unwrap();
+        log.writer().write(frame_no, 0, &header).unwrap();
+        log.writer().write(frame_no, 24, &[byte; PAGE]).unwrap();
         frame_no += 1;
     }
     frame_no - 1
@@ -107,25 +119,22 @@ fn write(log: &Log, from: u64, bytes: &[u8]) -> u64 {
 /// A transaction that is committed. Returns its last frame.
 pub(super) fn commit(log: &Log, bytes: &[u8]) -> u64 {
     let last = write(log, log.published_frame_no() + 1, bytes);
-    log.end_transaction(last);
+    log.writer().end_transaction(last);
     assert_eq!(log.published_frame_no(), last);
     last
 }
 
 /// A pass to `frame_no` begins.
 fn intend(log: &Log, frame_no: u64) {
-    let mut meta = log.meta.lock();
-    let meta = meta.as_mut().unwrap();
-    let intent = crate::format::meta::Meta { intent_frame_no: frame_no, ..meta.get() };
-    meta.put(intent, SyncSite::Intent, |_| {}).unwrap();
+    log.checkpointer().intend(frame_no).unwrap();
 }
 
 /// The first byte of page 2 in the view.
 fn page_2(log: &Log) -> u8 {
     let mut byte = [0; PAGE];
-    match log.read_view(&mut byte, PAGE as u64).unwrap() {
+    match log.view().read_view(&mut byte, PAGE as u64).unwrap() {
         Some(got) => assert_eq!(got, PAGE),
-        None => assert_eq!(log.base.read_at(&mut byte, PAGE as u64).unwrap(), PAGE),
+        None => assert_eq!(log.base().read_at(&mut byte, PAGE as u64).unwrap(), PAGE),
     }
     byte[0]
 }
@@ -141,7 +150,7 @@ fn a_commit_that_was_dropped_at_the_end_of_a_segment_leaves_no_trace_in_the_chai
     commit(&log, &[1, 2]);
     // Tentative, and dropped; it stays in the file behind frame 2.
     drop_commit(&log, &[3]);
-    log.retire_current();
+    log.writer().retire_current();
     // The next segment begins, and the crash comes before its first commit.
     write_uncommitted(&log, 4);
     let after = place.crash();
@@ -161,11 +170,11 @@ fn a_segment_that_was_begun_in_vain_leaves_no_trace_in_the_chain() {
     commit(&log, &[1, 2]);
     // The swap is due: this transaction begins a segment, and is rolled back.
     write_uncommitted(&log, 3);
-    log.end_transaction(2);
+    log.writer().end_transaction(2);
     // A drain gives the empty segment up, and gets no further.
-    log.retire_current();
+    log.writer().retire_current();
     let last = commit(&log, &[4]);
-    log.sync_to(last, SyncSite::UnaskedFrames).unwrap();
+    log.durability().sync_to(last, SyncSite::UnaskedFrames).unwrap();
     let after = place.crash();
     let log = after.open().unwrap();
     assert_eq!((log.published_frame_no(), page_2(&log)), (3, 4));
@@ -174,7 +183,7 @@ fn a_segment_that_was_begun_in_vain_leaves_no_trace_in_the_chain() {
 fn drop_commit(log: &Log, bytes: &[u8]) {
     let published = log.published_frame_no();
     write(log, published + 1, bytes);
-    log.end_transaction(published);
+    log.writer().end_transaction(published);
     assert_eq!(log.published_frame_no(), published);
 }
 
@@ -182,8 +191,8 @@ fn write_uncommitted(log: &Log, byte: u8) {
     let mut header = [0; 24];
     header[3] = 2;
     let frame_no = log.published_frame_no() + 1;
-    log.write(frame_no, 0, &header).unwrap();
-    log.write(frame_no, 24, &[byte; PAGE]).unwrap();
+    log.writer().write(frame_no, 0, &header).unwrap();
+    log.writer().write(frame_no, 24, &[byte; PAGE]).unwrap();
 }
 
 #[test]
@@ -191,18 +200,18 @@ fn a_crash_in_a_pass_that_follows_a_pass_that_crashed_behind_its_footer_loses_no
     let place = Place::new();
     let log = place.open().unwrap();
     let first = commit(&log, &[1]);
-    log.sync_to(first, SyncSite::UnaskedFrames).unwrap();
+    log.durability().sync_to(first, SyncSite::UnaskedFrames).unwrap();
     // The first pass ends behind its footer: as after `checkpoint`, but with the metadata of before, and the segments.
     let segments = place.crash();
-    log.absorb(first);
-    log.checkpoint().unwrap();
-    let meta = log.meta.lock().as_ref().unwrap().get();
+    log.checkpointer().absorb(first);
+    log.checkpointer().checkpoint().unwrap();
+    let meta = log.checkpointer().meta().unwrap();
     drop(log);
     fs::copy(place.database(), segments.database()).unwrap();
     let mut intent =
         crate::log::read_meta(&SystemIo::like(&segments.database()), &segments.dir()).unwrap().unwrap();
     intent.intent_frame_no = meta.checkpointed_frame_no;
-    super::MetaFile::open(&SystemIo::like(&segments.database()), &segments.dir(), intent)
+    super::meta_file::MetaFile::open(&SystemIo::like(&segments.database()), &segments.dir(), intent)
         .unwrap()
         .put(intent, SyncSite::Intent, |_| {})
         .unwrap();
@@ -210,7 +219,7 @@ fn a_crash_in_a_pass_that_follows_a_pass_that_crashed_behind_its_footer_loses_no
     let log = segments.open().unwrap();
     assert_eq!((log.published_frame_no(), log.checkpointed_frame_no()), (1, 0));
     let second = commit(&log, &[2]);
-    log.sync_to(second, SyncSite::UnaskedFrames).unwrap();
+    log.durability().sync_to(second, SyncSite::UnaskedFrames).unwrap();
     // The second pass ends behind its intent.
     intend(&log, second);
     let after = segments.crash();
@@ -236,9 +245,9 @@ fn segments_whose_names_were_never_durable_may_be_lost_in_any_order() {
     let place = Place::new();
     let log = place.open_with(frames_per_segment(2)).unwrap();
     commit(&log, &[1, 1]);
-    log.sync_to(2, SyncSite::UnaskedFrames).unwrap();
-    log.retire_current();
-    log.seal_segments().unwrap();
+    log.durability().sync_to(2, SyncSite::UnaskedFrames).unwrap();
+    log.writer().retire_current();
+    log.writer().seal_segments().unwrap();
     // What is written next says that frame 2 was fsynced, and no more.
     commit(&log, &[2, 2]);
     commit(&log, &[3, 3]);
@@ -249,7 +258,7 @@ fn segments_whose_names_were_never_durable_may_be_lost_in_any_order() {
     assert_eq!((opened.published_frame_no(), page_2(&opened)), (2, 1));
     drop(opened);
     // With frames of the third fsynced, the second must have been, too.
-    log.sync_to(6, SyncSite::UnaskedFrames).unwrap();
+    log.durability().sync_to(6, SyncSite::UnaskedFrames).unwrap();
     commit(&log, &[4]);
     let after = place.crash();
     fs::remove_file(&after.segments()[1]).unwrap();
@@ -267,7 +276,7 @@ fn frames_that_are_written_anew_have_to_be_fsynced_anew() {
     // A commit that is fsynced while it is tentative, as without group commit, and then overwritten: wal.c in
     // locking_mode=EXCLUSIVE tells nobody that it rolled back.
     let last = write(&log, 2, &[2, 2]);
-    log.sync_to(last, SyncSite::UnaskedFrames).unwrap();
+    log.durability().sync_to(last, SyncSite::UnaskedFrames).unwrap();
     write(&log, 2, &[3, 3]);
     assert!(log.synced_frame_no() < 2, "frames up to {} count as durable", log.synced_frame_no());
 }
@@ -282,24 +291,24 @@ fn the_current_segment_is_neither_freed_nor_sealed_while_it_begins() {
         for _ in 0..2 {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
-                    log.free_segments_between_passes().unwrap();
+                    log.checkpointer().free_segments_between_passes().unwrap();
                 }
             });
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
-                    log.seal_segments().unwrap();
+                    log.writer().seal_segments().unwrap();
                 }
             });
         }
         let _stop = StopOnDrop(&stop);
         for round in 0..300u32 {
             let last = commit(&log, &[round as u8]);
-            let current = log.current_segment().unwrap();
-            assert!(log.find_segment(last).is_some(), "round {round}: frame {last} is in no segment");
+            let current = log.writer().current_segment().unwrap();
+            assert!(log.view().find_segment(last).is_some(), "round {round}: frame {last} is in no segment");
             assert!(current.path().exists(), "round {round}: the current segment's file is gone");
             assert!(!current.is_sealed(), "round {round}: the current segment is sealed");
             if round % 2 == 0 {
-                log.drain().unwrap();
+                log.checkpointer().drain().unwrap();
             }
         }
     });
@@ -363,7 +372,7 @@ fn the_metadata_outlives_the_segments() {
         commit(&log, &[byte]);
     }
     io.done.lock().clear();
-    log.leave().unwrap();
+    log.checkpointer().leave().unwrap();
     let spare =
         io.done.lock().iter().rev().find(|op| op.ends_with(".free") && op.starts_with("remove")).cloned();
     assert!(io.synced_between(&spare.unwrap(), "remove meta"));
@@ -387,7 +396,7 @@ fn what_is_behind_a_torn_tail_is_gone_for_good_before_the_tail_is_sealed() {
     fs::write(&segments[1], &torn[..torn.len() - PAGE]).unwrap();
     let io = Recorder::new(&after);
     let log = after.open_on(io.clone(), frames_per_segment(1)).unwrap();
-    log.seal_segments().unwrap();
+    log.writer().seal_segments().unwrap();
     assert_eq!((log.published_frame_no(), page_2(&log)), (1, 1));
     let name = |at: usize| segments[at].file_name().unwrap().to_str().unwrap();
     let [newest, other] = [3, 2].map(|at| format!("remove {}", name(at)));
@@ -401,21 +410,21 @@ fn a_directory_that_cannot_be_fsynced_is_not_trusted_again() {
     let log = place.open_on(Arc::clone(&io) as Arc<dyn Io>, frames_per_segment(1)).unwrap();
     for byte in 1..=3 {
         let last = commit(&log, &[byte]);
-        log.sync_to(last, SyncSite::UnaskedFrames).unwrap();
+        log.durability().sync_to(last, SyncSite::UnaskedFrames).unwrap();
     }
     // Freeing segments fails; what else was pending in the directory, nobody knows any more.
     io.fail_sync_dir.store(true, Ordering::Relaxed);
-    assert!(log.drain().is_err());
+    assert!(log.checkpointer().drain().is_err());
     io.fail_sync_dir.store(false, Ordering::Relaxed);
-    assert!(matches!(log.check_poison(), Err(Error::Poisoned { .. })));
+    assert!(matches!(log.durability().check_poison(), Err(Error::Poisoned { .. })));
 
     let place = Place::new();
     let io = Recorder::new(&place);
     let log = place.open_on(Arc::clone(&io) as Arc<dyn Io>, Options::new()).unwrap();
     commit(&log, &[1]);
     io.fail_sync_dir.store(true, Ordering::Relaxed);
-    assert!(log.prepare_spare().is_err());
-    assert!(matches!(log.check_poison(), Err(Error::Poisoned { .. })));
+    assert!(log.writer().prepare_spare().is_err());
+    assert!(matches!(log.durability().check_poison(), Err(Error::Poisoned { .. })));
 }
 
 #[test]
@@ -426,7 +435,7 @@ fn segments_that_are_freed_together_do_not_fill_the_directory_with_spares() {
     for byte in 1..=30 {
         commit(&log, &[byte]);
     }
-    log.drain().unwrap();
+    log.checkpointer().drain().unwrap();
     let spares = place.names().iter().filter(|name| name.ends_with(".free")).count();
     assert!((1..=4).contains(&spares), "{spares} spares");
 }
@@ -437,7 +446,7 @@ fn invariant_08_a_pass_that_crashed_is_completed_as_a_whole_or_not_at_all_while_
     let log = place.open().unwrap();
     let first = commit(&log, &[1]);
     let second = commit(&log, &[2]);
-    log.sync_to(second, SyncSite::UnaskedFrames).unwrap();
+    log.durability().sync_to(second, SyncSite::UnaskedFrames).unwrap();
     // A pass to the second commit crashes in the middle: page 2 is written, the footer is not.
     intend(&log, second);
     let after = place.crash();
@@ -447,16 +456,19 @@ fn invariant_08_a_pass_that_crashed_is_completed_as_a_whole_or_not_at_all_while_
     let url = "memory://invariant-08".parse().unwrap();
     let log = Arc::new(after.open_with(Options::new().storage(url)).unwrap());
     // Nobody knows yet how far storage is; then it has the first commit only.
-    log.checkpoint().unwrap();
-    assert_eq!(log.interrupted_pass().unwrap(), Some(second));
-    log.set_found_stored(first, 1);
-    log.checkpoint().unwrap();
-    assert_eq!((log.checkpointed_frame_no(), log.interrupted_pass().unwrap()), (0, Some(second)));
+    log.checkpointer().checkpoint().unwrap();
+    assert_eq!(log.checkpointer().interrupted_pass().unwrap(), Some(second));
+    log.remote().set_found_stored(StoredIn { place: 0, frame_no: first, commit_us: 1 });
+    log.checkpointer().checkpoint().unwrap();
+    assert_eq!(
+        (log.checkpointed_frame_no(), log.checkpointer().interrupted_pass().unwrap()),
+        (0, Some(second))
+    );
     assert_eq!(page_2(&log), 2);
-    let (base, mut page) = (log.pin_base().unwrap(), [0; PAGE]);
+    let (base, mut page) = (log.checkpointer().pin_base().unwrap(), [0; PAGE]);
     base.read_pages(2, &mut page).unwrap();
     assert_eq!(u64::from(page[0]), base.frame_no(), "what is pinned is the state of one commit");
-    assert_eq!((log.checkpointed_frame_no(), log.interrupted_pass().unwrap()), (second, None));
+    assert_eq!((log.checkpointed_frame_no(), log.checkpointer().interrupted_pass().unwrap()), (second, None));
 }
 
 #[test]
@@ -466,11 +478,13 @@ fn invariant_08_what_storage_has_lost_is_forgotten_before_a_pass_can_rely_on_it(
     let log = place.open_with(Options::new().storage(url)).unwrap();
     let first = commit(&log, &[1]);
     let second = commit(&log, &[2]);
-    log.set_found_stored(second, 1);
-    log.forget_stored_above(second);
-    assert_eq!(log.checkpoint_limit(), second);
-    log.forget_stored_above(first);
-    assert_eq!((log.checkpoint_limit(), log.stored_commit()), (0, None));
-    log.set_found_stored(first, 1);
-    assert_eq!(log.checkpoint_limit(), first);
+    log.checkpointer().absorb(second);
+    let stored = |frame_no| StoredIn { place: 0, frame_no, commit_us: 1 };
+    log.remote().set_found_stored(stored(second));
+    log.checkpointer().forget_stored_above(second);
+    assert_eq!(log.shared.pass_target(), second);
+    log.checkpointer().forget_stored_above(first);
+    assert_eq!((log.shared.pass_target(), log.remote().stored()), (0, None));
+    log.remote().set_found_stored(stored(first));
+    assert_eq!(log.shared.pass_target(), first);
 }

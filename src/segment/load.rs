@@ -5,8 +5,8 @@
 
 use super::scan::{Scan, read_head, scan_frames};
 use crate::error::{Error, Result};
-use crate::format::frame::FRAME_HEADER_SIZE;
-use crate::format::segment_header::{SEGMENT_HEAD_SIZE, Seal, SegmentHeader};
+use crate::format::frame::FrameLayout;
+use crate::format::segment_header::{Seal, SegmentHeader};
 use crate::format::segment_index::{FrameMark, decode_index, index_offset, index_size};
 use crate::io::File;
 use crate::memory;
@@ -34,15 +34,15 @@ pub fn load(file: &dyn File, in_base: u64) -> Result<Scan> {
 /// The index of a sealed segment.
 pub(super) fn read_index(file: &dyn File, header: &SegmentHeader, seal: &Seal) -> Result<Vec<FrameMark>> {
     let frames = seal.end_frame_no - header.start_frame_no + 1;
-    let frame_size = (FRAME_HEADER_SIZE + header.page_size.bytes()) as u64;
+    let layout = FrameLayout::new(header.page_size);
     let size = file.size()?;
     // Before anything is computed or allocated for a number of frames that the file cannot hold.
-    if frames > size / frame_size {
+    if frames > layout.most_in(size) {
         let what =
             format!("the file has {size} bytes, too few for the {frames} frames that its seal tells of");
         return Err(Error::corrupt(file.path(), None, what));
     }
-    let offset = index_offset(SEGMENT_HEAD_SIZE as u64 + frames * frame_size);
+    let offset = index_offset(layout.offset(frames));
     let mut bytes = Vec::new();
     memory::resize(&mut bytes, index_size(frames) as usize, "the index of a segment")?;
     file.read_exact_at(&mut bytes, offset)?;

@@ -17,8 +17,8 @@ pub use scan::{Bad, End, Scan, headless_witness, scan};
 pub use spare::{SpareFiles, is_spare_name};
 
 use crate::error::{Error, Result};
-use crate::format::frame::{FRAME_HEADER_SIZE, verify};
-use crate::format::segment_header::{SEAL_OFFSET, SEGMENT_HEAD_SIZE, Seal, SegmentHeader};
+use crate::format::frame::{FRAME_HEADER_SIZE, FrameLayout, verify};
+use crate::format::segment_header::{SEAL_OFFSET, Seal, SegmentHeader};
 pub use crate::format::segment_index::FrameMark;
 use crate::format::segment_index::{append_index, index_crc, index_offset, index_size};
 use crate::io::{File, Io, SyncSite};
@@ -132,14 +132,18 @@ impl Segment {
         self.first + self.marks.read().len() as u64 - 1
     }
 
+    fn layout(&self) -> FrameLayout {
+        FrameLayout::new(self.header.page_size)
+    }
+
     /// Bytes of a frame on disk.
     pub fn frame_size(&self) -> usize {
-        FRAME_HEADER_SIZE + self.header.page_size.bytes()
+        self.layout().frame_size()
     }
 
     /// Where a frame is in the file. The frame must not be before the segment.
     pub fn frame_offset(&self, frame_no: u64) -> u64 {
-        SEGMENT_HEAD_SIZE as u64 + (frame_no - self.start()) * self.frame_size() as u64
+        self.layout().offset(frame_no - self.start())
     }
 
     /// Bytes of the head and the published frames.

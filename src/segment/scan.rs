@@ -5,7 +5,7 @@ use zerocopy::FromBytes;
 use super::load::read_index;
 use crate::error::{Error, Result};
 use crate::format::Problem;
-use crate::format::frame::{FRAME_HEADER_SIZE, FrameHeader, checksums, verify};
+use crate::format::frame::{FrameHeader, FrameLayout, checksums, verify};
 use crate::format::segment_header::{SEAL_OFFSET, SEGMENT_HEAD_SIZE, Seal, SegmentHeader};
 use crate::format::segment_index::FrameMark;
 use crate::io::File;
@@ -271,7 +271,7 @@ fn step_over(frames: &mut Frames<'_>, header: &SegmentHeader, last: u64) -> Resu
     // By itself: what is in the way of reading it must not be in the way of reading the next one.
     if let Some(offset) = frames.checked_offset(at) {
         let mut frame = Vec::new();
-        memory::resize(&mut frame, frames.frame_size, "a frame")?;
+        memory::resize(&mut frame, frames.frame_size(), "a frame")?;
         match frames.file.read_to_end_at(&mut frame, offset) {
             Ok(got) if got == frame.len() => {
                 let (stored, computed) = checksums(&frame, seed);
@@ -359,7 +359,7 @@ pub fn headless_witness(
     if file.read_to_end_at(&mut head, 0)? < head.len() {
         return Ok(None);
     }
-    let mut frames = Frames::of_size(file, FRAME_HEADER_SIZE + page_size.bytes())?;
+    let mut frames = Frames::of(file, FrameLayout::new(page_size))?;
     let is_in_base = start <= in_base;
     let mut at = in_base.saturating_add(1).saturating_sub(start);
     let mut seed = None;
@@ -400,7 +400,7 @@ pub fn headless_witness(
 /// Frames by index, read in large pieces.
 pub(super) struct Frames<'a> {
     file: &'a dyn File,
-    frame_size: usize,
+    layout: FrameLayout,
     buffer: Vec<u8>,
     /// Index of the first frame in the buffer, and how many whole ones there are.
     first: u64,
@@ -410,23 +410,26 @@ pub(super) struct Frames<'a> {
 impl<'a> Frames<'a> {
     /// Errors: [`Error::NoMemory`].
     pub(super) fn new(file: &'a dyn File, header: &SegmentHeader) -> Result<Self> {
-        Self::of_size(file, FRAME_HEADER_SIZE + header.page_size.bytes())
+        Self::of(file, FrameLayout::new(header.page_size))
     }
 
-    fn of_size(file: &'a dyn File, frame_size: usize) -> Result<Self> {
-        let frames = (CHUNK / frame_size).max(1);
+    fn of(file: &'a dyn File, layout: FrameLayout) -> Result<Self> {
+        let frames = (CHUNK / layout.frame_size()).max(1);
         let mut buffer = Vec::new();
-        memory::resize(&mut buffer, frames * frame_size, "the frames of a segment")?;
-        Ok(Frames { file, frame_size, buffer, first: 0, count: 0 })
+        memory::resize(&mut buffer, frames * layout.frame_size(), "the frames of a segment")?;
+        Ok(Frames { file, layout, buffer, first: 0, count: 0 })
     }
 
     pub(super) fn offset(&self, index: u64) -> u64 {
-        SEGMENT_HEAD_SIZE as u64 + index * self.frame_size as u64
+        self.layout.offset(index)
     }
 
-    /// Where a frame is that may be farther away than any file goes.
     fn checked_offset(&self, index: u64) -> Option<u64> {
-        index.checked_mul(self.frame_size as u64)?.checked_add(SEGMENT_HEAD_SIZE as u64)
+        self.layout.checked_offset(index)
+    }
+
+    pub(super) fn frame_size(&self) -> usize {
+        self.layout.frame_size()
     }
 
     /// The frame at `index`, if it is whole and follows a frame with the checksum `chain`.
@@ -451,7 +454,7 @@ impl<'a> Frames<'a> {
         }
         let Some(offset) = self.checked_offset(index) else { return Ok(None) };
         let data = self.file.next_data(offset)?;
-        Ok(data.map(|data| (data - SEGMENT_HEAD_SIZE as u64) / self.frame_size as u64))
+        Ok(data.map(|data| self.layout.index_at(data)))
     }
 
     /// The frame, or `None` behind the end of the file.
@@ -460,12 +463,12 @@ impl<'a> Frames<'a> {
             let offset = self.offset(index);
             let got = self.file.read_to_end_at(&mut self.buffer, offset)?;
             self.first = index;
-            self.count = (got / self.frame_size) as u64;
+            self.count = (got / self.frame_size()) as u64;
             if self.count == 0 {
                 return Ok(None);
             }
         }
-        let at = (index - self.first) as usize * self.frame_size;
-        Ok(Some(&self.buffer[at..at + self.frame_size]))
+        let at = (index - self.first) as usize * self.frame_size();
+        Ok(Some(&self.buffer[at..at + self.frame_size()]))
     }
 }

@@ -4,10 +4,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::checkpoint::PinnedBase;
 use crate::error::Result;
 use crate::format::bundle::{Commit, Content, Summary};
-use crate::log::Log;
+use crate::log::{Log, PinnedBase};
 use crate::memory::resize;
 use crate::storage::Storage;
 use crate::storage::bundles::{BundleWriter, Written};
@@ -33,7 +32,7 @@ pub(super) async fn write_image(
         start_frame_no,
         end_frame_no: base.frame_no(),
         db_size_pages: base.db_size_pages(),
-        nonce: log.io.random_u64(),
+        nonce: log.io().random_u64(),
     };
     let page_size = log.page_size();
     let mut writer = BundleWriter::new(storage, summary, page_size);

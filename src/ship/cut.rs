@@ -30,7 +30,7 @@ fn range(log: &Log, stored: u64, target: u64) -> Result<Option<Range>> {
     let mut range =
         Range { start: stored + 1, end: stored, db_size_pages: 0, images: Vec::new(), commits: Vec::new() };
     let mut memory = Ok(());
-    log.for_each_mark_while(stored + 1, target, |frame_no, mark| {
+    log.view().for_each_mark_while(stored + 1, target, |frame_no, mark| {
         // A transaction has as many frames as its writer likes.
         memory = reserve(&mut range.images, 1, "the list of a bundle's frames")
             .and_then(|()| reserve(&mut range.commits, 1, "the list of a bundle's commits"));
@@ -69,7 +69,7 @@ pub(super) async fn ship_next(
         start_frame_no: range.start,
         end_frame_no: range.end,
         db_size_pages: range.db_size_pages,
-        nonce: log.io.random_u64(),
+        nonce: log.io().random_u64(),
     };
     let mut writer = BundleWriter::new(storage, summary, log.page_size());
     // After an error, parts that stay behind are found by compaction some day; here is not the time to wait for them.
@@ -79,7 +79,7 @@ pub(super) async fn ship_next(
 async fn write(log: &Log, writer: &mut BundleWriter, range: &mut Range) -> Result<Written> {
     let mut page = Vec::with_capacity(log.page_size().bytes());
     for &(page_no, frame_no) in &range.images {
-        let commit_us = log.with_frame(frame_no, |frame| {
+        let commit_us = log.view().with_frame(frame_no, |frame| {
             page.clear();
             page.extend_from_slice(&frame[FRAME_HEADER_SIZE..]);
             commit_time(frame)

@@ -190,7 +190,7 @@ impl<'a> Keeper<'a> {
 
     /// Merge what is due.
     async fn merge(&mut self) -> Result<()> {
-        while let Some(merged) = self.compactor.step(self.log.io.random_u64()).await? {
+        while let Some(merged) = self.compactor.step(self.log.io().random_u64()).await? {
             if merged.written.put == Put::Created {
                 // A bundle of a high level stands for many: there is no need to look more often, and looking is not free.
                 self.may_have_expired |= merged.job.level >= EXPIRE_AFTER;
@@ -203,7 +203,7 @@ impl<'a> Keeper<'a> {
 
     /// Delete what has expired.
     async fn expire(&mut self) -> Result<()> {
-        let retention = &self.log.options.shipping.retention;
+        let retention = &self.log.options().shipping.retention;
         if retention.is_off() {
             return Ok(());
         }
@@ -217,7 +217,7 @@ impl<'a> Keeper<'a> {
 
     /// When the next snapshot is due; `None`: not before something is committed.
     async fn snapshot_due(&mut self) -> Result<Option<Duration>> {
-        let interval = self.log.options.shipping.snapshot_interval;
+        let interval = self.log.options().shipping.snapshot_interval;
         let stored = self.log.stored_frame_no().unwrap_or(0);
         if interval.is_zero() {
             return Ok(None);
@@ -229,7 +229,7 @@ impl<'a> Keeper<'a> {
         if stored <= image.end_frame_no {
             return Ok(None);
         }
-        let by_clock = Duration::from_micros(self.log.io.now_us().saturating_sub(image.modified_us));
+        let by_clock = Duration::from_micros(self.log.io().now_us().saturating_sub(image.modified_us));
         Ok(Some(interval.saturating_sub(by_clock.max(image.seen.elapsed()))))
     }
 
@@ -267,12 +267,12 @@ impl<'a> Keeper<'a> {
 
     /// Bring the base file forward, and put it into storage. Returns the frame that it ends with.
     async fn snapshot(&mut self) -> Result<u64> {
-        self.log.checkpoint()?;
-        if let Some(intent) = self.log.interrupted_pass()? {
+        self.log.checkpointer().checkpoint()?;
+        if let Some(intent) = self.log.checkpointer().interrupted_pass()? {
             // Pinning the base file would complete that pass, and free frames that storage still needs.
             self.check_stored(intent)?;
         }
-        let base = self.log.pin_base()?;
+        let base = self.log.checkpointer().pin_base()?;
         self.check_stored(base.frame_no())?;
         let done = &self.shipping.stats.image_pages_done;
         let written = base::write_image(&self.storage, self.log, &base, Level::SNAPSHOT, 0, done).await?;
@@ -283,7 +283,7 @@ impl<'a> Keeper<'a> {
         }
         self.newest_image = Some(Image {
             end_frame_no: base.frame_no(),
-            modified_us: self.log.io.now_us(),
+            modified_us: self.log.io().now_us(),
             seen: Instant::now(),
         });
         Ok(base.frame_no())

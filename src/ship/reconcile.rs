@@ -4,8 +4,8 @@
 //! log *is* the one in storage: a copy of a database has the same log id. So before anything is shipped, the last commit
 //! in storage must be one that this log has too, of the same frame number and the same microsecond.
 //!
-//! The first row that fits counts. *Has shipped there*: the place is a directory, and by the metadata the last one to which this log
-//! has shipped. *Is told to*: `vwal_take_over` names this log, or one that is there.
+//! The first row that fits counts. *Has shipped there*: the place is a directory, and by the metadata this log
+//! has shipped to it. *Is told to*: `vwal_take_over` names this log, or one that is there.
 //!
 //! | storage has of this log | this log | then |
 //! |---|---|---|
@@ -42,9 +42,9 @@ pub(super) struct Local {
     pub(super) published: u64,
     /// The base file holds everything up to this commit: its frame and its time.
     pub(super) checkpointed: (u64, u64),
-    /// The last commit that storage is known to have confirmed, where this log has shipped last.
+    /// The last commit that this directory is known to have confirmed; if it is none, or none is known, the last one that any storage has.
     pub(super) noted: (u64, u64),
-    /// That was a directory of this name.
+    /// This log has shipped to a directory of this name.
     pub(super) was_here: bool,
     pub(super) take_over: Option<LogId>,
 }
@@ -93,18 +93,18 @@ pub(super) async fn reconcile(storage: &Arc<dyn Storage>, log: &Log, url: &Stora
             }
         }
     }
-    let place = Place::number(url);
+    let noted = log.checkpointer().noted_stored(Place::number(url))?;
     let local = Local {
         log_id: log.log_id(),
         parent: log.parent(),
         published: log.published_frame_no(),
-        checkpointed: log.checkpointed_commit()?,
-        noted: log.noted_stored()?,
-        was_here: place != 0 && log.noted_place()? == place,
-        take_over: log.options.shipping.take_over,
+        checkpointed: log.checkpointer().checkpointed_commit()?,
+        noted: (noted.frame_no, noted.commit_us),
+        was_here: noted.place != 0,
+        take_over: log.options().shipping.take_over,
     };
     let own = own.map(|durable| Stored::of(local.log_id, durable));
-    let commit_us = |frame_no| log.with_frame(frame_no, commit_time);
+    let commit_us = |frame_no| log.view().with_frame(frame_no, commit_time);
     decide(&local, own, &others, commit_us).map_err(|refusal| match refusal {
         Refusal::Fenced(what) => Error::Fenced { url: storage.url().to_owned(), what },
         Refusal::Gone(what) => gone(what, log.log_id(), url),

@@ -1,7 +1,6 @@
 //! The shipper: one bundle per interval while there are commits, and nothing at all while there are none.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::reconcile::{Decision, reconcile};
@@ -9,6 +8,7 @@ use super::thread::Shipping;
 use super::{base, cut};
 use crate::error::{Error, Result};
 use crate::format::bundle::{Content, ObjectBuilder, Summary, Trailer};
+use crate::format::meta::StoredIn;
 use crate::io::SyncSite;
 use crate::log::Log;
 use crate::storage::bundles::Head;
@@ -64,16 +64,16 @@ impl<'a> Shipper<'a> {
             return Due::Now;
         };
         if self.log.published_frame_no() <= stored {
-            return if self.log.shipper_may_sleep(stored) { Due::WhenWoken } else { Due::Now };
+            return if self.log.remote().shipper_may_sleep(stored) { Due::WhenWoken } else { Due::Now };
         }
-        if self.log.remote.waiters.load(Ordering::SeqCst) > 0 {
+        if self.log.remote().has_waiters() {
             return Due::Now;
         }
         if self.log.published_frame_no() - stored >= cut::FRAMES_MAX {
             // A whole bundle: it will not become fewer puts by waiting, and the segments are wanted back.
             return Due::Now;
         }
-        let interval = self.log.options.shipping.interval;
+        let interval = self.log.options().shipping.interval;
         match self.last_put.map(|put| interval.saturating_sub(put.elapsed())) {
             Some(left) if !left.is_zero() => Due::In(left.min(LOOK)),
             _ => Due::Now,
@@ -89,7 +89,7 @@ impl<'a> Shipper<'a> {
                 // It is longer after a failure.
                 if self.retry > RETRY_FIRST {
                     self.retry = RETRY_FIRST;
-                    self.log.clear_trouble();
+                    self.log.remote().clear_trouble();
                     self.log.clear_error();
                 }
                 Ok(None)
@@ -97,7 +97,7 @@ impl<'a> Shipper<'a> {
             Err(Error::Fenced { .. }) => result.map(|()| None),
             Err(error) => {
                 self.shipping.stats.failed();
-                self.log.set_trouble(error);
+                self.log.remote().set_trouble(error);
                 // An unknown outcome of a put is settled by the next one, or found by the next look at storage.
                 let pause = self.retry;
                 self.retry = (self.retry * 2).min(RETRY_MAX);
@@ -112,7 +112,7 @@ impl<'a> Shipper<'a> {
         }
         let target = self.log.published_frame_no();
         // Only what is on this disk is shipped: storage must never have a commit that a power loss takes from here.
-        self.log.sync_to(target, SyncSite::ShippedFrames)?;
+        self.log.durability().sync_to(target, SyncSite::ShippedFrames)?;
         while let Some(stored) = self.log.stored_frame_no().filter(|&stored| stored < target) {
             self.probe_once().await?;
             self.last_put = Some(Instant::now());
@@ -138,8 +138,8 @@ impl<'a> Shipper<'a> {
             self.touch();
             let (trailer, objects) = (written.trailer, u64::from(written.object_count));
             let frames = trailer.end_frame_no - stored;
-            self.shipping.stats.shipped(frames, objects, written.stored_len, self.log.io.now_us());
-            self.log.set_shipped(trailer.end_frame_no, trailer.last_commit_us);
+            self.shipping.stats.shipped(frames, objects, written.stored_len, self.log.io().now_us());
+            self.log.remote().set_shipped(trailer.end_frame_no, trailer.last_commit_us);
             self.tell_keeper(&trailer, written.stored_len);
         }
         Ok(())
@@ -151,7 +151,7 @@ impl<'a> Shipper<'a> {
             level: trailer.level,
             frame_no: trailer.start_frame_no,
             size,
-            modified_us: self.log.io.now_us(),
+            modified_us: self.log.io().now_us(),
         };
         self.shipping.news.lock().push((head, *trailer));
         self.shipping.keeper.notify();
@@ -167,12 +167,12 @@ impl<'a> Shipper<'a> {
     }
 
     fn touch(&mut self) {
-        self.touched = Some(Touch { at: Instant::now(), at_us: self.log.io.now_us() });
+        self.touched = Some(Touch { at: Instant::now(), at_us: self.log.io().now_us() });
     }
 
     fn is_in_touch(&self) -> bool {
         self.touched.is_some_and(|touch| {
-            let by_clock = Duration::from_micros(self.log.io.now_us().abs_diff(touch.at_us));
+            let by_clock = Duration::from_micros(self.log.io().now_us().abs_diff(touch.at_us));
             touch.at.elapsed() < TRUST && by_clock < TRUST
         })
     }
@@ -182,7 +182,7 @@ impl<'a> Shipper<'a> {
         self.touched = None;
         self.shipping.place.look_again();
         let mut decision = reconcile(&self.storage, self.log, &self.shipping.url).await?;
-        self.log.forget_stored_above(match decision {
+        self.log.checkpointer().forget_stored_above(match decision {
             Decision::Begin { .. } => 0,
             Decision::Continue { frame_no, .. } | Decision::Bridge { frame_no } => frame_no,
         });
@@ -202,17 +202,18 @@ impl<'a> Shipper<'a> {
             Decision::Bridge { frame_no } => self.put_base(frame_no + 1).await?,
         };
         // Before anything is acknowledged: should this place be empty at the next open, it is the wrong one.
-        self.log.note_stored_in(Place::number(&self.shipping.url), (frame_no, commit_us))?;
+        let found = StoredIn { place: Place::number(&self.shipping.url), frame_no, commit_us };
+        self.log.checkpointer().note_stored_in(found)?;
         self.shipping.place.settle();
         self.touch();
-        self.log.set_found_stored(frame_no, commit_us);
+        self.log.remote().set_found_stored(found);
         self.shipping.keeper.notify();
         Ok(())
     }
 
     /// Put a full image there that covers everything from `start_frame_no` on. Returns the commit at which it ends.
     async fn put_base(&mut self, start_frame_no: u64) -> Result<(u64, u64)> {
-        let base = self.log.pin_base()?;
+        let base = self.log.checkpointer().pin_base()?;
         if base.frame_no() < start_frame_no {
             return Err(Error::Fenced {
                 url: self.storage.url().to_owned(),

@@ -55,17 +55,17 @@ pub(crate) struct Threads {
 
 /// Start shipping a log, if its options name a storage. No network is used yet.
 pub(crate) fn start(log: &Arc<Log>) -> Result<Option<Threads>> {
-    let Some(url) = log.options.shipping.storage.as_ref().filter(|_| log.has_storage()) else {
+    let Some(url) = log.options().shipping.storage.as_ref().filter(|_| log.has_storage()) else {
         return Ok(None);
     };
     let url = url.for_database(log.database())?;
     // Whatever is wrong with the URL or the environment is told now, and not by a thread.
     crate::storage::open(&url, RETRIES)?;
     let shipping = Arc::new(Shipping::new(url));
-    log.set_shipping_stopped(false);
-    log.remote.shipper.restart();
+    log.remote().set_shipping_stopped(false);
+    log.shipper_wakeup().restart();
     let mut threads = Threads { log: Arc::clone(log), shipping: Arc::clone(&shipping), handles: Vec::new() };
-    threads.spawn("vwal-ship", ship_loop, |log, _| log.set_shipping_stopped(true))?;
+    threads.spawn("vwal-ship", ship_loop, |log, _| log.remote().set_shipping_stopped(true))?;
     threads.spawn("vwal-keep", keep_loop, |_, shipping| shipping.snapshots.refuse())?;
     Ok(Some(threads))
 }
@@ -94,8 +94,8 @@ impl Threads {
 impl Drop for Threads {
     fn drop(&mut self) {
         self.shipping.stop.send_replace(true);
-        self.log.set_shipping_stopped(true);
-        self.log.remote.shipper.stop();
+        self.log.remote().set_shipping_stopped(true);
+        self.log.shipper_wakeup().stop();
         self.shipping.keeper.stop();
         for thread in self.handles.drain(..) {
             if thread.join().is_err() {
@@ -115,7 +115,7 @@ struct End<'a> {
 impl Drop for End<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.log.set_trouble(&Error::Usage("a thread that ships the log panicked".into()));
+            self.log.remote().set_trouble(&Error::Usage("a thread that ships the log panicked".into()));
         }
         (self.gone)(self.log, self.shipping);
     }
@@ -183,12 +183,12 @@ fn open(
         match try_open(shipping, storage) {
             Ok(opened) => {
                 if failed {
-                    log.clear_trouble();
+                    log.remote().clear_trouble();
                 }
                 return Some(opened);
             }
             Err(error) => {
-                log.set_trouble(&error);
+                log.remote().set_trouble(&error);
                 failed = true;
                 if !matches!(error, Error::Io { op: FileOp::StartRuntime, .. }) {
                     return None;
@@ -216,21 +216,21 @@ fn try_open(
 }
 
 fn ship_loop(log: &Arc<Log>, shipping: &Shipping) {
-    if log.options.shipping.ack == Ack::Local {
+    if log.options().shipping.ack == Ack::Local {
         // Nobody waits for it, and everybody waits for commits.
         lower_priority();
     }
-    let wait = || log.remote.shipper.wait(Some(NO_THREAD_PAUSE));
+    let wait = || log.shipper_wakeup().wait(Some(NO_THREAD_PAUSE));
     let Some((runtime, storage)) = open(log, shipping, open_for_shipper, wait) else { return };
     let mut shipper = Shipper::new(log, shipping, storage);
     while !shipping.is_stopping() {
         match shipper.due() {
             Due::In(pause) => {
-                log.remote.shipper.wait(Some(pause));
+                log.shipper_wakeup().wait(Some(pause));
                 continue;
             }
             Due::WhenWoken => {
-                log.remote.shipper.wait(None);
+                log.shipper_wakeup().wait(None);
                 continue;
             }
             Due::Now => {}
@@ -239,10 +239,10 @@ fn ship_loop(log: &Arc<Log>, shipping: &Shipping) {
             None => break,
             Some(Ok(None)) => {}
             // Whoever begins to wait for storage has it tried again at once.
-            Some(Ok(Some(pause))) => log.remote.shipper.wait(Some(pause)),
+            Some(Ok(Some(pause))) => log.shipper_wakeup().wait(Some(pause)),
             Some(Err(error)) => {
                 // For good: from here on this log ships nothing.
-                log.set_fenced(&error);
+                log.remote().set_fenced(&error);
                 break;
             }
         }
@@ -256,7 +256,7 @@ fn keep_loop(log: &Arc<Log>, shipping: &Shipping) {
     let wait = || shipping.keeper.wait(Some(NO_THREAD_PAUSE));
     let Some((runtime, storage)) = open(log, shipping, open_for_keeper, wait) else { return };
     let mut keeper = Keeper::new(log, shipping, storage);
-    while !shipping.is_stopping() && log.fence().is_none() {
+    while !shipping.is_stopping() && log.remote().fence().is_none() {
         let timeout = match shipping.unless_stopped(&runtime, keeper.round()) {
             None => break,
             Some(timeout) => timeout,
@@ -279,7 +279,9 @@ pub(crate) fn ship_once_as(log: &Arc<Log>, storage: &Arc<dyn Storage>, url: &str
     let mut shipper = Shipper::new(log, &shipping, Arc::clone(storage));
     match crate::testing::storage::block_on(shipper.round())? {
         None => Ok(()),
-        Some(_) => Err(log.shipping_trouble().unwrap_or_else(|| Error::Usage("a round failed".into()))),
+        Some(_) => {
+            Err(log.remote().shipping_trouble().unwrap_or_else(|| Error::Usage("a round failed".into())))
+        }
     }
 }
 

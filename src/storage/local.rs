@@ -12,15 +12,17 @@
 //! - listings: sorted, and not ended by a file that is none of ours.
 
 mod object_file;
+mod prepare;
 mod root;
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -28,7 +30,7 @@ use futures::stream::{self, BoxStream};
 pub(super) use object_file::NO_LINK;
 use object_file::{is_same, not_regular, object_name, write};
 use object_store::local::LocalFileSystem;
-use object_store::path::{Path as Key, PathPart};
+use object_store::path::Path as Key;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
     ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
@@ -36,7 +38,7 @@ use object_store::{
 use parking_lot::Mutex;
 pub(super) use root::Known;
 pub(crate) use root::Place;
-use root::{Root, away};
+use root::Root;
 
 /// Directories below directories are followed this far: symbolic links may lead round in circles.
 const DEEPEST: usize = 8;
@@ -57,12 +59,20 @@ struct Inner {
     root: Root,
     /// Directories that have been fsynced, with all above them.
     durable: Mutex<HashSet<PathBuf>>,
+    /// The object [`PROBE_KEY`] was there.
+    is_marked: AtomicBool,
 }
 
 impl LocalStore {
     /// The store in the directory `root`, an absolute path, of which so much is known. Nothing is touched yet.
     pub fn new(root: PathBuf, known: Arc<Mutex<Known>>) -> Self {
-        Self { inner: Arc::new(Inner { root: Root::new(root, known), durable: Mutex::default() }) }
+        Self {
+            inner: Arc::new(Inner {
+                root: Root::new(root, known),
+                durable: Mutex::default(),
+                is_marked: AtomicBool::new(false),
+            }),
+        }
     }
 
     /// Runs `work` where waiting for a disk holds nobody up.
@@ -86,56 +96,6 @@ impl Inner {
     fn missing(&self, key: &Key) -> Error {
         let source = format!("the directory '{}' does not exist", self.root.path().display());
         Error::NotFound { path: key.to_string(), source: source.into() }
-    }
-
-    /// Makes the directory in which the object `key` is put, and sees to it that it is there after a power cut.
-    fn prepare(&self, key: &Key) -> io::Result<()> {
-        self.root.make()?;
-        let mut directory = self.root.path().to_owned();
-        let parts: Vec<_> = key.parts().collect();
-        directory
-            .extend(parts.iter().take(parts.len().saturating_sub(1)).map(|part| part.as_ref().to_owned()));
-        if self.durable.lock().contains(&directory) && directory.is_dir() {
-            return Ok(());
-        }
-        self.check_not_emptied(parts.first())?;
-        DirBuilder::new().mode(0o700).recursive(true).create(&directory)?;
-        for above in directory.ancestors() {
-            match File::open(above).and_then(|directory| directory.sync_all()) {
-                Ok(()) => {}
-                // Above the root lies what others made, where this user may not look, or on file systems that cannot.
-                Err(error)
-                    if !above.starts_with(self.root.path())
-                        && matches!(
-                            error.kind(),
-                            io::ErrorKind::PermissionDenied
-                                | io::ErrorKind::InvalidInput
-                                | io::ErrorKind::Unsupported
-                                | io::ErrorKind::ReadOnlyFilesystem
-                        ) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let mut durable = self.durable.lock();
-        if durable.len() >= REMEMBERED {
-            durable.clear();
-        }
-        durable.insert(directory);
-        Ok(())
-    }
-
-    /// Returns an error when the directory of a log has gone since this store put something there, unless this store deleted it. It
-    /// does so once: the caller looks what is there before it puts anything else.
-    fn check_not_emptied(&self, log: Option<&PathPart<'_>>) -> io::Result<()> {
-        let Some(log) = log.map(|log| self.root.path().join(log.as_ref())) else { return Ok(()) };
-        let mut durable = self.durable.lock();
-        if !durable.iter().any(|directory| directory.starts_with(&log)) || log.is_dir() {
-            return Ok(());
-        }
-        durable.clear();
-        Err(away(
-            "the directory in which objects of this log were is not there any more (was storage emptied?): bring it back",
-        ))
     }
 
     /// The files and directories of the directory that `prefix` names, sorted as keys are.

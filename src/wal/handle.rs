@@ -117,7 +117,7 @@ impl WalHandle {
     /// The last frame that this connection finds in the `-wal` file.
     fn last_frame_no(&self) -> u64 {
         if self.wrote.load(Ordering::Relaxed) {
-            self.log().open_frame_no()
+            self.log().writer().open_frame_no()
         } else {
             self.log().written_frame_no()
         }
@@ -125,7 +125,7 @@ impl WalHandle {
 
     /// Whether a frame belongs, or did before it was cut off, to the transaction that this connection writes.
     fn reaches(&self, frame_no: u64) -> bool {
-        self.wrote.load(Ordering::Relaxed) && frame_no <= self.log().reached_frame_no()
+        self.wrote.load(Ordering::Relaxed) && frame_no <= self.log().writer().reached_frame_no()
     }
 
     /// Size of the `-wal` file in bytes.
@@ -138,21 +138,21 @@ impl WalHandle {
 
     /// Read from the database file.
     pub fn read_db(&self, buf: &mut [u8], offset: u64) -> Result<DbRead> {
-        if let Some(got) = self.log().read_view(buf, offset)? {
+        if let Some(got) = self.log().view().read_view(buf, offset)? {
             return Ok(DbRead::Here(got));
         }
         // A scan sweeps the cache slowly, and pays little for that; what is read often is soon there.
         let reads = self.base_reads.fetch_add(1, Ordering::Relaxed);
         let keep = reads.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61 == 0;
         if keep {
-            self.base_version.store(self.log().cache.base_version(), Ordering::Relaxed);
+            self.base_version.store(self.log().view().cache().base_version(), Ordering::Relaxed);
         }
         Ok(DbRead::InBase { keep })
     }
 
     /// The page that the last [`WalHandle::read_db`] wanted to keep.
     pub fn keep_page(&self, page: &[u8], offset: u64) {
-        self.log().keep_base_page(page, offset, self.base_version.load(Ordering::Relaxed));
+        self.log().view().keep_base_page(page, offset, self.base_version.load(Ordering::Relaxed));
     }
 
     /// Read from the `-wal` file. Returns how many bytes there were; what is missing behind them is the end of the file.
@@ -170,7 +170,7 @@ impl WalHandle {
                 break;
             }
             let len = (self.stride() as usize - at).min(buf.len() - done);
-            self.log().read_wal(frame_no, at, &mut buf[done..done + len])?;
+            self.log().writer().read_wal(frame_no, at, &mut buf[done..done + len])?;
             done += len;
         }
         Ok(done)
@@ -182,7 +182,7 @@ impl WalHandle {
             return self.begin_generation(bytes, offset);
         }
         if !self.wrote.load(Ordering::Relaxed) {
-            self.log().check_shipping()?;
+            self.log().remote().check_shipping()?;
             self.wrote.store(true, Ordering::Relaxed);
             self.wrote_from.store(self.log().published_frame_no() + 1, Ordering::Relaxed);
         }
@@ -190,7 +190,7 @@ impl WalHandle {
         while done < bytes.len() {
             let (frame_no, at) = self.locate(offset + done as u64);
             let len = (self.stride() as usize - at).min(bytes.len() - done);
-            self.log().write(frame_no, at, &bytes[done..done + len])?;
+            self.log().writer().write(frame_no, at, &bytes[done..done + len])?;
             done += len;
         }
         Ok(())
@@ -229,9 +229,9 @@ impl WalHandle {
             *self.wal.header.lock() = Some(header);
             return Ok(());
         }
-        self.log().end_transaction(published);
-        self.log().absorb(published);
-        self.log().set_generation_base(published);
+        self.log().writer().end_transaction(published);
+        self.log().checkpointer().absorb(published);
+        self.log().checkpointer().set_generation_base(published);
         *self.wal.header.lock() = Some(header);
         Ok(())
     }
@@ -243,12 +243,12 @@ impl WalHandle {
         if !self.wrote.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let Some(last) = self.log().tentative_commit() else { return Ok(()) };
-        if self.log().options.group_commit {
+        let Some(last) = self.log().writer().tentative_commit() else { return Ok(()) };
+        if self.log().options().group_commit {
             self.sync_to.store(last, Ordering::Relaxed);
-            return self.log().check_poison();
+            return self.log().durability().check_poison();
         }
-        self.log().sync_to(last, SyncSite::LockedCommit)
+        self.log().durability().sync_to(last, SyncSite::LockedCommit)
     }
 
     /// `SQLITE_FCNTL_COMMIT_PHASETWO`: the commit is done and the write lock released; what is returned here is what the
@@ -265,7 +265,7 @@ impl WalHandle {
             0 => {}
             // It can be the end of an earlier commit, longer than this one, that failed behind its sync; frames that are not
             // published must not be taken for durable.
-            frame_no => self.log().sync_commit(frame_no.min(self.log().published_frame_no()))?,
+            frame_no => self.log().durability().sync_commit(frame_no.min(self.log().published_frame_no()))?,
         }
         if self.exclusive.load(Ordering::Relaxed) {
             // In locking_mode=EXCLUSIVE there are no locks that would be released.
@@ -275,8 +275,8 @@ impl WalHandle {
             0 => Ok(()),
             frame_no => {
                 // Only what is on this disk is shipped. The shipper would see to that too, a little later.
-                self.log().sync_to(frame_no, SyncSite::RemoteCommit)?;
-                self.log().wait_stored(frame_no, self.log().options.shipping.timeout)
+                self.log().durability().sync_to(frame_no, SyncSite::RemoteCommit)?;
+                self.log().remote().wait_stored(frame_no, self.log().options().shipping.timeout)
             }
         }
     }
@@ -284,9 +284,9 @@ impl WalHandle {
     /// The write transaction is over. `last`: the last frame that `wal.c` published.
     fn end_write(&self, last: Option<u64>) {
         if self.wrote.swap(false, Ordering::Relaxed) {
-            self.log().end_transaction(last.unwrap_or_else(|| self.log().published_frame_no()));
+            self.log().writer().end_transaction(last.unwrap_or_else(|| self.log().published_frame_no()));
             let published = self.log().published_frame_no();
-            let waits = self.log().options.shipping.ack == Ack::Remote && self.log().has_storage();
+            let waits = self.log().options().shipping.ack == Ack::Remote && self.log().has_storage();
             // This connection still has the write lock, so what was published since its first frame is its own commit.
             let committed = published >= self.wrote_from.load(Ordering::Relaxed);
             self.store_to.store(if waits && committed { published } else { 0 }, Ordering::Relaxed);
@@ -305,7 +305,7 @@ impl WalHandle {
     fn pace(&self) {
         // Readers come here at the end of each transaction.
         if self.unpaced.load(Ordering::Relaxed) > 0 {
-            self.log().pace(self.unpaced.swap(0, Ordering::Relaxed), &self.debt);
+            self.log().checkpointer().pace(self.unpaced.swap(0, Ordering::Relaxed), &self.debt);
         }
     }
 
@@ -327,9 +327,9 @@ impl WalHandle {
     pub fn checkpoint_done(&self) {
         let log = self.log();
         match self.wal.index.backfill_attempted().filter(|_| self.mapped.load(Ordering::Relaxed)) {
-            Some(frames) => log.absorb(log.generation_base() + u64::from(frames)),
+            Some(frames) => log.checkpointer().absorb(log.generation_base() + u64::from(frames)),
             // The wal-index is private to the one connection there is.
-            None => log.absorb(log.published_frame_no()),
+            None => log.checkpointer().absorb(log.published_frame_no()),
         }
     }
 
@@ -410,7 +410,7 @@ impl WalHandle {
             });
         }
         *self.wal.header.lock() = None;
-        self.log().leave()?;
+        self.log().checkpointer().leave()?;
         self.wal.left.store(true, Ordering::Release);
         Ok(())
     }

@@ -65,7 +65,7 @@ impl Wal {
     /// The database of an open log.
     pub fn new(log: Arc<Log>, index: Box<dyn SharedIndex>) -> Wal {
         Wal {
-            locks: Locks::new(log.options.queue_wait),
+            locks: Locks::new(log.options().queue_wait),
             log,
             index,
             mapped: Mutex::new(0),
@@ -90,9 +90,9 @@ impl Wal {
     /// SQLite deletes the `-wal` file, or cuts it to nothing: the generation ends, and everything goes to the base file.
     /// SQLite holds the locks that keep everybody else away.
     pub fn end_generation(&self) -> Result<u64> {
-        self.log.end_transaction(self.log.published_frame_no());
+        self.log.writer().end_transaction(self.log.published_frame_no());
         *self.header.lock() = None;
-        self.log.drain()
+        self.log.checkpointer().drain()
     }
 
     /// Absorb what open read transactions allow, without being asked by SQLite: a passive checkpoint, done with the locks
@@ -138,7 +138,7 @@ impl Wal {
             }
         }
         self.index.set_backfill(safe, false);
-        self.log.absorb(base + u64::from(safe));
+        self.log.checkpointer().absorb(base + u64::from(safe));
         if self.log.absorbed_frame_no() >= base + u64::from(safe) {
             self.index.set_backfill(safe, true);
         }

@@ -121,6 +121,47 @@ fn a_directory_that_is_emptied_by_moving_everything_away_and_back() {
     assert_eq!(restored(&lab, "store"), [1, 2, 3, 4, 5]);
 }
 
+/// What a cleaner of old files leaves: directories.
+#[test]
+fn a_directory_whose_files_are_removed() {
+    let lab = Lab::new();
+    let db = shipped(&lab);
+    copy(&lab, "store", "backup");
+    names(&lab, "store").iter().for_each(|path| fs::remove_file(path).unwrap());
+    refused(&db, 4, ANOTHER);
+    assert!(names(&lab, "store").is_empty());
+    fs::remove_dir_all(lab.path("store")).unwrap();
+    rename(&lab, "backup", "store");
+    acknowledged(&db, 5);
+    assert_eq!(restored(&lab, "store"), [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn a_directory_is_remembered_when_another_one_was_used_since() {
+    let lab = Lab::new();
+    drop(shipped(&lab));
+    let url = format!("file://{}", lab.path("other").display());
+    let to_other = |row: i64| {
+        let db = lab.open("app.db", &format!("{REMOTE}&vwal_storage={url}")).unwrap();
+        acknowledged(&db, row);
+    };
+    to_other(4);
+    // It has less than the other one, and is the right one all the same.
+    let db = lab.open("app.db", REMOTE).unwrap();
+    acknowledged(&db, 5);
+    drop(db);
+    to_other(6);
+    rename(&lab, "store", "elsewhere");
+    fs::create_dir(lab.path("store")).unwrap();
+    let db = lab.open("app.db", REMOTE).unwrap();
+    refused(&db, 7, ANOTHER);
+    assert!(is_empty(&lab.path("store")), "{:?}", lab.objects());
+    fs::remove_dir(lab.path("store")).unwrap();
+    rename(&lab, "elsewhere", "store");
+    acknowledged(&db, 8);
+    assert_eq!(restored(&lab, "store"), [1, 2, 3, 4, 5, 6, 7, 8]);
+}
+
 #[test]
 fn a_directory_that_comes_back_as_a_copy_of_itself() {
     let lab = Lab::new();

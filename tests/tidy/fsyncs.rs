@@ -6,7 +6,12 @@ use crate::sources::{code_of, files, read, without_tests};
 const CALLS: [&str; 6] = ["sync_all", "sync_data", "fsync", "fdatasync", "syncfs", "sync_file_range"];
 
 /// The files that may: the system's own `io`, and the storage that is a directory, which makes its objects durable itself.
-const MAY: [&str; 3] = ["src/io/system.rs", "src/storage/local.rs", "src/storage/local/object_file.rs"];
+const MAY: [&str; 4] = [
+    "src/io/system.rs",
+    "src/storage/local.rs",
+    "src/storage/local/object_file.rs",
+    "src/storage/local/prepare.rs",
+];
 
 /// The variants of `SyncSite`.
 fn sites() -> Vec<String> {

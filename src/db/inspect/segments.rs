@@ -6,9 +6,8 @@ use std::sync::Arc;
 use super::{Depth, InspectedSegment, Inspection};
 use crate::error::Result;
 use crate::format::bundle::Commit;
-use crate::format::frame::FRAME_HEADER_SIZE;
+use crate::format::frame::FrameLayout;
 use crate::format::meta::Meta;
-use crate::format::segment_header::SEGMENT_HEAD_SIZE;
 use crate::io::{File, Io, OpenMode};
 use crate::log::{
     Fate, Finding, Judged, LOCK_NAME, META_NAME, NEW_META_NAME, ReadDepth, SHM_NAME, Verdict, judge, read,
@@ -127,12 +126,11 @@ fn tell_one(judged: &Judged, is_last: bool, meta: &Meta, inspection: &mut Inspec
         inspection.db_size_pages = Some(mark.db_size_pages);
     }
     let is_sealed = scan.seal.is_some();
-    let frame_size = (FRAME_HEADER_SIZE + meta.page_size.bytes()) as u64;
     let segment = InspectedSegment {
         start_frame_no: judged.start,
         end_frame_no,
         state: if is_last && !is_sealed { SegmentState::Current } else { SegmentState::Sealed },
-        bytes: SEGMENT_HEAD_SIZE as u64 + (end_frame_no + 1 - judged.start) * frame_size,
+        bytes: FrameLayout::new(meta.page_size).offset(end_frame_no + 1 - judged.start),
         path: path.to_owned(),
         uncommitted: scan.uncommitted,
     };

@@ -117,7 +117,7 @@ fn who_gathered_is_called_when_an_fsync_ends_that_was_not_for_them() {
     assert!(matches!(bench.ask(&mut later, frame_no), Step::Lead | Step::Wait { until: Some(_), .. }));
 }
 
-/// A committer or somebody else, as far as it is known to `sync.rs`.
+/// A committer or somebody else, as far as it is known to `durability.rs`.
 struct Actor {
     ticket: Ticket,
     /// It waits for this frame ...
@@ -129,7 +129,7 @@ struct Actor {
     intruder: Option<bool>,
 }
 
-/// Random schedules of committers, of others who fsync, and of time. `sync.rs` is played here, condition variables
+/// Random schedules of committers, of others who fsync, and of time. `durability.rs` is played here, condition variables
 /// included.
 struct Play {
     bench: Bench,

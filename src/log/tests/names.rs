@@ -21,13 +21,13 @@ fn a_log_without_its_directory_writes_nothing_over_another_ones_commits() {
         let new = place.open().unwrap();
         commit(&new, &[2]);
         if drained {
-            new.drain().unwrap();
+            new.checkpointer().drain().unwrap();
         }
         let before = fs::read(place.database()).unwrap();
-        let error = old.drain().expect_err("the base file has another log");
+        let error = old.checkpointer().drain().expect_err("the base file has another log");
         assert!(matches!(&error, Error::Foreign { what, .. } if what.contains("another log")), "{error}");
         assert_eq!(fs::read(place.database()).unwrap(), before);
-        new.drain().unwrap();
+        new.checkpointer().drain().unwrap();
         assert_eq!(page_2(&place), 2);
     }
 }
@@ -40,7 +40,7 @@ fn a_log_without_its_directory_is_brought_to_the_base_file_that_is_still_its_own
     fs::remove_dir_all(place.dir()).unwrap();
     // An empty directory is no log.
     fs::create_dir(place.dir()).unwrap();
-    log.drain().unwrap();
+    log.checkpointer().drain().unwrap();
     assert_eq!(page_2(&place), 1);
 }
 
@@ -49,7 +49,7 @@ fn a_closed_log_moves_no_directory() {
     let place = Place::new();
     let old = place.open().unwrap();
     commit(&old, &[1]);
-    old.drain().unwrap();
+    old.checkpointer().drain().unwrap();
     old.release_lock();
     // Another file takes the name, and another process opens it: the directory is its by now.
     let other = Place::new();
@@ -58,6 +58,6 @@ fn a_closed_log_moves_no_directory() {
     commit(&new, &[2]);
     old.step_aside().unwrap();
     assert!(place.dir().join("lock").exists(), "the directory was moved");
-    new.drain().unwrap();
+    new.checkpointer().drain().unwrap();
     assert_eq!(page_2(&place), 2);
 }

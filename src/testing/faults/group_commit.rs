@@ -44,7 +44,7 @@ fn five_behind_one(rig: &Rig, fault: Option<Fault>) -> (Vec<Result<u64>>, Db, u6
     if let Some(fault) = fault {
         rig.io.fail(fault);
     }
-    let before = db.log().sync_count();
+    let before = db.log().durability().sync_count();
     let write_lock = Mutex::new(());
     rig.io.hold_syncs();
     let results = std::thread::scope(|scope| {
@@ -52,13 +52,13 @@ fn five_behind_one(rig: &Rig, fault: Option<Fault>) -> (Vec<Result<u64>>, Db, u6
         let mut threads = vec![scope.spawn(move || commit(&connect(db), 2, write_lock))];
         rig.io.wait_for_held_syncs(1);
         threads.extend((3..8).map(|k| scope.spawn(move || commit(&connect(db), k, write_lock))));
-        while db.log().published_frame_no() < 8 || db.log().waiting_for_sync() < 5 {
+        while db.log().published_frame_no() < 8 || db.log().durability().waiting_for_sync() < 5 {
             std::thread::sleep(Duration::from_millis(1));
         }
         rig.io.release_syncs();
         threads.into_iter().map(|thread| thread.join().expect("it does not panic")).collect()
     });
-    let fsyncs = db.log().sync_count() - before;
+    let fsyncs = db.log().durability().sync_count() - before;
     (results, db, fsyncs)
 }
 
@@ -87,11 +87,11 @@ fn one_connection_costs_one_fsync_for_each_commit() {
     let rig = Rig::new().with("vwal_swap", "frames>=100");
     let db = rig.open().unwrap();
     db.commit(1, &[1, 2], 2, true).unwrap();
-    let before = db.log().sync_count();
+    let before = db.log().durability().sync_count();
     for k in 2..52 {
         commit(&db, k, &Mutex::new(())).unwrap();
     }
-    assert_eq!(db.log().sync_count() - before, 50);
+    assert_eq!(db.log().durability().sync_count() - before, 50);
 }
 
 #[test]
@@ -113,8 +113,11 @@ fn nobody_returns_before_its_commit_is_durable() {
         }
         scope.spawn(move || {
             while db.log().published_frame_no() < 402 {
-                db.log().seal_segments().unwrap();
-                db.log().sync_to(db.log().published_frame_no(), SyncSite::UnaskedFrames).unwrap();
+                db.log().writer().seal_segments().unwrap();
+                db.log()
+                    .durability()
+                    .sync_to(db.log().published_frame_no(), SyncSite::UnaskedFrames)
+                    .unwrap();
             }
         });
     });

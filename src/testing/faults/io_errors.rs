@@ -96,11 +96,12 @@ fn after_a_failed_fsync_of_a_segment_or_its_name_nothing_is_accepted_until_the_l
                 db.commit(2, &[2], 2, true).unwrap_err(),
                 db.commit(2, &[2], 2, false).unwrap_err(),
                 db.log()
+                    .durability()
                     .sync_to(db.log().published_frame_no(), SyncSite::UnaskedFrames)
                     .err()
                     .unwrap_or(Error::Forked),
                 db.pass().unwrap_err(),
-                db.log().seal_segments().unwrap_err(),
+                db.log().writer().seal_segments().unwrap_err(),
             ] {
                 assert!(matches!(error, Error::Poisoned { .. }), "{error}");
             }
@@ -111,7 +112,7 @@ fn after_a_failed_fsync_of_a_segment_or_its_name_nothing_is_accepted_until_the_l
             let (db, k) = rig.open_and_check(&history).unwrap();
             assert!(k <= 1);
             // What recovery found becomes durable, though the fsync that failed took it for clean.
-            db.log().sync_to(db.log().published_frame_no(), SyncSite::UnaskedFrames).unwrap();
+            db.log().durability().sync_to(db.log().published_frame_no(), SyncSite::UnaskedFrames).unwrap();
             assert_eq!(rig.crash_hard().open_and_check(&history).unwrap().1, k);
             db.commit(k + 1, history_pages(k + 1), 2, true).unwrap();
             drop(db);
@@ -241,7 +242,7 @@ fn fail_one(steps: &[Step], fault: Fault, place: &str) -> bool {
         crashed.unwrap_or_else(|wrong| panic!("{place}, {what} and a crash: {wrong}")).1
     };
     check(after("opened again"), "opened again and a crash");
-    db.log().seal_segments().unwrap_or_else(|error| panic!("{place}, sealing: {error}"));
+    db.log().writer().seal_segments().unwrap_or_else(|error| panic!("{place}, sealing: {error}"));
     assert_eq!(after("opened again, sealed"), k, "{place}, sealed and a crash");
     db.pass().unwrap_or_else(|error| panic!("{place}, a pass: {error}"));
     assert_eq!(after("opened again, a pass"), k, "{place}, a pass and a crash");

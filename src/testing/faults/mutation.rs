@@ -149,7 +149,7 @@ fn without_the_fsync_before_a_shipment_storage_has_what_is_lost() {
 /// How much of a spare file waits for the fsync of a commit when it has been prepared.
 fn pending_of_a_spare(rig: &Rig) -> usize {
     let db = rig.open().unwrap();
-    db.log().prepare_spare().unwrap();
+    db.log().writer().prepare_spare().unwrap();
     rig.io.disks().open_units()
 }
 

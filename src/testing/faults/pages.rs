@@ -92,7 +92,7 @@ impl Pages {
     }
 
     fn check_seals(&self, db: &Db, sealed: u64) -> Result<(), String> {
-        let segments = db.log().segments.read();
+        let segments = db.log().view().segments();
         match segments.iter().find(|segment| segment.end() <= sealed && !segment.is_sealed()) {
             None => Ok(()),
             Some(segment) => {
@@ -129,7 +129,7 @@ impl Subject for Pages {
         // The syncer comes before the next commit, or after it.
         let settles = !crash.killed || crash.at.is_multiple_of(2);
         if settles {
-            db.log().seal_segments().map_err(|error| format!("sealing: {error}"))?;
+            db.log().writer().seal_segments().map_err(|error| format!("sealing: {error}"))?;
             drop(db);
             let again = rig.crash_hard().open_and_check(&self.history);
             let (db, again) = again.map_err(|wrong| format!("again: {wrong}"))?;

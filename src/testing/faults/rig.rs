@@ -217,7 +217,7 @@ impl Rig {
     pub fn open_and_check(&self, history: &History) -> Result<(Db, u32), String> {
         let db = self.open().map_err(|error| format!("it does not open: {error}"))?;
         let k = db.check(history)?;
-        db.log().positions.check()?;
+        db.log().positions().check()?;
         Ok((db, k))
     }
 }
@@ -320,7 +320,7 @@ impl Db {
     /// A passive checkpoint of everything, and a pass.
     pub fn pass(&self) -> Result<u64> {
         self.backfill(self.index.max_frame.load(Ordering::SeqCst));
-        self.log().checkpoint()
+        self.log().checkpointer().checkpoint()
     }
 
     /// `wal_checkpoint(TRUNCATE)`.
@@ -345,7 +345,7 @@ impl Db {
         let mut bytes = vec![0; log.view_pages() as usize * PAGE];
         for (at, page) in bytes.chunks_exact_mut(PAGE).enumerate() {
             let offset = (at * PAGE) as u64;
-            if log.read_view(page, offset)?.is_none() {
+            if log.view().read_view(page, offset)?.is_none() {
                 self.io.file(Path::new(BASE)).read_exact_at(page, offset)?;
             }
         }

@@ -34,7 +34,7 @@ fn index_range() -> std::ops::Range<usize> {
 fn opening_reads_the_heads_and_the_indexes_of_sealed_segments_and_not_their_frames() {
     let rig = Rig::new();
     let (db, history) = commits(&rig, 40, true);
-    db.log().seal_segments().unwrap();
+    db.log().writer().seal_segments().unwrap();
     drop(db);
     let before = rig.io.bytes_read();
     let db = rig.open().unwrap();
@@ -55,7 +55,7 @@ fn a_power_loss_while_a_segment_is_sealed_leaves_it_sealed_or_not_and_its_frames
     let rig = Rig::new();
     let (db, history) = commits(&rig, 2, true);
     let done = rig.io.trace().len();
-    db.log().seal_segments().unwrap();
+    db.log().writer().seal_segments().unwrap();
     drop(db);
     // The frames are durable already; index and seal are written, and one fsync is for both.
     let ops: Vec<Op> = rig.io.trace()[done..].iter().map(|record| record.op.clone()).collect();
@@ -112,7 +112,7 @@ fn a_power_loss_while_a_segment_is_sealed_leaves_it_sealed_or_not_and_its_frames
 fn a_damaged_index_costs_a_reading_of_the_frames_and_nothing_else_and_is_told() {
     let rig = Rig::new();
     let (db, history) = commits(&rig, 3, true);
-    db.log().seal_segments().unwrap();
+    db.log().writer().seal_segments().unwrap();
     drop(db);
     let check = |what: &str, change: &dyn Fn(&mut Vec<u8>)| {
         let damaged =
@@ -123,7 +123,7 @@ fn a_damaged_index_costs_a_reading_of_the_frames_and_nothing_else_and_is_told() 
         assert!(told.contains(segment_at(8).to_str().unwrap()), "{what}: {told}");
         for frame_no in 1..=20 {
             let mut page = [0; PAGE];
-            db.log().read_page(frame_no, 0, &mut page).unwrap();
+            db.log().view().read_page(frame_no, 0, &mut page).unwrap();
             assert_eq!(page[..], super::rig::page(2, frame_no as u32)[..], "{what}: frame {frame_no}");
         }
     };
@@ -154,7 +154,7 @@ fn reseal(bytes: &mut [u8], change: impl FnOnce(Seal) -> Seal) {
 fn a_seal_that_tells_of_more_than_there_is_is_damage_and_allocates_nothing() {
     let rig = Rig::new();
     let (db, _) = commits(&rig, 3, true);
-    db.log().seal_segments().unwrap();
+    db.log().writer().seal_segments().unwrap();
     drop(db);
     for end in [8, 15, 1 << 20, 1 << 40, 1 << 62] {
         let image = rig.io.tamper(&segment_at(8), |bytes| {
@@ -170,7 +170,7 @@ fn a_seal_that_tells_of_more_than_there_is_is_damage_and_allocates_nothing() {
 fn a_frame_that_is_not_of_the_page_that_the_index_says_is_not_read() {
     let rig = Rig::new();
     let (db, _) = commits(&rig, 2, true);
-    db.log().seal_segments().unwrap();
+    db.log().writer().seal_segments().unwrap();
     drop(db);
     let image = rig.io.tamper(&segment_at(1), |bytes| {
         let header = SegmentHeader::decode(bytes).unwrap();
@@ -181,8 +181,8 @@ fn a_frame_that_is_not_of_the_page_that_the_index_says_is_not_read() {
     });
     let db = Rig::from(image).open().unwrap();
     let mut page = [0; PAGE];
-    db.log().read_page(2, 0, &mut page).unwrap();
-    let error = db.log().read_page(3, 0, &mut page).unwrap_err();
+    db.log().view().read_page(2, 0, &mut page).unwrap();
+    let error = db.log().view().read_page(3, 0, &mut page).unwrap_err();
     assert!(matches!(&error, Error::Corrupt { path, offset: Some(_), .. } if *path == segment_at(1)));
     assert!(
         error.to_string().contains("is of page 2") && error.to_string().contains("says page 1"),
@@ -210,12 +210,12 @@ fn the_syncer_swaps_a_segment_between_transactions_and_no_commit_waits_for_it() 
     let rig = Rig::new();
     let (db, _) = commits(&rig, 1, true);
     let log = db.log();
-    assert!(!log.look_after_current(&mut None).unwrap(), "6 frames of 7: nothing is due");
-    assert_eq!(log.current_segment().unwrap().start(), 1);
+    assert!(!log.writer().look_after_current(&mut None).unwrap(), "6 frames of 7: nothing is due");
+    assert_eq!(log.writer().current_segment().unwrap().start(), 1);
     db.commit(7, &[2], 2, true).unwrap();
     db.begin().unwrap();
     db.frame(1, 2, 900, 0).unwrap();
-    assert_eq!(log.current_segment().unwrap().start(), 8, "without slack, a writer does it at once");
+    assert_eq!(log.writer().current_segment().unwrap().start(), 8, "without slack, a writer does it at once");
     db.roll_back();
 
     // A policy with slack: the writer leaves it to the syncer.
@@ -223,32 +223,32 @@ fn the_syncer_swaps_a_segment_between_transactions_and_no_commit_waits_for_it() 
     let (db, mut history) = rig.open_with_commits(66, true);
     let mut commit = |k: u32| db.commit_next(&mut history, k, true);
     let log = db.log();
-    log.prepare_spare().unwrap();
-    assert_eq!(log.current_segment().unwrap().start(), 1);
+    log.writer().prepare_spare().unwrap();
+    assert_eq!(log.writer().current_segment().unwrap().start(), 1);
     db.begin().unwrap();
     db.frame(1, 2, 900, 0).unwrap();
     let mut seen = Some(66);
-    assert!(!log.look_after_current(&mut seen).unwrap());
-    assert_eq!(log.current_segment().unwrap().start(), 1, "not in the middle of a transaction");
+    assert!(!log.writer().look_after_current(&mut seen).unwrap());
+    assert_eq!(log.writer().current_segment().unwrap().start(), 1, "not in the middle of a transaction");
     db.roll_back();
     seen = Some(65);
-    assert!(log.look_after_current(&mut seen).unwrap(), "not when a commit has just come");
-    assert_eq!(log.current_segment().unwrap().start(), 1);
+    assert!(log.writer().look_after_current(&mut seen).unwrap(), "not when a commit has just come");
+    assert_eq!(log.writer().current_segment().unwrap().start(), 1);
     let before = rig.io.trace().len();
-    assert!(!log.look_after_current(&mut seen).unwrap());
-    assert_eq!(log.current_segment().unwrap().start(), 67);
+    assert!(!log.writer().look_after_current(&mut seen).unwrap());
+    assert_eq!(log.writer().current_segment().unwrap().start(), 67);
     assert_eq!(done(&rig, before), ["rename free to seg", "fsync names"]);
-    log.seal_segments().unwrap();
-    assert!(log.find_segment(1).unwrap().is_sealed(), "sealed, and no transaction has come since");
+    log.writer().seal_segments().unwrap();
+    assert!(log.view().find_segment(1).unwrap().is_sealed(), "sealed, and no transaction has come since");
     // The first commit in the new segment has to fsync only that.
     let before = rig.io.trace().len();
     commit(67);
     assert_eq!(done(&rig, before), ["fsync"]);
     // When nobody comes, the writer swaps after an eighth more.
     (68..=67 + 64 + 7).for_each(&mut commit);
-    assert_eq!(log.current_segment().unwrap().start(), 67);
+    assert_eq!(log.writer().current_segment().unwrap().start(), 67);
     commit(67 + 64 + 8);
-    assert_eq!(log.current_segment().unwrap().start(), 67 + 64 + 8);
+    assert_eq!(log.writer().current_segment().unwrap().start(), 67 + 64 + 8);
     drop(db);
     assert_eq!(rig.crash_hard().open_and_check(&history).unwrap().1, 67 + 64 + 8);
 }
@@ -257,7 +257,7 @@ fn the_syncer_swaps_a_segment_between_transactions_and_no_commit_waits_for_it() 
 fn a_segment_that_was_begun_ahead_of_need_leaves_nothing_behind() {
     let rig = Rig::new().with("vwal_swap", "frames>=64");
     let (db, mut history) = rig.open_with_commits(64, true);
-    db.log().look_after_current(&mut Some(64)).unwrap();
+    db.log().writer().look_after_current(&mut Some(64)).unwrap();
     // A crash finds an empty segment.
     assert_eq!(nodes(&rig.io.live()).len(), 2);
     for crashed in [rig.crash_hard(), Rig::from(rig.io.live())] {
@@ -295,7 +295,7 @@ fn what_is_known_to_have_been_fsynced_is_not_copied() {
     let is_sealed = |start| load(&*rig.io.file(&segment_at(start)), 0).unwrap().seal.is_some();
     assert!(![1, 8, 15].into_iter().any(is_sealed));
     // The syncer seals all of them, but copies only one.
-    db.log().seal_segments().unwrap();
+    db.log().writer().seal_segments().unwrap();
     let changed: Vec<PathBuf> =
         nodes(&rig.io.live()).difference(&before).map(|(path, _)| path.clone()).collect();
     assert_eq!(changed, [segment_at(15)]);
@@ -329,11 +329,11 @@ fn what_recovery_found_is_durable_by_a_copy_before_a_commit_behind_it_is_acknowl
         assert_eq!(db.check(&history), Ok(20), "the last one is in the WAL");
         for frame_no in 1..=21 {
             let mut page = [0; PAGE];
-            db.log().read_page(frame_no, 0, &mut page).unwrap();
+            db.log().view().read_page(frame_no, 0, &mut page).unwrap();
             assert_eq!(page[..], super::rig::page(2, frame_no as u32)[..]);
         }
         // And it can be sealed, brought to the base file and freed.
-        db.log().seal_segments().unwrap();
+        db.log().writer().seal_segments().unwrap();
         db.truncate().unwrap();
         assert_eq!(db.check(&history), Ok(21));
     }
@@ -349,7 +349,7 @@ fn frames_that_are_not_there_any_more_when_they_are_copied_are_never_called_dura
     // The page cache drops what it could not write, and the disk has something else there.
     let offset = (SEGMENT_HEAD_SIZE + 3 * FRAME) as u64;
     rig.io.flip(&segment_at(8), offset + 70, 1);
-    let error = db.log().sync_to(13, SyncSite::UnaskedFrames).unwrap_err();
+    let error = db.log().durability().sync_to(13, SyncSite::UnaskedFrames).unwrap_err();
     assert!(
         matches!(&error, Error::Corrupt { path, offset: Some(at), .. } if (path, *at) == (&segment_at(8), offset)),
         "{error}"
@@ -395,7 +395,7 @@ fn a_segment_of_another_version_is_refused_and_left_alone() {
 fn a_freed_segment_whose_name_comes_back_alone_is_no_damage() {
     let rig = Rig::new();
     let (db, mut history) = rig.open_with_commits(30, true);
-    db.log().seal_segments().unwrap();
+    db.log().writer().seal_segments().unwrap();
     let before = rig.io.live();
     db.truncate().unwrap();
     db.pass().unwrap();

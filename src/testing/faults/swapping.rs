@@ -13,7 +13,7 @@ fn due(rig: &Rig) -> (Db, History) {
 /// What the syncer does in a pause of the writers.
 fn swap(db: &Db) -> crate::error::Result<()> {
     let mut seen = None;
-    while db.log().look_after_current(&mut seen)? {}
+    while db.log().writer().look_after_current(&mut seen)? {}
     Ok(())
 }
 

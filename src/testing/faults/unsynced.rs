@@ -25,7 +25,7 @@ fn a_directory_that_cannot_be_opened_for_its_fsync_fails_that_commit_alone() {
         let error = db.commit(1, &[1, 2], 2, true).expect_err("the name of the first segment is not durable");
         assert!(matches!(error, Error::Io { op: FileOp::Open, .. }), "{error}");
         assert_eq!(rig.io.failed(), 1);
-        db.log().check_poison().expect("no fsync has failed");
+        db.log().durability().check_poison().expect("no fsync has failed");
         if group_commit == "off" {
             assert_eq!(db.log().published_frame_no(), 0, "it is rolled back");
         } else {
@@ -55,7 +55,7 @@ fn recovered_frames_that_cannot_be_copied_fail_a_commit_and_nothing_else() {
             for _ in 0..2 {
                 let error = db.commit(4, &[2], 2, true).expect_err(name);
                 assert!(matches!(error, Error::Full { .. }), "{name}: {error}");
-                db.log().check_poison().expect("no fsync has failed");
+                db.log().durability().check_poison().expect("no fsync has failed");
                 if group_commit == "off" {
                     assert_eq!(db.log().published_frame_no(), before, "{name}: it is rolled back");
                 }
@@ -93,7 +93,7 @@ fn a_copy_of_recovered_frames_whose_fsync_fails_poisons() {
     let db = rig.open().unwrap();
     rig.io.fail(Fault::on(Kind::Sync, EIO).at(".copy").once());
     db.commit(4, &[2], 2, true).unwrap_err();
-    assert!(matches!(db.log().check_poison(), Err(Error::Poisoned { .. })));
+    assert!(matches!(db.log().durability().check_poison(), Err(Error::Poisoned { .. })));
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn wal_mode_does_not_end_where_the_log_directory_cannot_be_removed_and_nothing_i
         let (db, mut history) = rig.open_with_commits(2, true);
         let before = rig.io.live().names.len();
         rig.io.fail(Fault::on(Kind::Remove, errno).at("-wal"));
-        let error = db.log().leave().unwrap_err();
+        let error = db.log().checkpointer().leave().unwrap_err();
         assert_eq!(matches!(error, Error::InUse { .. }), errno == EBUSY, "{error}");
         assert!(error.to_string().contains(DIR), "{error}");
         assert_eq!(rig.io.live().names.len(), before, "errno {errno}: something is gone");

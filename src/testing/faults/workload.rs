@@ -172,7 +172,7 @@ impl Workload {
         let (Some(db), k) = (&self.db, self.attempted) else { return Ok(()) };
         let published = db.log().published_frame_no();
         let result = take(db, step, k, &written);
-        db.log().positions.check().unwrap_or_else(|wrong| panic!("after {step:?}: {wrong}"));
+        db.log().positions().check().unwrap_or_else(|wrong| panic!("after {step:?}: {wrong}"));
         // A crash may bring back a commit that was rolled back, or failed; what comes after has nothing of it, unless it
         // was published.
         if db.log().published_frame_no() > published {
@@ -180,7 +180,7 @@ impl Workload {
             self.ends.insert(k, db.log().published_frame_no());
         }
         if step == Step::Seal && result.is_ok() {
-            let segments = db.log().segments.read();
+            let segments = db.log().view().segments();
             let sealed = segments.iter().filter(|segment| segment.is_sealed()).map(|segment| segment.end());
             self.rig.io.mark(Mark::Sealed(sealed.max().unwrap_or(0)));
         }
@@ -222,17 +222,23 @@ fn take(db: &Db, step: Step, k: u32, pages: &[u32]) -> Result<bool> {
                 }
             }
         }
-        Step::Sync => db.log().sync_to(db.log().published_frame_no(), SyncSite::UnaskedFrames).map(|()| true),
-        Step::Seal => db.log().seal_segments().map(|()| false),
-        Step::Swap => db.log().look_after_current(&mut Some(db.log().published_frame_no())).map(|_| false),
-        Step::Spare => db.log().prepare_spare().map(|()| false),
+        Step::Sync => db
+            .log()
+            .durability()
+            .sync_to(db.log().published_frame_no(), SyncSite::UnaskedFrames)
+            .map(|()| true),
+        Step::Seal => db.log().writer().seal_segments().map(|()| false),
+        Step::Swap => {
+            db.log().writer().look_after_current(&mut Some(db.log().published_frame_no())).map(|_| false)
+        }
+        Step::Spare => db.log().writer().prepare_spare().map(|()| false),
         Step::Pass => db.pass().map(|_| true),
         Step::PassUpTo(frame) => {
             db.backfill(frame);
-            db.log().checkpoint().map(|_| false)
+            db.log().checkpointer().checkpoint().map(|_| false)
         }
         Step::PassBehind(_) => unreachable!("it was made a `PassUpTo`"),
-        Step::Free => db.log().free_segments_between_passes().map(|()| false),
+        Step::Free => db.log().checkpointer().free_segments_between_passes().map(|()| false),
         Step::Restart => {
             let restarted = db.begin().and_then(|()| db.restart());
             db.roll_back();

@@ -69,7 +69,7 @@ pub fn meta(bytes: &mut [u8]) {
         parent: None,
         stored_frame_no: 0,
         stored_us: 0,
-        stored_place: 0,
+        places: Default::default(),
     };
     for at in [0, META_SLOT_SIZE] {
         copy(bytes, at, &meta.encode(), 0, 16);

@@ -250,7 +250,7 @@ fn sample(target: &str, random: &mut Random) -> Vec<u8> {
                 parent: parent(random),
                 stored_frame_no: frame_no,
                 stored_us: random.next(),
-                stored_place: 0,
+                places: Default::default(),
             };
             let mut bytes = meta.encode();
             bytes.extend(meta.encode());

@@ -102,11 +102,11 @@ impl Database {
 fn real(wal: &Wal) -> Result<()> {
     let log = wal.log();
     match thread_rng().gen_range(0..6) {
-        0 => log.look_after_current(&mut Some(log.published_frame_no())).map(drop),
-        1 => log.seal_segments(),
+        0 => log.writer().look_after_current(&mut Some(log.published_frame_no())).map(drop),
+        1 => log.writer().seal_segments(),
         _ => {
             wal.absorb_passively();
-            log.checkpoint().map(drop)
+            log.checkpointer().checkpoint().map(drop)
         }
     }
 }
@@ -149,7 +149,7 @@ fn model(hides_marks: bool, background: Background) {
         database.read(&connection, &mut before);
         assert_eq!(before, 1 + WRITERS * COMMITS);
         database.wal.absorb_passively();
-        database.wal.log().checkpoint().expect("a pass");
+        database.wal.log().checkpointer().checkpoint().expect("a pass");
     }
     let log = database.wal.log();
     assert_eq!(log.checkpointed_frame_no(), log.published_frame_no());
@@ -170,7 +170,7 @@ fn a_segment_that_is_freed_while_it_is_read_is_found() {
     must_fail(CI, None, "is in none of the segments", || {
         model(false, |wal| {
             real(wal)?;
-            drop(wal.log().take_segments(wal.log().checkpointed_frame_no()));
+            drop(wal.log().writer().take_segments(wal.log().checkpointed_frame_no()));
             Ok(())
         });
     });
@@ -180,7 +180,7 @@ fn a_segment_that_is_freed_while_it_is_read_is_found() {
 fn an_absorption_without_the_locks_is_found() {
     must_fail(CI, None, "the snapshot of commit", || {
         model(false, |wal| {
-            wal.log().absorb(wal.log().published_frame_no());
+            wal.log().checkpointer().absorb(wal.log().published_frame_no());
             real(wal)
         });
     });

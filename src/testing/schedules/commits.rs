@@ -84,17 +84,21 @@ fn model(with_failure: bool, wait: Wait) {
             .collect();
         let other = scope.spawn(move || {
             let frame_no = db.log().published_frame_no();
-            match db.log().sync_to(frame_no, SyncSite::RequestedFrames) {
+            match db.log().durability().sync_to(frame_no, SyncSite::RequestedFrames) {
                 Ok(()) => disk.assert_durable(db.log(), frame_no),
                 Err(error) => assert!(with_failure, "{error}"),
             }
-            let sealed = db.log().seal_segments().and_then(|()| db.log().look_after_current(&mut None));
+            let sealed = db
+                .log()
+                .writer()
+                .seal_segments()
+                .and_then(|()| db.log().writer().look_after_current(&mut None));
             assert!(with_failure || sealed.is_ok(), "{sealed:?}");
         });
         committers.into_iter().for_each(|thread| thread.join().expect("it does not panic"));
         other.join().expect("it does not panic");
     });
-    assert_eq!(db.log().waiting_for_sync(), 0);
+    assert_eq!(db.log().durability().waiting_for_sync(), 0);
     if !with_failure {
         let frame_no = db.log().published_frame_no();
         assert_eq!(frame_no, 2 + u64::from(COMMITTERS * COMMITS));
@@ -119,7 +123,7 @@ fn no_commit_is_acknowledged_behind_a_failed_fsync() {
 #[test]
 fn a_commit_that_counts_for_durable_too_early_is_found() {
     must_fail(CI, None, "is acknowledged, and", || {
-        model(false, |db, frame_no| db.log().sync_commit(frame_no - 1))
+        model(false, |db, frame_no| db.log().durability().sync_commit(frame_no - 1))
     });
 }
 

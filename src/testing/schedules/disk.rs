@@ -46,7 +46,7 @@ impl SlowDisk {
 
     /// Panics unless a power loss now would leave every frame up to `frame_no`.
     pub fn assert_durable(&self, log: &Log, frame_no: u64) {
-        let segments: Vec<_> = log.segments.read().iter().map(Arc::clone).collect();
+        let segments: Vec<_> = log.view().segments().iter().map(Arc::clone).collect();
         for segment in segments.iter().filter(|segment| segment.start() <= frame_no) {
             let end = segment.frame_offset(frame_no.min(segment.end()) + 1);
             let state = self.state();

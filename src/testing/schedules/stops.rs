@@ -22,8 +22,8 @@ const COMMITS: u32 = 3;
 type Stop = fn(&Wal);
 
 fn real(wal: &Wal) {
-    wal.log().syncer.stop();
-    wal.log().checkpointer.stop();
+    wal.log().syncer_wakeup().stop();
+    wal.log().checkpointer_wakeup().stop();
 }
 
 fn model(with_failure: bool, stop: Stop) {
@@ -113,8 +113,8 @@ fn a_stop_that_is_only_a_wake_up_is_found() {
     // One wake-up more for each thread that waits twice, and the second wait has none.
     must_fail(CI, None, "deadlock", || {
         model(true, |wal| {
-            wal.log().syncer.notify();
-            wal.log().checkpointer.notify();
+            wal.log().syncer_wakeup().notify();
+            wal.log().checkpointer_wakeup().notify();
         });
     });
 }

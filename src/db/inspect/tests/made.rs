@@ -91,7 +91,7 @@ impl Log {
             parent: None,
             stored_frame_no: 0,
             stored_us: 0,
-            stored_place: 0,
+            places: Default::default(),
         };
         let mut base = vec![0; 2 * PAGE];
         base[..16].copy_from_slice(b"SQLite format 3\0");

@@ -166,7 +166,7 @@ fn a_log_that_stepped_over_frames_goes_on() {
                 let pages: Vec<u32> = vec![2, 3];
                 history.insert(k, history[&(k - 1)].after(k, &pages, 4));
                 db.commit(k, &pages, 4, true).expect("a commit");
-                db.log().seal_segments().expect("a seal");
+                db.log().writer().seal_segments().expect("a seal");
                 drop(db);
                 rig = rig.crash_hard();
             }

@@ -87,8 +87,8 @@ fn commits(rig: &Rig) -> (crate::testing::faults::rig::Db, History, Vec<u64>) {
         }
         // The last commits stay in a segment that is not sealed.
         if k <= 20 {
-            db.log().look_after_current(&mut Some(db.log().published_frame_no())).expect("a swap");
-            db.log().seal_segments().expect("a seal");
+            db.log().writer().look_after_current(&mut Some(db.log().published_frame_no())).expect("a swap");
+            db.log().writer().seal_segments().expect("a seal");
         }
     }
     (db, history, ends)
@@ -109,9 +109,9 @@ pub fn one_segment(full: bool) -> Whole {
         db.commit(k, &pages, 4, full).expect("a commit");
         ends.push(db.log().published_frame_no());
     }
-    db.log().sync_to(db.log().published_frame_no(), SyncSite::UnaskedFrames).expect("an fsync");
+    db.log().durability().sync_to(db.log().published_frame_no(), SyncSite::UnaskedFrames).expect("an fsync");
     db.backfill(ends[12] as u32);
-    assert_eq!(db.log().checkpoint().expect("a pass"), ends[12]);
+    assert_eq!(db.log().checkpointer().checkpoint().expect("a pass"), ends[12]);
     drop(db);
     Whole::new("one segment", rig.io.live(), history, &ends)
 }

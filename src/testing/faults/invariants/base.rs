@@ -153,14 +153,14 @@ fn invariant_09_segments_are_freed_oldest_first_only_when_checkpointed_and_of_an
     }
     // The generation has ended, and now they go; but for the current one.
     restart(&story);
-    story.db.log().free_segments_between_passes().unwrap();
+    story.db.log().checkpointer().free_segments_between_passes().unwrap();
     assert_eq!(count(&story), 1);
     // The generation has ended, but what is not checkpointed stays.
     for _ in 0..8 {
         story.commit(&[2, 1], 5, false);
     }
     restart(&story);
-    story.db.log().free_segments_between_passes().unwrap();
+    story.db.log().checkpointer().free_segments_between_passes().unwrap();
     let oldest = start_of(&segments(&story.rig.io.live())[0]).unwrap();
     assert!(oldest <= story.db.log().checkpointed_frame_no() + 1, "frame {oldest} is the oldest one");
     assert!(count(&story) >= 4);

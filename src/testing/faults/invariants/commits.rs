@@ -119,7 +119,7 @@ fn invariant_02_a_commit_that_is_rolled_back_leaves_no_trace() {
             story.rig.io.trace().iter().filter(|record| matches!(record.op, Op::Sync { .. })).count()
         };
         let before = syncs(&story);
-        story.db.log().sync_to(end + 1, SyncSite::UnaskedFrames).unwrap();
+        story.db.log().durability().sync_to(end + 1, SyncSite::UnaskedFrames).unwrap();
         assert!(syncs(&story) > before, "an fsync of the new bytes");
         assert_eq!(story.crash(), k + 1);
         story.commit(&[1, 2], 2, true);
@@ -200,8 +200,8 @@ fn invariant_04_no_open_read_transaction_sees_its_view_change() {
         story.db.backfill(2);
         seen(&story, "a passive checkpoint by SQLite");
         assert_eq!(story.db.log().absorbed_frame_no(), 2);
-        story.db.log().checkpoint().unwrap();
-        story.db.log().free_segments_between_passes().unwrap();
+        story.db.log().checkpointer().checkpoint().unwrap();
+        story.db.log().checkpointer().free_segments_between_passes().unwrap();
         seen(&story, "a pass");
     }
     reader.unlock(READ_LOCK, 1, LockKind::Shared);
@@ -234,7 +234,7 @@ fn invariant_04_no_open_read_transaction_sees_its_view_change() {
                     assert_eq!(db.check(history), Ok(k));
                 }
             });
-            db.log().checkpoint().unwrap();
+            db.log().checkpointer().checkpoint().unwrap();
             done.store(true, Ordering::SeqCst);
             reading.join().unwrap();
         });
@@ -347,7 +347,7 @@ fn invariant_14_every_page_read_from_a_segment_is_verified() {
     let before = story.rig.io.live().read(Path::new(crate::testing::faults::rig::BASE)).unwrap().to_vec();
     story.db.backfill(4);
     assert!(matches!(story.db.view(), Err(Error::Corrupt { .. })));
-    assert!(matches!(story.db.log().checkpoint(), Err(Error::Corrupt { .. })));
+    assert!(matches!(story.db.log().checkpointer().checkpoint(), Err(Error::Corrupt { .. })));
     // The footer has moved to the new end.
     assert!(
         story.rig.io.live().read(Path::new(crate::testing::faults::rig::BASE)).unwrap().starts_with(&before)

@@ -39,12 +39,15 @@ fn invariant_10_after_a_failed_fsync_no_commit_is_acknowledged_and_recovery_copi
                     db.log().synced_frame_no() < db.log().published_frame_no(),
                     "and not for a durable one"
                 );
-                db.log().sync_to(db.log().published_frame_no(), SyncSite::UnaskedFrames).unwrap();
+                db.log()
+                    .durability()
+                    .sync_to(db.log().published_frame_no(), SyncSite::UnaskedFrames)
+                    .unwrap();
             }
             assert_ne!(rig.io.live().names[&segment], node, "its segment is a new file now");
             let crashed = rig.crash_hard();
             assert_eq!(crashed.open_and_check(&history).unwrap().1, k, "what was recovered is durable");
-            db.log().seal_segments().unwrap();
+            db.log().writer().seal_segments().unwrap();
             let crashed = rig.crash_hard();
             let scan = crate::segment::scan(&*crashed.io.file(&segment), 0, |_| {}).unwrap();
             assert!(scan.index_problem.is_none());
@@ -59,14 +62,14 @@ fn three_segments() -> Story {
     for pages in [&[1, 2, 3][..], &[2, 1], &[2, 3], &[2, 1, 3], &[2, 1], &[2, 3], &[2, 1], &[2, 3]] {
         story.commit(pages, 3, true);
     }
-    story.db.log().seal_segments().unwrap();
+    story.db.log().writer().seal_segments().unwrap();
     story
 }
 
 /// The page in a frame.
 fn page_of(db: &Db, frame_no: u64) -> Result<Vec<u8>> {
     let mut page = vec![0; PAGE];
-    db.log().read_page(frame_no, 0, &mut page)?;
+    db.log().view().read_page(frame_no, 0, &mut page)?;
     Ok(page)
 }
 

@@ -141,7 +141,7 @@ impl Machine {
 
 /// The positions of the log, if there is one, are in order.
 pub fn check_positions(db: &Connection) -> Result<(), String> {
-    virtual_database(db).map_or(Ok(()), |(_, wal)| wal.log().positions.check())
+    virtual_database(db).map_or(Ok(()), |(_, wal)| wal.log().positions().check())
 }
 
 /// The handle of the virtual database, and its log; none while it is not virtual.

@@ -44,7 +44,7 @@ impl Lived {
         let wal = virtual_database(&db).map(|(_, wal)| wal);
         if let Some(wal) = &wal {
             // What the syncer does first.
-            wal.log().seal_segments().map_err(|error| format!("sealing: {error}"))?;
+            wal.log().writer().seal_segments().map_err(|error| format!("sealing: {error}"))?;
             if life.config.storage {
                 ship(&machine, wal.log())?;
             }
@@ -61,7 +61,7 @@ impl Lived {
         let expected = hash(&db).map_err(|error| format!("going on: {error}"))?;
         if let Some(wal) = &wal {
             wal.absorb_passively();
-            wal.log().checkpoint().map_err(|error| format!("a pass: {error}"))?;
+            wal.log().checkpointer().checkpoint().map_err(|error| format!("a pass: {error}"))?;
             check_positions(&db)?;
         }
         let later = machine.crash_hard();

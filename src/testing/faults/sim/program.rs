@@ -392,13 +392,13 @@ impl Program {
     fn background(&mut self, step: Step, wal: &Arc<crate::wal::Wal>) -> crate::error::Result<()> {
         let log = wal.log();
         match step {
-            Seal => log.seal_segments(),
-            Swap => log.look_after_current(&mut Some(log.published_frame_no())).map(drop),
-            Spare => log.prepare_spare(),
-            Sync => log.sync_to(log.published_frame_no(), SyncSite::UnaskedFrames),
+            Seal => log.writer().seal_segments(),
+            Swap => log.writer().look_after_current(&mut Some(log.published_frame_no())).map(drop),
+            Spare => log.writer().prepare_spare(),
+            Sync => log.durability().sync_to(log.published_frame_no(), SyncSite::UnaskedFrames),
             Pass => {
                 wal.absorb_passively();
-                log.checkpoint().map(drop)
+                log.checkpointer().checkpoint().map(drop)
             }
             Ship if self.machine.config.storage => {
                 let storage: Arc<dyn Storage> = Arc::clone(&self.machine.stored) as _;

@@ -11,9 +11,10 @@
 
 use std::sync::Arc;
 
-use super::Log;
 use crate::error::{Error, FileOp, Result};
 use crate::format::frame::{FRAME_HEADER_SIZE, FrameStamp, SQLITE_FRAME_HEADER_SIZE};
+use crate::log::shared::Shared;
+use crate::log::view::View;
 use crate::memory;
 use crate::page_index::MAX_WINDOW;
 use crate::segment::{FrameMark, Segment};
@@ -25,6 +26,8 @@ const STAMP: usize = SQLITE_FRAME_HEADER_SIZE;
 
 /// See the module. Guarded by one mutex; only the holder of `WAL_WRITE_LOCK` changes it.
 pub(super) struct Tail {
+    shared: Arc<Shared>,
+    view: Arc<View>,
     /// Where frames go now.
     pub(super) segment: Option<Arc<Segment>>,
     /// No other segment is begun before this frame: none could be.
@@ -56,11 +59,15 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    pub(super) fn new(published: u64, crc: u32, frame_size: usize) -> Tail {
+    /// `crc`: checksum of the last published frame, or of what stands for it.
+    pub(super) fn new(shared: &Arc<Shared>, view: &Arc<View>, crc: u32) -> Tail {
+        let published = shared.positions.published();
         Tail {
+            shared: Arc::clone(shared),
+            view: Arc::clone(view),
+            frame_size: shared.frame_size(),
             segment: None,
             stays_until: 0,
-            frame_size,
             crc,
             first: published + 1,
             marks: Vec::new(),
@@ -90,34 +97,35 @@ impl Tail {
         self.commit.is_some()
     }
 
-    /// Write bytes into frame `frame_no`. `at` counts from the start of the frame as SQLite sees it: 24 bytes of header,
-    /// then the page. The bytes lie in that one frame.
-    pub(super) fn write(&mut self, log: &Log, frame_no: u64, at: usize, bytes: &[u8]) -> Result<()> {
-        log.check_writable()?;
-        if let Some(gone) = log.gone() {
-            return Err(gone);
+    /// Whether no frame is open.
+    pub(super) fn is_empty(&self) -> bool {
+        self.marks.is_empty()
+    }
+
+    /// Whether the last frame is there, and ends the transaction.
+    pub(super) fn ends_with_commit(&self) -> bool {
+        self.complete && self.marks.last().is_some_and(|mark| mark.db_size_pages != 0)
+    }
+
+    /// Invariant 1: a published frame is never overwritten, and none is left out. `wal.c` would have to be broken for an error.
+    pub(super) fn check_open(&self, frame_no: u64, at: usize) -> Result<()> {
+        if frame_no >= self.first && (frame_no <= self.end() || (frame_no == self.end() + 1 && at == 0)) {
+            return Ok(());
         }
-        if frame_no < self.first || frame_no > self.end() + 1 || (frame_no > self.end() && at != 0) {
-            // Invariant 1: a published frame is never overwritten. wal.c would have to be broken to get here.
-            return Err(Error::corrupt(
-                &log.dir,
-                None,
-                format!(
-                    "SQLite writes to frame {frame_no}, but only frames {} to {} are open",
-                    self.first,
-                    self.end() + 1
-                ),
-            ));
-        }
-        if frame_no > self.end() {
-            if self.commit.is_some() {
-                // wal.c goes on behind the commit, so for it the commit stands.
-                self.publish(log);
-            }
-            self.append(log)?;
-        } else if self.commit.is_some() {
-            self.take_back(log);
-        }
+        Err(Error::corrupt(
+            &self.shared.dir,
+            None,
+            format!(
+                "SQLite writes to frame {frame_no}, but only frames {} to {} are open",
+                self.first,
+                self.end() + 1
+            ),
+        ))
+    }
+
+    /// Write bytes into an open frame. `at` counts from the start of the frame as SQLite sees it: 24 bytes of header, then the
+    /// page. The bytes lie in that one frame.
+    pub(super) fn write(&mut self, frame_no: u64, at: usize, bytes: &[u8]) -> Result<()> {
         let split = bytes.len().min(SQLITE_FRAME_HEADER_SIZE.saturating_sub(at));
         let (header, page) = bytes.split_at(split);
         if !header.is_empty() {
@@ -126,17 +134,11 @@ impl Tail {
         if !page.is_empty() {
             let from = at.max(SQLITE_FRAME_HEADER_SIZE) - SQLITE_FRAME_HEADER_SIZE;
             self.put(frame_no, FRAME_HEADER_SIZE + from, page)?;
-            if frame_no == self.end() && from + page.len() == log.page_size.bytes() {
+            if frame_no == self.end() && from + page.len() == self.shared.page_size.bytes() {
                 self.complete = true;
             }
         }
         self.reread = None;
-        if frame_no == self.end()
-            && self.complete
-            && self.marks.last().is_some_and(|mark| mark.db_size_pages != 0)
-        {
-            self.write_commit(log)?;
-        }
         Ok(())
     }
 
@@ -160,14 +162,12 @@ impl Tail {
     }
 
     /// Open a frame behind the last one.
-    fn append(&mut self, log: &Log) -> Result<()> {
-        if self.marks.is_empty() {
-            log.begin_transaction(self)?;
-        } else if self.buffer.len() >= FLUSH_BYTES {
-            self.flush(log)?;
+    pub(super) fn append(&mut self) -> Result<()> {
+        if self.buffer.len() >= FLUSH_BYTES {
+            self.flush()?;
         }
-        if self.end() - log.checkpointed_frame_no() >= MAX_WINDOW / 2 {
-            return Err(Error::Full { op: FileOp::Append, path: log.dir.clone() });
+        if self.end() - self.shared.positions.checkpointed() >= MAX_WINDOW / 2 {
+            return Err(Error::Full { op: FileOp::Append, path: self.shared.dir.clone() });
         }
         // Both before either is changed, so that a frame is begun wholly or not at all.
         memory::reserve(&mut self.marks, 1, "the list of a transaction's frames")?;
@@ -223,7 +223,7 @@ impl Tail {
     }
 
     /// Read bytes of a frame that the tail [holds](Tail::holds), `at` as in [`Tail::write`]. Frames that were cut off are zeros.
-    pub(super) fn read(&mut self, log: &Log, frame_no: u64, at: usize, buf: &mut [u8]) -> Result<()> {
+    pub(super) fn read(&mut self, frame_no: u64, at: usize, buf: &mut [u8]) -> Result<()> {
         if frame_no > self.end() {
             // After ROLLBACK TO over frames that were overwritten, SQLite before 3.50 asks at the commit for the checksum of
             // a frame that was rolled back. In a file it finds an old one there, which is as wrong as zeros: only SQLite's own
@@ -231,7 +231,7 @@ impl Tail {
             buf.fill(0);
             return Ok(());
         }
-        if at == 0 && buf.len() == SQLITE_FRAME_HEADER_SIZE + log.page_size.bytes() {
+        if at == 0 && buf.len() == SQLITE_FRAME_HEADER_SIZE + self.shared.page_size.bytes() {
             self.reread = Some(frame_no);
         }
         let split = buf.len().min(SQLITE_FRAME_HEADER_SIZE.saturating_sub(at));
@@ -257,15 +257,15 @@ impl Tail {
     }
 
     /// Stamp the buffered frames and write them. Returns the checksum of the last one.
-    fn write_buffer(&mut self, log: &Log) -> Result<u32> {
+    fn write_buffer(&mut self) -> Result<u32> {
         let segment = self.segment.as_ref().ok_or_else(|| Error::Usage("no segment is open".into()))?;
         let seed = segment.seed();
-        let synced_frame_no = log.synced_frame_no();
+        let synced_frame_no = self.shared.positions.synced();
         let mut previous_crc = self.flushed_crc;
         let frames = self.buffer.chunks_exact_mut(self.frame_size);
         for (frame_no, frame) in (self.buffered_from..).zip(frames) {
             let is_commit = self.marks[(frame_no - self.first) as usize].db_size_pages != 0;
-            let commit_us = if is_commit { log.io.now_us() } else { 0 };
+            let commit_us = if is_commit { self.shared.io.now_us() } else { 0 };
             previous_crc =
                 FrameStamp { seed, frame_no, commit_us, synced_frame_no, previous_crc }.apply(frame);
         }
@@ -276,15 +276,15 @@ impl Tail {
     }
 
     /// Move the buffer to the segment, to make room for more of the same transaction.
-    fn flush(&mut self, log: &Log) -> Result<()> {
-        self.flushed_crc = self.write_buffer(log)?;
+    fn flush(&mut self) -> Result<()> {
+        self.flushed_crc = self.write_buffer()?;
         self.buffered_from = self.end() + 1;
         self.buffer.clear();
         Ok(())
     }
 
     /// Make the checksums of frames in the segment hold again, from the first one that was overwritten.
-    fn restamp(&mut self, log: &Log) -> Result<()> {
+    fn restamp(&mut self) -> Result<()> {
         let Some(from) = self.restamp_from else { return Ok(()) };
         let segment = Arc::clone(self.segment()?);
         let mut previous_crc = if from == self.first {
@@ -294,13 +294,13 @@ impl Tail {
             segment.read_raw(from - 1, FRAME_HEADER_SIZE - 4, &mut crc)?;
             u32::from_be_bytes(crc)
         };
-        let synced_frame_no = log.synced_frame_no();
+        let synced_frame_no = self.shared.positions.synced();
         let mut frame = Vec::new();
         memory::resize(&mut frame, self.frame_size, "a frame")?;
         for frame_no in from..self.buffered_from {
             segment.read_raw(frame_no, 0, &mut frame)?;
             let is_commit = self.marks[(frame_no - self.first) as usize].db_size_pages != 0;
-            let commit_us = if is_commit { log.io.now_us() } else { 0 };
+            let commit_us = if is_commit { self.shared.io.now_us() } else { 0 };
             let stamp =
                 FrameStamp { seed: segment.seed(), frame_no, commit_us, synced_frame_no, previous_crc };
             previous_crc = stamp.apply(&mut frame);
@@ -311,51 +311,50 @@ impl Tail {
         Ok(())
     }
 
-    /// The last frame is complete and has a commit mark: everything goes to the segment.
-    fn write_commit(&mut self, log: &Log) -> Result<()> {
+    /// The transaction is complete: everything goes to the segment, as a tentative commit.
+    pub(super) fn write_commit(&mut self) -> Result<()> {
         // What publishing and absorbing the commit needs: they come when it stands already, and cannot fail any more.
         self.segment()?.reserve(self.marks.len())?;
-        self.marks.iter().try_for_each(|mark| log.index.prepare(mark.page_no))?;
-        self.restamp(log)?;
-        let crc = self.write_buffer(log)?;
+        self.marks.iter().try_for_each(|mark| self.view.index.prepare(mark.page_no))?;
+        self.restamp()?;
+        let crc = self.write_buffer()?;
         for (frame_no, frame) in (self.buffered_from..).zip(self.buffer.chunks_exact(self.frame_size)) {
             let page_no = self.marks[(frame_no - self.first) as usize].page_no;
-            log.cache.keep_commit(page_no, log.index.get(page_no), frame_no, &frame[FRAME_HEADER_SIZE..]);
+            self.view.cache.keep_commit(
+                page_no,
+                self.view.index.get(page_no),
+                frame_no,
+                &frame[FRAME_HEADER_SIZE..],
+            );
         }
         self.commit = Some(crc);
-        log.positions.write(self.end());
+        self.shared.positions.write(self.end());
         Ok(())
     }
 
-    /// SQLite changes frames of the tentative commit: it is none any more.
-    fn take_back(&mut self, log: &Log) {
+    /// SQLite changes or drops frames of the tentative commit: it is none any more.
+    pub(super) fn take_back(&mut self) {
         self.commit = None;
-        // Its own fsync, without group commit, does not count for what is written in its place.
-        log.forget_tentative();
-        log.cache.remove_frames(self.first..=self.end());
+        self.view.cache.remove_frames(self.first..=self.end());
     }
 
-    /// `wal.c` has published the tentative commit, if there is one.
-    pub(super) fn publish(&mut self, log: &Log) {
-        let Some(crc) = self.commit.take() else { return };
+    /// `wal.c` has published the tentative commit. `None`: there is none.
+    pub(super) fn publish(&mut self) -> Option<()> {
+        let crc = self.commit.take()?;
         let end = self.end();
         if let Some(segment) = &self.segment {
             segment.publish(&self.marks);
         }
-        log.positions.publish(end, self.marks.last().map(|mark| mark.db_size_pages));
+        self.shared.positions.publish(end, self.marks.last().map(|mark| mark.db_size_pages));
         self.reset(end, crc);
-        log.committed();
+        Some(())
     }
 
-    /// The write transaction ended without publishing: drop its frames.
-    pub(super) fn drop_open(&mut self, log: &Log) {
-        if self.marks.is_empty() {
-            return;
+    /// The write transaction ended without publishing: drop its frames. There is no tentative commit any more.
+    pub(super) fn drop_open(&mut self) {
+        if !self.is_empty() {
+            self.reset(self.first - 1, self.crc);
         }
-        if self.commit.is_some() {
-            self.take_back(log);
-        }
-        self.reset(self.first - 1, self.crc);
     }
 
     fn reset(&mut self, published: u64, crc: u32) {

@@ -1,8 +1,8 @@
 //! Durability: which frames have been fsynced, and group commit.
 //!
-//! A commit that has to be durable calls [`Log::sync_commit`]: one of those that wait at the same time does the fsync, for
+//! A commit that has to be durable calls [`Durability::sync_commit`]: one of those that wait at the same time does the fsync, for
 //! everything that is published when it begins. Who that is, and when it begins, is decided in `group.rs`. Everybody else who
-//! wants frames to be durable calls [`Log::sync_to`]. There is one fsync at a time: of two at once on one file, either may be
+//! wants frames to be durable calls [`Durability::sync_to`]. There is one fsync at a time: of two at once on one file, either may be
 //! told of an error that concerns the other.
 //!
 //! After a failed fsync the log is poisoned: the kernel may have dropped the pages and forgotten that they were dirty, so
@@ -11,19 +11,41 @@
 
 use std::sync::{Arc, PoisonError};
 
-use super::Log;
+use super::copy::replace_by_copy;
 use super::group::{Call, GroupCommit, Step, Ticket};
+use super::place::Place;
+use super::shared::Shared;
+use super::view::View;
 use crate::error::{Error, Result};
 use crate::io::SyncSite;
 use crate::segment::Segment;
 use crate::sync::Instant;
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 // Not those of `parking_lot`: its `notify_all` wakes one, which wakes the next one, and so on. Here all are woken by one
 // system call, which with 16 committers gave 1.15 times the commits.
 use crate::sync::standard::{Condvar, Mutex, MutexGuard};
 
+/// Makes frames durable, and knows which are.
+pub(crate) struct Durability {
+    shared: Arc<Shared>,
+    view: Arc<View>,
+    place: Arc<Place>,
+    state: SyncState,
+    names: Names,
+    /// Fsyncs of segments that made commits durable.
+    fsyncs: AtomicU64,
+}
+
+/// Names in the log directory: how often they changed, and how much of that is durable.
 #[derive(Default)]
-pub(super) struct SyncState {
+struct Names {
+    fsync: crate::sync::Mutex<()>,
+    changed: AtomicU64,
+    durable: AtomicU64,
+}
+
+#[derive(Default)]
+struct SyncState {
     inner: Mutex<Inner>,
     /// Those who wait for the end of an fsync, by its number: the end of one wakes nobody who waits for the next one.
     done: [Condvar; 2],
@@ -74,22 +96,39 @@ impl SyncState {
 }
 
 /// Whoever leads an fsync. One that panics has not done it, and those who wait for its end would wait for ever.
-struct Leading<'a>(&'a Log);
+struct Leading<'a>(&'a Durability);
 
 impl Drop for Leading<'_> {
     fn drop(&mut self) {
-        let mut inner = self.0.sync.lock();
+        let mut inner = self.0.state.lock();
         self.0.set_poison(&mut inner, &Error::Usage("a thread panicked in an fsync of the log".into()));
         inner.group.finish(Instant::now());
         drop(inner);
-        self.0.sync.wake_all();
+        self.0.state.wake_all();
     }
 }
 
-impl Log {
+impl Durability {
+    pub(super) fn new(shared: &Arc<Shared>, view: &Arc<View>, place: &Arc<Place>) -> Durability {
+        Durability {
+            shared: Arc::clone(shared),
+            view: Arc::clone(view),
+            place: Arc::clone(place),
+            state: SyncState::default(),
+            names: Names::default(),
+            fsyncs: AtomicU64::new(0),
+        }
+    }
+
+    /// Fsyncs of segments that made commits durable since the log was opened. Those that seal a segment or prepare a file are not among
+    /// them. With group commit there are fewer than commits.
+    pub(crate) fn sync_count(&self) -> u64 {
+        self.fsyncs.load(Ordering::Relaxed)
+    }
+
     /// Return when every frame up to `frame_no` is durable. `frame_no` must be published, or be the end of the caller's
     /// own tentative commit. `site`: why the caller wants that.
-    pub fn sync_to(&self, frame_no: u64, site: SyncSite) -> Result<()> {
+    pub(crate) fn sync_to(&self, frame_no: u64, site: SyncSite) -> Result<()> {
         self.sync_between(frame_no, u64::MAX, site)
     }
 
@@ -100,39 +139,39 @@ impl Log {
     }
 
     fn sync_between(&self, frame_no: u64, limit: u64, site: SyncSite) -> Result<()> {
-        let mut inner = self.sync.lock();
+        let mut inner = self.state.lock();
         loop {
             if let Some(result) = self.outcome(&inner, frame_no, site.promises()) {
                 return result;
             }
-            let target = self.published_frame_no().max(frame_no).min(limit);
+            let target = self.shared.positions.published().max(frame_no).min(limit);
             match inner.group.intrude(target, limit == u64::MAX, Instant::now()) {
                 None => {
                     drop(inner);
                     return self.lead(target, site);
                 }
-                Some(number) => inner = self.sync.wait(inner, number, None),
+                Some(number) => inner = self.state.wait(inner, number, None),
             }
         }
     }
 
     /// Return when the commit that ends at `frame_no` is durable. It is published, and the write lock released: other
     /// commits may be waited for, so that one fsync serves them all.
-    pub fn sync_commit(&self, frame_no: u64) -> Result<()> {
-        let mut inner = self.sync.lock();
+    pub(crate) fn sync_commit(&self, frame_no: u64) -> Result<()> {
+        let mut inner = self.state.lock();
         let mut ticket = Ticket::default();
         loop {
             if let Some(result) = self.outcome(&inner, frame_no, true) {
                 inner.group.leave(&mut ticket);
                 return result;
             }
-            let target = self.published_frame_no().max(frame_no);
+            let target = self.shared.positions.published().max(frame_no);
             match inner.group.step(&mut ticket, frame_no, target, Instant::now()) {
                 Step::Lead => {
                     drop(inner);
                     return self.lead(target, SyncSite::CommittedFrames);
                 }
-                Step::Wait { number, until } => inner = self.sync.wait(inner, number, until),
+                Step::Wait { number, until } => inner = self.state.wait(inner, number, until),
             }
         }
     }
@@ -141,15 +180,17 @@ impl Log {
     fn outcome(&self, inner: &Inner, frame_no: u64, promises: bool) -> Option<Result<()>> {
         match &inner.poison {
             Some(poison) => Some(Err(poison.clone())),
-            None => (self.synced_frame_no() >= frame_no).then(|| self.check_found(frame_no, promises)),
+            None => {
+                (self.shared.positions.synced() >= frame_no).then(|| self.check_found(frame_no, promises))
+            }
         }
     }
 
     /// Whether fsynced frames up to `frame_no` will be found by the next open, if that is promised; see
     /// [`SyncSite::promises`].
     fn check_found(&self, frame_no: u64, promises: bool) -> Result<()> {
-        match self.gone() {
-            Some(gone) if promises && self.checkpointed_frame_no() < frame_no => Err(gone),
+        match self.place.gone() {
+            Some(gone) if promises && self.shared.positions.checkpointed() < frame_no => Err(gone),
             _ => Ok(()),
         }
     }
@@ -160,10 +201,10 @@ impl Log {
         let leading = Leading(self);
         let result = self.sync_files(target, site);
         std::mem::forget(leading);
-        let mut inner = self.sync.lock();
+        let mut inner = self.state.lock();
         match &result {
             Ok(()) => {
-                self.positions.sync(target);
+                self.shared.positions.sync(target);
             }
             Err(error) if error.is_failed_fsync() => self.set_poison(&mut inner, error),
             // It could not be tried: an error of this caller. The others try for themselves.
@@ -173,25 +214,25 @@ impl Log {
         let finished = inner.group.finish(Instant::now());
         drop(inner);
         if is_poisoned {
-            self.sync.wake_all();
+            self.state.wake_all();
             return result;
         }
         if finished.release {
-            self.sync.done(finished.number).notify_all();
+            self.state.done(finished.number).notify_all();
         }
         match finished.call {
             Call::Nobody => {}
-            Call::One => self.sync.done(finished.number + 1).notify_one(),
-            Call::All => self.sync.done(finished.number + 1).notify_all(),
+            Call::One => self.state.done(finished.number + 1).notify_one(),
+            Call::All => self.state.done(finished.number + 1).notify_all(),
         }
         result.and_then(|()| self.check_found(target, site.promises()))
     }
 
     /// Fsync every segment that has frames up to `target` which are not durable, and the directory if names in it changed.
     fn sync_files(&self, target: u64, site: SyncSite) -> Result<()> {
-        let synced = self.synced_frame_no();
+        let synced = self.shared.positions.synced();
         let segments: Vec<Arc<Segment>> = {
-            let list = self.segments.read();
+            let list = self.view.segments.read();
             // The last one is the current one; of the others those that end behind the durable frames.
             let last = list.len().saturating_sub(1);
             list.iter()
@@ -203,29 +244,21 @@ impl Log {
         };
         for segment in segments {
             // Nobody finds a file without a name after a crash, and no copy could take its place.
-            if segment.is_doubtful() && !self.has_no_names() {
+            if segment.is_doubtful() && !self.place.has_no_names() {
                 self.renew(&segment)?
             } else {
                 segment.sync(site)?
             }
-            self.stats.count_sync();
+            self.fsyncs.fetch_add(1, Ordering::Relaxed);
         }
-        self.look_at_place();
-        if self.is_gone() { Ok(()) } else { self.sync_new_names(SyncSite::SegmentNames) }
-    }
-
-    /// Have a spare file ready for the next segment.
-    pub(crate) fn prepare_spare(&self) -> Result<()> {
-        let path = self.spares.prepare(&*self.io, self.spare_size())?;
-        self.sync_names(SyncSite::SpareName)?;
-        self.spares.add(path);
-        Ok(())
+        self.place.look();
+        if self.place.is_gone() { Ok(()) } else { self.sync_new_names(SyncSite::SegmentNames) }
     }
 
     /// How many committers wait for an fsync that has not begun.
     #[cfg(test)]
     pub(crate) fn waiting_for_sync(&self) -> usize {
-        self.sync.lock().group.gathered()
+        self.state.lock().group.gathered()
     }
 
     /// Something failed of which an fsync may be a part: accept no more commits if it was the fsync. What could not be
@@ -238,31 +271,85 @@ impl Log {
 
     /// What this log relies on may be gone: accept no more commits.
     pub(crate) fn poison(&self, error: &Error) {
-        self.set_poison(&mut self.sync.lock(), error);
-        self.sync.wake_all();
+        self.set_poison(&mut self.state.lock(), error);
+        self.state.wake_all();
     }
 
     fn set_poison(&self, inner: &mut Inner, error: &Error) {
         inner.poison.get_or_insert_with(|| poison_of(error));
-        self.sync.poisoned.store(true, Ordering::Release);
-        self.note_error(error);
+        self.state.poisoned.store(true, Ordering::Release);
+        self.shared.trouble.note_error(error);
     }
 
     /// The error that every commit gets once the log is poisoned.
     pub(crate) fn check_poison(&self) -> Result<()> {
-        if !self.sync.poisoned.load(Ordering::Acquire) {
+        if !self.state.poisoned.load(Ordering::Acquire) {
             return Ok(());
         }
-        match &self.sync.lock().poison {
+        match &self.state.lock().poison {
             Some(poison) => Err(poison.clone()),
             None => Ok(()),
         }
     }
 
+    /// A background thread that failed before has succeeded. What poisoned the log stays.
+    pub(super) fn clear_error(&self) {
+        if self.check_poison().is_ok() {
+            self.shared.trouble.clear_error();
+        }
+    }
+
     /// The tentative commit is dropped, after it may have been fsynced; its frame numbers will be used again.
-    pub(super) fn forget_tentative(&self) {
-        let _guard = self.sync.lock();
-        self.positions.take_back();
+    pub(super) fn take_back(&self) {
+        let _guard = self.state.lock();
+        self.shared.positions.take_back();
+    }
+
+    /// Make the frames of a segment durable of which an fsync proves nothing: they are copied into a file that is fsynced and
+    /// takes the place of theirs. Whoever still reads from that may go on.
+    ///
+    /// Nothing frees the segment meanwhile, since it is not durable. The caller fsyncs the directory.
+    pub(super) fn renew(&self, segment: &Arc<Segment>) -> Result<()> {
+        let file =
+            replace_by_copy(&*self.shared.io, segment, SyncSite::RenewedSegment).inspect_err(|error| {
+                // The pages that recovery read are gone: commits on top of them would be lost with them at the next open.
+                if matches!(error, Error::Corrupt { .. }) {
+                    self.poison(error);
+                }
+            })?;
+        self.name_changed();
+        let renewed = Arc::new(segment.in_copy(file));
+        let mut segments = self.view.segments.write();
+        if let Some(place) = segments.iter_mut().find(|other| Arc::ptr_eq(other, segment)) {
+            *place = renewed;
+        }
+        Ok(())
+    }
+
+    /// A segment got a new name.
+    pub(super) fn name_changed(&self) {
+        self.names.changed.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Fsync the directory if a name of a segment in it is new. Whoever finds it done already may rely on it: it counts
+    /// from the end of the fsync.
+    pub(super) fn sync_new_names(&self, site: SyncSite) -> Result<()> {
+        let changed = self.names.changed.load(Ordering::Acquire);
+        if self.names.durable.load(Ordering::Acquire) >= changed { Ok(()) } else { self.sync_names(site) }
+    }
+
+    /// Fsync the directory. After a failure the names of segments that commits depend on may be lost as well.
+    pub(crate) fn sync_names(&self, site: SyncSite) -> Result<()> {
+        // The system tells an error once: nobody may try again before the log is poisoned.
+        let _alone = self.names.fsync.lock();
+        self.check_poison()?;
+        let changed = self.names.changed.load(Ordering::Acquire);
+        self.shared
+            .io
+            .sync_dir(&self.shared.dir, site)
+            .inspect_err(|error| self.poison_if_fsync_failed(error))?;
+        self.names.durable.fetch_max(changed, Ordering::AcqRel);
+        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use super::Log;
+use super::Checkpointer;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Condvar, Instant, Mutex};
 
@@ -35,14 +35,14 @@ pub(super) struct Pace {
 #[derive(Default)]
 pub struct Debt(AtomicU64);
 
-impl Log {
+impl Checkpointer {
     /// Commits have added `frames` frames. Waits for as long as that costs now. The connection must not hold a lock of the
     /// wal-index: a read mark that sleeps would keep the generation from ending, and segments from being freed.
-    pub fn pace(&self, frames: u64, debt: &Debt) {
-        if self.options.log_size == 0 {
+    pub(crate) fn pace(&self, frames: u64, debt: &Debt) {
+        if self.shared.options.log_size == 0 {
             return;
         }
-        let size = self.options.log_size.max(self.options.checkpoint_size.saturating_mul(2));
+        let size = self.shared.options.log_size.max(self.shared.options.checkpoint_size.saturating_mul(2));
         let behind = self.behind_bytes();
         if behind <= size / 2 {
             return;
@@ -50,7 +50,7 @@ impl Log {
         if behind >= size {
             return self.wait_for_pass(size);
         }
-        let bytes = frames.saturating_mul(self.frame_size() as u64);
+        let bytes = frames.saturating_mul(self.shared.frame_size() as u64);
         let owed = debt.0.fetch_add(cost(bytes, behind, size), Ordering::Relaxed);
         let wait = Duration::from_micros(owed);
         if wait >= WAIT_MIN && self.can_advance() {
@@ -72,17 +72,17 @@ impl Log {
 
     /// Bytes of frames that a pass would bring to the base file now.
     fn behind_bytes(&self) -> u64 {
-        self.bytes_behind(self.pass_target())
+        self.shared.bytes_behind(self.shared.pass_target())
     }
 
     fn can_advance(&self) -> bool {
         !self.pace.stuck.load(Ordering::Acquire)
-            && self.base_pins.load(Ordering::Acquire) == 0
-            && self.check_poison().is_ok()
+            && self.pins.load(Ordering::Acquire) == 0
+            && self.durability.check_poison().is_ok()
     }
 
     /// A pass is over. `advanced`: the base file is farther than before, or there was nothing to do.
-    pub(crate) fn pass_ended(&self, advanced: bool) {
+    pub(super) fn pass_ended(&self, advanced: bool) {
         self.pace.stuck.store(!advanced, Ordering::Release);
         // Whoever looked at the numbers before they changed is waiting by now.
         drop(self.pace.lock.lock());
@@ -100,8 +100,8 @@ fn cost(bytes: u64, behind: u64, size: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{Place, commit};
     use super::*;
+    use crate::log::tests::{Place, commit};
     use crate::options::Options;
 
     #[test]
@@ -110,22 +110,22 @@ mod tests {
         let log = place.open_with(Options::new().checkpoint_size(1500).log_size(1)).unwrap();
         let waited = AtomicBool::new(false);
         let pace = || {
-            log.pace(1, &Debt::default());
+            log.checkpointer().pace(1, &Debt::default());
             waited.store(true, Ordering::SeqCst);
         };
-        log.absorb(commit(&log, &[1; 4]));
+        log.checkpointer().absorb(commit(&log, &[1; 4]));
         pace();
-        log.absorb(commit(&log, &[2; 4]));
-        assert!(log.behind_bytes() > 3000);
+        log.checkpointer().absorb(commit(&log, &[2; 4]));
+        assert!(log.checkpointer().behind_bytes() > 3000);
         waited.store(false, Ordering::SeqCst);
         std::thread::scope(|scope| {
             let thread = scope.spawn(pace);
             std::thread::sleep(Duration::from_millis(50));
             assert!(!waited.load(Ordering::SeqCst), "it does not wait");
-            log.checkpoint().unwrap();
+            log.checkpointer().checkpoint().unwrap();
             thread.join().unwrap();
         });
-        assert_eq!(log.behind_bytes(), 0);
+        assert_eq!(log.checkpointer().behind_bytes(), 0);
     }
 
     #[test]
@@ -133,7 +133,11 @@ mod tests {
         let place = Place::new();
         let log = place.open_with(Options::new().checkpoint_size(1).log_size(1)).unwrap();
         commit(&log, &[1; 40]);
-        assert_eq!(log.behind_bytes(), 0, "a reader may keep it from being absorbed for as long as it likes");
+        assert_eq!(
+            log.checkpointer().behind_bytes(),
+            0,
+            "a reader may keep it from being absorbed for as long as it likes"
+        );
     }
 
     #[test]

@@ -1,0 +1,65 @@
+//! The metadata: what it says of the base file, and of storage.
+
+use super::Checkpointer;
+use crate::error::{Error, Result};
+use crate::format::meta::{Meta, StoredIn};
+use crate::io::SyncSite;
+use crate::log::meta_file::MetaFile;
+
+impl Checkpointer {
+    /// The state that the metadata holds.
+    pub(in crate::log) fn meta(&self) -> Result<Meta> {
+        self.with_meta(|file| Ok(file.get()))
+    }
+
+    /// The next state of the metadata, durably.
+    pub(super) fn put_meta(&self, meta: Meta, site: SyncSite) -> Result<()> {
+        self.with_meta(|file| file.put(meta, site, |error| self.durability.poison_if_fsync_failed(error)))
+    }
+
+    /// Note that a pass to `target` begins: from now on the base file may be between two states.
+    pub(in crate::log) fn intend(&self, target: u64) -> Result<()> {
+        let intent = Meta { intent_frame_no: target, ..self.meta()? };
+        if intent.has_intent() { self.put_meta(intent, SyncSite::Intent) } else { Ok(()) }
+    }
+
+    fn with_meta<T>(&self, use_meta: impl FnOnce(&mut MetaFile) -> Result<T>) -> Result<T> {
+        match &mut *self.meta.lock() {
+            Some(meta) => use_meta(meta),
+            None => Err(Error::ReadOnly { path: self.shared.dir.clone() }),
+        }
+    }
+
+    /// The commit that the base file is at: its frame, and when it was made.
+    pub(crate) fn checkpointed_commit(&self) -> Result<(u64, u64)> {
+        self.meta().map(|meta| (meta.checkpointed_frame_no, meta.commit_us))
+    }
+
+    /// Storage has at most everything up to `frame_no`, or less. If more was known, nothing is known until storage has been asked and
+    /// has what it needs: a pass that went on with more would bring frames to the base file that storage lacks. One that is under way
+    /// is waited for.
+    pub(crate) fn forget_stored_above(&self, frame_no: u64) {
+        let _pass = self.pass.lock();
+        self.remote.forget_stored_above(frame_no);
+    }
+
+    /// Note in the metadata how far storage is, for the next open. The last pass may have been a while ago.
+    pub(crate) fn note_stored(&self) -> Result<()> {
+        self.remote.stored().map_or(Ok(()), |stored| self.note_stored_in(stored))
+    }
+
+    /// Note in the metadata what a place has of this log.
+    pub(crate) fn note_stored_in(&self, stored: StoredIn) -> Result<()> {
+        let _pass = self.pass.lock();
+        let before = self.meta()?;
+        let meta = before.with_stored(stored);
+        if meta == before { Ok(()) } else { self.put_meta(meta, SyncSite::StoredPosition) }
+    }
+
+    /// What the metadata says of a place of storage; of all others together, if that one was never noted.
+    pub(crate) fn noted_stored(&self, place: u32) -> Result<StoredIn> {
+        let meta = self.meta()?;
+        let last = StoredIn { place: 0, frame_no: meta.stored_frame_no, commit_us: meta.stored_us };
+        Ok(meta.stored_in(place).unwrap_or(last))
+    }
+}

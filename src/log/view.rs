@@ -1,0 +1,244 @@
+//! The view: the database file as SQLite sees it, and the frames that it is made of.
+//!
+//! The *view* of the database file is, for each page, its newest absorbed frame, or else the base file. When `wal.c`
+//! believes that it has copied frames into the database file, those frames become part of the view: their pages' entries
+//! in the index now point at them. This is absorption, a checkpoint that moves no data.
+//!
+//! Frames are absorbed as a prefix, up to a commit. `wal.c` tells how far it went in `nBackfillAttempted`, which is never
+//! beyond the snapshot of any reader that reads the WAL, and it keeps readers of the bare database file away meanwhile
+//! (`WAL_READ_LOCK(0)`): so no open read transaction sees the view change (invariant 4).
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use super::shared::Shared;
+use crate::cache::LogCache;
+use crate::error::{Error, Result};
+use crate::format::frame::FRAME_HEADER_SIZE;
+use crate::memory;
+use crate::page_index::PageIndex;
+use crate::segment::{FrameMark, Segment};
+use crate::sync::{Mutex, RwLock};
+
+/// The segments, which frame is the newest absorbed one of a page, and pages in memory.
+pub(crate) struct View {
+    shared: Arc<Shared>,
+    /// Ascending; the last one is the current one.
+    pub(super) segments: RwLock<Vec<Arc<Segment>>>,
+    pub(super) index: PageIndex,
+    pub(super) cache: LogCache,
+    absorbing: Mutex<()>,
+}
+
+/// What a pass brings to the base file.
+pub(super) struct NewestFrames {
+    /// (page, frame), ascending by page.
+    pub(super) list: Vec<(u32, u64)>,
+    /// Size of the database after the last commit in the range.
+    pub(super) db_size_pages: Option<u32>,
+}
+
+thread_local! {
+    /// A frame as it is read from disk, to be verified before any of it is handed out.
+    static FRAME: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl View {
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        segments: Vec<Arc<Segment>>,
+        index: PageIndex,
+        cache: LogCache,
+    ) -> View {
+        View {
+            shared: Arc::clone(shared),
+            segments: RwLock::new(segments),
+            index,
+            cache,
+            absorbing: Mutex::new(()),
+        }
+    }
+
+    /// The segments, oldest first.
+    pub(crate) fn segments(&self) -> Vec<Arc<Segment>> {
+        self.segments.read().clone()
+    }
+
+    /// Pages in memory.
+    pub(crate) fn cache(&self) -> &LogCache {
+        &self.cache
+    }
+
+    /// Make the committed frames up to `frame_no` part of the view. `frame_no` is rounded down to a commit.
+    pub(super) fn absorb(&self, frame_no: u64) {
+        let _guard = self.absorbing.lock();
+        let positions = &self.shared.positions;
+        let from = positions.absorbed() + 1;
+        let to = frame_no.min(positions.published());
+        if to < from {
+            return;
+        }
+        // Two passes, since frames behind the last commit that is covered must not be absorbed.
+        let mut last_commit = None;
+        self.for_each_mark(from, to, |frame_no, mark| {
+            if mark.db_size_pages != 0 {
+                last_commit = Some((frame_no, mark.db_size_pages));
+            }
+        });
+        let Some((last, db_size_pages)) = last_commit else { return };
+        self.index.advance(last);
+        self.for_each_mark(from, last, |frame_no, mark| self.index.set(mark.page_no, frame_no));
+        positions.absorb(last, db_size_pages);
+    }
+
+    fn for_each_mark(&self, from: u64, to: u64, mut visit: impl FnMut(u64, FrameMark)) {
+        let segments = self.segments.read();
+        for segment in segments.iter().filter(|segment| segment.end() >= from && segment.start() <= to) {
+            segment.for_each_mark(from, to, &mut visit);
+        }
+    }
+
+    /// Call `visit` with the marks of published frames in `from..=to`, in order, for as long as it returns true. It ends at the
+    /// first frame that the log does not have, or that recovery stepped over.
+    pub(crate) fn for_each_mark_while(
+        &self,
+        from: u64,
+        to: u64,
+        mut visit: impl FnMut(u64, FrameMark) -> bool,
+    ) {
+        let mut next = from;
+        while next <= to
+            && let Some(segment) = self.find_segment(next)
+            && segment.end() >= next
+            && segment.first() <= next
+        {
+            let mut goes_on = true;
+            segment.for_each_mark(next, to, |frame_no, mark| goes_on = goes_on && visit(frame_no, mark));
+            if !goes_on {
+                return;
+            }
+            next = segment.end().min(to) + 1;
+        }
+    }
+
+    /// Read bytes of the page in a frame that is written.
+    pub(crate) fn read_page(&self, frame_no: u64, offset: usize, buf: &mut [u8]) -> Result<()> {
+        if self.cache.read_frame(frame_no, offset, buf) {
+            return Ok(());
+        }
+        self.with_frame(frame_no, |frame| {
+            let page = &frame[FRAME_HEADER_SIZE..];
+            buf.copy_from_slice(&page[offset..offset + buf.len()]);
+            self.cache.keep_frame(frame_no, page);
+        })
+    }
+
+    /// Read a frame from its segment and verify it.
+    pub(crate) fn with_frame<T>(&self, frame_no: u64, use_frame: impl FnOnce(&[u8]) -> T) -> Result<T> {
+        let segment = self.find_segment(frame_no).ok_or_else(|| {
+            Error::corrupt(&self.shared.dir, None, format!("frame {frame_no} is in none of the segments"))
+        })?;
+        // Taken out while it is in use; and a thread that is ending has none any more.
+        let mut frame = FRAME.try_with(RefCell::take).unwrap_or_default();
+        let result = segment.read_frame(frame_no, &mut frame).map(|()| use_frame(&frame));
+        let _ = FRAME.try_with(|kept| kept.replace(frame));
+        result
+    }
+
+    /// The segment that has a frame.
+    pub(crate) fn find_segment(&self, frame_no: u64) -> Option<Arc<Segment>> {
+        let segments = self.segments.read();
+        let at = segments.partition_point(|segment| segment.start() <= frame_no);
+        at.checked_sub(1).map(|at| Arc::clone(&segments[at]))
+    }
+
+    /// Bytes in segments that hold frames, and how many segments those are.
+    pub(crate) fn size(&self) -> (u64, u64) {
+        let segments = self.segments.read();
+        let used = segments.iter().filter(|segment| segment.end() >= segment.start());
+        used.fold((0, 0), |(bytes, count), segment| (bytes + segment.used_bytes(), count + 1))
+    }
+
+    /// The newest frame of each page in a range of frames that ends at a commit.
+    pub(super) fn newest_frames(&self, from: u64, to: u64) -> Result<NewestFrames> {
+        let mut list = Vec::new();
+        let count = usize::try_from((to + 1).saturating_sub(from)).unwrap_or(usize::MAX);
+        memory::reserve(&mut list, count, "the list of pages of a checkpoint")?;
+        let mut db_size_pages = None;
+        for segment in self.segments() {
+            segment.for_each_mark(from, to, |frame_no, mark| {
+                list.push((mark.page_no, frame_no));
+                if mark.db_size_pages != 0 {
+                    db_size_pages = Some(mark.db_size_pages);
+                }
+            });
+        }
+        list.sort_unstable();
+        // Of equal pages the last one has the highest frame number.
+        list.reverse();
+        list.dedup_by_key(|&mut (page_no, _)| page_no);
+        list.reverse();
+        Ok(NewestFrames { list, db_size_pages })
+    }
+
+    /// Frames are in the base file: readers find their pages there.
+    pub(super) fn moved_to_base(&self, list: &[(u32, u64)]) {
+        for &(page_no, frame_no) in list {
+            self.cache.moved(frame_no, page_no);
+            self.index.clear(page_no, frame_no);
+        }
+    }
+
+    /// A page that was read from the base file, at `version` of it. `offset` is that of the page in the file.
+    pub(crate) fn keep_base_page(&self, page: &[u8], offset: u64, version: u64) {
+        let page_size = self.shared.page_size.bytes();
+        let is_page = page.len() == page_size && offset.is_multiple_of(page_size as u64);
+        if let (true, Ok(page_no)) = (is_page, u32::try_from(offset / page_size as u64 + 1)) {
+            self.cache.keep_base(page_no, page, version);
+        }
+    }
+
+    /// Read bytes of the database file from the view. `Ok(None)`: the caller reads the range from the base file, in
+    /// which all of it lies. `Ok(Some(n))`: `n` bytes are in `buf`, the rest is behind the end of the file.
+    pub(crate) fn read_view(&self, buf: &mut [u8], offset: u64) -> Result<Option<usize>> {
+        let page_size = self.shared.page_size.bytes();
+        let page_no = offset / page_size as u64 + 1;
+        let within = (offset % page_size as u64) as usize;
+        if within + buf.len() <= page_size {
+            return self.read_view_page(page_no, within, buf);
+        }
+        // Not what SQLite does, but what the interface allows: page by page.
+        let mut done = 0;
+        while done < buf.len() {
+            let at = offset + done as u64;
+            let within = (at % page_size as u64) as usize;
+            let len = (page_size - within).min(buf.len() - done);
+            let part = &mut buf[done..done + len];
+            let got = match self.read_view_page(at / page_size as u64 + 1, within, part)? {
+                Some(got) => got,
+                None => self.shared.base.read_at(part, at)?,
+            };
+            done += got;
+            if got < len {
+                break;
+            }
+        }
+        Ok(Some(done))
+    }
+
+    fn read_view_page(&self, page_no: u64, within: usize, buf: &mut [u8]) -> Result<Option<usize>> {
+        let Ok(page_no) = u32::try_from(page_no) else { return Ok(Some(0)) };
+        while let Some(frame_no) = self.index.get(page_no) {
+            match self.read_page(frame_no, within, buf) {
+                Ok(()) => return Ok(Some(buf.len())),
+                // A checkpoint pass may have moved the page to the base file since the index was read.
+                Err(error) if self.index.get(page_no) == Some(frame_no) => return Err(error),
+                Err(_) => {}
+            }
+        }
+        if page_no > self.shared.positions.base_pages() {
+            return Ok(Some(0));
+        }
+        Ok(self.cache.read_base(page_no, within, buf).then_some(buf.len()))
+    }
+}
