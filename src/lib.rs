@@ -52,7 +52,7 @@ pub use log::read_meta;
 pub use options::{Ack, BacklogFull, Options, Retention, RetentionRule, SwapPolicy, WhenFenced};
 #[cfg(fuzzing)]
 pub use testing::fuzz;
-pub use types::{Level, LogId, PageSize, Parent, SegmentState};
+pub use types::{CommitId, Level, LogId, PageSize, Parent, SegmentState};
 
 /// The version of this crate.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

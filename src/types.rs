@@ -42,6 +42,15 @@ impl FromStr for LogId {
     }
 }
 
+/// A commit of a log: two copies of a database that went different ways may have one at the same frame, but not at the same time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CommitId {
+    /// Its last frame.
+    pub frame_no: u64,
+    /// When it was made, microseconds since 1970, by the clock of the machine that made it.
+    pub commit_us: u64,
+}
+
 /// Where a log began: the log before it, and the frame of that one at which it ended for this database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parent {

@@ -18,7 +18,7 @@ use vwal::format::frame::FrameStamp;
 use vwal::format::meta::{Meta, PLACES, StoredIn};
 use vwal::format::segment_header::{SEAL_OFFSET, SEAL_SIZE, SEGMENT_HEAD_SIZE, Seal, SegmentHeader};
 use vwal::format::segment_index::{FrameMark, INDEX_ALIGN, encode_index, index_offset, index_size};
-use vwal::{LogId, Options, PageSize, Parent};
+use vwal::{CommitId, LogId, Options, PageSize, Parent};
 
 const DOCUMENTS: [&str; 8] = [
     "README.md",
@@ -215,11 +215,13 @@ fn the_metadata_slot() {
         has_footer: true,
         commit_us: 0x7172_7374_7576,
         parent: Some(Parent { log_id: parent_log_id(), frame_no: 0x8182_8384_8586 }),
-        stored_frame_no: 0x9192_9394_9596,
-        stored_us: 0xa1a2_a3a4_a5a6,
+        stored: CommitId::default(),
         places: [StoredIn::default(); PLACES],
     };
-    let place = StoredIn { place: 0xb1b2_b3b4, frame_no: 0x9192_9394_9596, commit_us: 0xa1a2_a3a4_a5a6 };
+    let place = StoredIn {
+        place: 0xb1b2_b3b4,
+        commit: CommitId { frame_no: 0x9192_9394_9596, commit_us: 0xa1a2_a3a4_a5a6 },
+    };
     let meta = meta.with_stored(place);
     let slot = meta.encode();
     compare(

@@ -36,7 +36,7 @@ pub fn of_inspection(inspection: &Inspection) -> String {
         (
             "noted_durable_frame_no",
             "Up to here everything was in storage when the log last wrote that down",
-            meta.map(|meta| meta.stored_frame_no).filter(|&frame_no| frame_no > 0),
+            meta.map(|meta| meta.stored.frame_no).filter(|&frame_no| frame_no > 0),
         ),
         ("segments", "Segments that hold frames", Some(inspection.segments.len() as u64)),
         ("database_pages", "Pages of the database", inspection.db_size_pages().map(u64::from)),

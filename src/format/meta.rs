@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::footer::Footer;
 use super::{Problem, crc32};
-use crate::types::{LogId, PageSize, Parent};
+use crate::types::{CommitId, LogId, PageSize, Parent};
 
 const MAGIC: u64 = u64::from_be_bytes(*b"VWALMETA");
 const VERSION: u32 = 3;
@@ -77,10 +77,8 @@ const _: () = {
 pub struct StoredIn {
     /// A number that is made of the URL of a directory; 0: none.
     pub place: u32,
-    /// It had everything up to this frame.
-    pub frame_no: u64,
-    /// When that frame was committed, microseconds since 1970.
-    pub commit_us: u64,
+    /// It had everything up to this commit.
+    pub commit: CommitId,
 }
 
 /// The state of a log between checkpoint passes.
@@ -110,10 +108,8 @@ pub struct Meta {
     pub commit_us: u64,
     /// The log that this one continues, if it does.
     pub parent: Option<Parent>,
-    /// Storage had everything up to this frame when this was last written with storage; 0: never.
-    pub stored_frame_no: u64,
-    /// When that frame was committed, microseconds since 1970.
-    pub stored_us: u64,
+    /// Storage had everything up to this commit when this was last written with storage; frame 0: never.
+    pub stored: CommitId,
     /// The directories that have something of this log, the one that was used last first.
     pub places: [StoredIn; PLACES],
 }
@@ -122,6 +118,11 @@ impl Meta {
     /// Byte offset of the slot that this state goes into.
     pub fn slot_offset(&self) -> u64 {
         (self.sequence % 2) * META_SLOT_SIZE as u64
+    }
+
+    /// The commit that the base file is at.
+    pub fn checkpointed_commit(&self) -> CommitId {
+        CommitId { frame_no: self.checkpointed_frame_no, commit_us: self.commit_us }
     }
 
     /// Whether a checkpoint pass was under way.
@@ -151,7 +152,7 @@ impl Meta {
     /// The same state, with `stored` noted. With a place it takes the first row, and a place that was not used for long gives way.
     #[must_use]
     pub fn with_stored(mut self, stored: StoredIn) -> Meta {
-        (self.stored_frame_no, self.stored_us) = (stored.frame_no, stored.commit_us);
+        self.stored = stored.commit;
         if stored.place != 0 {
             let known = self.places.iter().position(|known| known.place == stored.place);
             self.places[..=known.unwrap_or(PLACES - 1)].rotate_right(1);
@@ -177,8 +178,8 @@ impl Meta {
             commit_us: self.commit_us.into(),
             parent_log_id: self.parent.map_or([0; 16], |parent| parent.log_id.to_bytes()),
             parent_frame_no: self.parent.map_or(0, |parent| parent.frame_no).into(),
-            stored_frame_no: self.stored_frame_no.into(),
-            stored_us: self.stored_us.into(),
+            stored_frame_no: self.stored.frame_no.into(),
+            stored_us: self.stored.commit_us.into(),
             crc: 0.into(),
         };
         raw.crc = crc32(0, &[&raw.as_bytes()[..RECORD_SIZE - 4]]).into();
@@ -187,8 +188,8 @@ impl Meta {
         let mut places = RawPlaces {
             places: self.places.map(|known| RawPlace {
                 place: known.place.into(),
-                stored_frame_no: known.frame_no.into(),
-                stored_us: known.commit_us.into(),
+                stored_frame_no: known.commit.frame_no.into(),
+                stored_us: known.commit.commit_us.into(),
             }),
             crc: 0.into(),
         };
@@ -242,8 +243,7 @@ impl Meta {
                 log_id: LogId::from_bytes(raw.parent_log_id),
                 frame_no: raw.parent_frame_no.get(),
             }),
-            stored_frame_no: raw.stored_frame_no.get(),
-            stored_us: raw.stored_us.get(),
+            stored: CommitId { frame_no: raw.stored_frame_no.get(), commit_us: raw.stored_us.get() },
             places: decode_places(places, crc)?,
         };
         if meta.intent_frame_no < meta.checkpointed_frame_no || meta.intent_frame_no > 1 << 62 {
@@ -268,8 +268,7 @@ fn decode_places(bytes: &[u8], record_crc: u32) -> Result<[StoredIn; PLACES], Pr
     }
     Ok(raw.places.map(|known| StoredIn {
         place: known.place.get(),
-        frame_no: known.stored_frame_no.get(),
-        commit_us: known.stored_us.get(),
+        commit: CommitId { frame_no: known.stored_frame_no.get(), commit_us: known.stored_us.get() },
     }))
 }
 
@@ -290,11 +289,13 @@ mod tests {
             has_footer: true,
             commit_us: 1_700_000_000_000_000,
             parent: Some(Parent { log_id: LogId(uuid::Uuid::from_u128(76)), frame_no: 90 }),
-            stored_frame_no: 95,
-            stored_us: 1_600_000_000_000_000,
+            stored: CommitId::default(),
             places: [StoredIn::default(); PLACES],
         }
-        .with_stored(StoredIn { place: 3, frame_no: 95, commit_us: 1_600_000_000_000_000 })
+        .with_stored(StoredIn {
+            place: 3,
+            commit: CommitId { frame_no: 95, commit_us: 1_600_000_000_000_000 },
+        })
     }
 
     #[test]
@@ -333,15 +334,17 @@ mod tests {
 
     #[test]
     fn each_place_is_remembered_until_many_others_were_used() {
-        let at = |place| StoredIn { place, frame_no: 10 * u64::from(place), commit_us: 5 };
+        let at =
+            |place| StoredIn { place, commit: CommitId { frame_no: 10 * u64::from(place), commit_us: 5 } };
         let mut meta = sample();
         for place in [1, 2, 1] {
             meta = meta.with_stored(at(place));
         }
         assert_eq!(meta.places.map(|known| known.place), [1, 2, 3, 0, 0, 0, 0, 0]);
         assert_eq!(meta.stored_in(2), Some(at(2)));
-        let elsewhere = meta.with_stored(StoredIn { place: 0, frame_no: 99, commit_us: 6 });
-        assert_eq!((elsewhere.places, elsewhere.stored_frame_no), (meta.places, 99));
+        let elsewhere =
+            meta.with_stored(StoredIn { place: 0, commit: CommitId { frame_no: 99, commit_us: 6 } });
+        assert_eq!((elsewhere.places, elsewhere.stored.frame_no), (meta.places, 99));
         assert_eq!(elsewhere.stored_in(0), None);
         for place in 4..=10 {
             meta = meta.with_stored(at(place));

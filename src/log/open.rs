@@ -223,8 +223,7 @@ fn fresh_meta(
         has_footer: true,
         commit_us: goes_on.map_or_else(|| source.io.now_us(), |footer| footer.commit_us),
         parent,
-        stored_frame_no: 0,
-        stored_us: 0,
+        stored: Default::default(),
         places: Default::default(),
     }
 }

@@ -12,6 +12,7 @@ use crate::format::meta::StoredIn;
 use crate::options::{BacklogFull, WhenFenced};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Condvar, Instant, Mutex, MutexGuard};
+use crate::types::CommitId;
 
 /// See the module. Every log has one; without storage it is never looked at.
 pub(crate) struct Remote {
@@ -48,22 +49,22 @@ impl Remote {
     pub(super) fn stored(&self) -> Option<StoredIn> {
         let inner = self.inner.lock();
         let frame_no = self.shared.positions.stored()?;
-        Some(StoredIn { place: inner.place, frame_no, commit_us: inner.stored_us })
+        Some(StoredIn { place: inner.place, commit: CommitId { frame_no, commit_us: inner.stored_us } })
     }
 
-    /// Storage has confirmed everything up to `frame_no`, the end of a commit that was made at `commit_us`.
-    pub(crate) fn set_shipped(&self, frame_no: u64, commit_us: u64) {
+    /// Storage has confirmed everything up to a commit.
+    pub(crate) fn set_shipped(&self, commit: CommitId) {
         let mut inner = self.inner.lock();
-        inner.stored_us = commit_us;
-        self.shared.positions.ship(frame_no);
+        inner.stored_us = commit.commit_us;
+        self.shared.positions.ship(commit.frame_no);
         self.stored_moved(inner);
     }
 
     /// Storage was asked, and has this.
     pub(crate) fn set_found_stored(&self, found: StoredIn) {
         let mut inner = self.inner.lock();
-        (inner.place, inner.stored_us) = (found.place, found.commit_us);
-        self.shared.positions.find_stored(found.frame_no);
+        (inner.place, inner.stored_us) = (found.place, found.commit.commit_us);
+        self.shared.positions.find_stored(found.commit.frame_no);
         self.stored_moved(inner);
     }
 

@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::format::meta::StoredIn;
 use crate::io::{Io, OpenMode, SyncSite, SystemIo};
 use crate::options::{Options, SwapPolicy};
+use crate::types::CommitId;
 
 const PAGE: usize = 512;
 
@@ -458,7 +459,7 @@ fn invariant_08_a_pass_that_crashed_is_completed_as_a_whole_or_not_at_all_while_
     // Nobody knows yet how far storage is; then it has the first commit only.
     log.checkpointer().checkpoint().unwrap();
     assert_eq!(log.checkpointer().interrupted_pass().unwrap(), Some(second));
-    log.remote().set_found_stored(StoredIn { place: 0, frame_no: first, commit_us: 1 });
+    log.remote().set_found_stored(StoredIn { place: 0, commit: CommitId { frame_no: first, commit_us: 1 } });
     log.checkpointer().checkpoint().unwrap();
     assert_eq!(
         (log.checkpointed_frame_no(), log.checkpointer().interrupted_pass().unwrap()),
@@ -467,7 +468,7 @@ fn invariant_08_a_pass_that_crashed_is_completed_as_a_whole_or_not_at_all_while_
     assert_eq!(page_2(&log), 2);
     let (base, mut page) = (log.checkpointer().pin_base().unwrap(), [0; PAGE]);
     base.read_pages(2, &mut page).unwrap();
-    assert_eq!(u64::from(page[0]), base.frame_no(), "what is pinned is the state of one commit");
+    assert_eq!(u64::from(page[0]), base.commit().frame_no, "what is pinned is the state of one commit");
     assert_eq!((log.checkpointed_frame_no(), log.checkpointer().interrupted_pass().unwrap()), (second, None));
 }
 
@@ -479,7 +480,7 @@ fn invariant_08_what_storage_has_lost_is_forgotten_before_a_pass_can_rely_on_it(
     let first = commit(&log, &[1]);
     let second = commit(&log, &[2]);
     log.checkpointer().absorb(second);
-    let stored = |frame_no| StoredIn { place: 0, frame_no, commit_us: 1 };
+    let stored = |frame_no| StoredIn { place: 0, commit: CommitId { frame_no, commit_us: 1 } };
     log.remote().set_found_stored(stored(second));
     log.checkpointer().forget_stored_above(second);
     assert_eq!(log.shared.pass_target(), second);

@@ -30,7 +30,7 @@ pub(super) async fn write_image(
         level,
         content: Content::FullImage,
         start_frame_no,
-        end_frame_no: base.frame_no(),
+        end_frame_no: base.commit().frame_no,
         db_size_pages: base.db_size_pages(),
         nonce: log.io().random_u64(),
     };
@@ -45,7 +45,7 @@ pub(super) async fn write_image(
         let pages = &mut buffer[..left.min(pages_at_once) * page_size.bytes()];
         base.read_pages(page_no, pages)?;
         for image in pages.chunks_exact(page_size.bytes()) {
-            writer.push_image(page_no, base.frame_no(), image).await?;
+            writer.push_image(page_no, base.commit().frame_no, image).await?;
             page_no += 1;
         }
         pages_done.store(u64::from(page_no - 1), Ordering::Relaxed);
@@ -53,8 +53,8 @@ pub(super) async fn write_image(
         tokio::task::yield_now().await;
     }
     let commit = Commit {
-        frame_no: base.frame_no(),
-        commit_us: base.commit_us(),
+        frame_no: base.commit().frame_no,
+        commit_us: base.commit().commit_us,
         db_size_pages: base.db_size_pages(),
     };
     writer.push_commit(commit).await?;

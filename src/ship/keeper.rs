@@ -273,7 +273,7 @@ impl<'a> Keeper<'a> {
             self.check_stored(intent)?;
         }
         let base = self.log.checkpointer().pin_base()?;
-        self.check_stored(base.frame_no())?;
+        self.check_stored(base.commit().frame_no)?;
         let done = &self.shipping.stats.image_pages_done;
         let written = base::write_image(&self.storage, self.log, &base, Level::SNAPSHOT, 0, done).await?;
         if written.put == Put::Created {
@@ -282,10 +282,10 @@ impl<'a> Keeper<'a> {
             self.shipping.stats.put(u64::from(written.object_count), written.stored_len);
         }
         self.newest_image = Some(Image {
-            end_frame_no: base.frame_no(),
+            end_frame_no: base.commit().frame_no,
             modified_us: self.log.io().now_us(),
             seen: Instant::now(),
         });
-        Ok(base.frame_no())
+        Ok(base.commit().frame_no)
     }
 }

@@ -31,7 +31,7 @@ use crate::format::frame::commit_time;
 use crate::log::Log;
 use crate::storage::bundles::{self, Durable};
 use crate::storage::{Place, Storage, StorageUrl};
-use crate::types::{LogId, Parent};
+use crate::types::{CommitId, LogId, Parent};
 
 /// What the log on this disk has.
 #[derive(Clone, Copy, Debug)]
@@ -40,10 +40,10 @@ pub(super) struct Local {
     pub(super) parent: Option<Parent>,
     /// The last commit.
     pub(super) published: u64,
-    /// The base file holds everything up to this commit: its frame and its time.
-    pub(super) checkpointed: (u64, u64),
+    /// The base file holds everything up to this commit.
+    pub(super) checkpointed: CommitId,
     /// The last commit that this directory is known to have confirmed; if it is none, or none is known, the last one that any storage has.
-    pub(super) noted: (u64, u64),
+    pub(super) noted: CommitId,
     /// This log has shipped to a directory of this name.
     pub(super) was_here: bool,
     pub(super) take_over: Option<LogId>,
@@ -75,7 +75,7 @@ pub(super) enum Decision {
     /// Put a base snapshot of this log there; first end another one.
     Begin { end: Option<Parent> },
     /// Ship what comes after this commit.
-    Continue { frame_no: u64, commit_us: u64 },
+    Continue(CommitId),
     /// Put a full image there that covers everything after this frame.
     Bridge { frame_no: u64 },
 }
@@ -99,7 +99,7 @@ pub(super) async fn reconcile(storage: &Arc<dyn Storage>, log: &Log, url: &Stora
         parent: log.parent(),
         published: log.published_frame_no(),
         checkpointed: log.checkpointer().checkpointed_commit()?,
-        noted: (noted.frame_no, noted.commit_us),
+        noted: noted.commit,
         was_here: noted.place != 0,
         take_over: log.options().shipping.take_over,
     };
@@ -181,8 +181,8 @@ pub(super) fn decide(
         )
         .into());
     }
-    let (checkpointed, checkpointed_us) = local.checkpointed;
-    let (end, (noted, _)) = (own.end_frame_no, local.noted);
+    let checkpointed = local.checkpointed.frame_no;
+    let (end, noted) = (own.end_frame_no, local.noted.frame_no);
     // What storage has confirmed was noted, and nothing in storage goes back.
     if local.was_here && end < noted && local.take_over != Some(own.log_id) {
         return Err(Refusal::Gone(Gone::Newest { end, noted }));
@@ -198,8 +198,8 @@ pub(super) fn decide(
     let mine = if end > checkpointed {
         local_commit_us(end).map_err(Refusal::Failed)?
     } else if end == checkpointed {
-        Some(checkpointed_us)
-    } else if local.noted == (end, own.last_commit_us.unwrap_or_default())
+        Some(local.checkpointed.commit_us)
+    } else if local.noted == (CommitId { frame_no: end, commit_us: own.last_commit_us.unwrap_or_default() })
         || local.take_over == Some(own.log_id)
     {
         return Ok(Decision::Bridge { frame_no: end });
@@ -214,7 +214,7 @@ pub(super) fn decide(
     };
     match mine {
         Some(commit_us) if own.last_commit_us.is_none_or(|theirs| theirs == commit_us) => {
-            Ok(Decision::Continue { frame_no: end, commit_us })
+            Ok(Decision::Continue(CommitId { frame_no: end, commit_us }))
         }
         _ => Err(format!(
             "its frame {end} of log {} is not the one that this database has: two copies of the database have been written \
@@ -295,8 +295,8 @@ mod tests {
             log_id: id(ME),
             parent: None,
             published: 200,
-            checkpointed: (100, 1100),
-            noted: (0, 0),
+            checkpointed: CommitId { frame_no: 100, commit_us: 1100 },
+            noted: CommitId { frame_no: 0, commit_us: 0 },
             was_here: false,
             take_over: None,
         }
@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn the_same_commit_in_both_places_goes_on() {
-        let go_on = |frame_no, commit_us| Ok(Decision::Continue { frame_no, commit_us });
+        let go_on = |frame_no, commit_us| Ok(Decision::Continue(CommitId { frame_no, commit_us }));
         assert_eq!(verdict(&local(), Some(stored(ME, 150, 1150)), &[]), go_on(150, 1150));
         assert_eq!(verdict(&local(), Some(stored(ME, 200, 1200)), &[]), go_on(200, 1200));
         assert_eq!(verdict(&local(), Some(stored(ME, 100, 1100)), &[]), go_on(100, 1100));
@@ -346,7 +346,7 @@ mod tests {
     fn a_gap_is_bridged_only_by_the_database_that_shipped_up_to_it() {
         let own = Some(stored(ME, 50, 1050));
         assert!(verdict(&local(), own, &[]).is_err());
-        let noted = Local { noted: (50, 1050), ..local() };
+        let noted = Local { noted: CommitId { frame_no: 50, commit_us: 1050 }, ..local() };
         assert_eq!(verdict(&noted, own, &[]), Ok(Decision::Bridge { frame_no: 50 }));
         let went_on = Some(stored(ME, 60, 1060));
         assert!(verdict(&noted, went_on, &[]).is_err(), "somebody else shipped since");
@@ -388,8 +388,8 @@ mod tests {
 
     #[test]
     fn an_older_copy_of_the_directory_is_waited_for_unless_it_is_told_to_go_on() {
-        let shipped = Local { was_here: true, noted: (160, 1160), ..local() };
-        let go_on = |frame_no, commit_us| Ok(Decision::Continue { frame_no, commit_us });
+        let shipped = Local { was_here: true, noted: CommitId { frame_no: 160, commit_us: 1160 }, ..local() };
+        let go_on = |frame_no, commit_us| Ok(Decision::Continue(CommitId { frame_no, commit_us }));
         for (end, words) in [(150, "150, not 160"), (50, "50, not 160")] {
             let own = Some(stored(ME, end, end + 1000));
             assert_eq!(verdict(&shipped, own, &[]), Err(words.to_owned()));

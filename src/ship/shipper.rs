@@ -13,7 +13,7 @@ use crate::io::SyncSite;
 use crate::log::Log;
 use crate::storage::bundles::Head;
 use crate::storage::{Place, Put, Storage, keys, probe};
-use crate::types::{Level, Parent};
+use crate::types::{CommitId, Level, Parent};
 
 /// After a failure it is tried again so soon,
 const RETRY_FIRST: Duration = Duration::from_millis(500);
@@ -139,7 +139,8 @@ impl<'a> Shipper<'a> {
             let (trailer, objects) = (written.trailer, u64::from(written.object_count));
             let frames = trailer.end_frame_no - stored;
             self.shipping.stats.shipped(frames, objects, written.stored_len, self.log.io().now_us());
-            self.log.remote().set_shipped(trailer.end_frame_no, trailer.last_commit_us);
+            let commit = CommitId { frame_no: trailer.end_frame_no, commit_us: trailer.last_commit_us };
+            self.log.remote().set_shipped(commit);
             self.tell_keeper(&trailer, written.stored_len);
         }
         Ok(())
@@ -184,7 +185,7 @@ impl<'a> Shipper<'a> {
         let mut decision = reconcile(&self.storage, self.log, &self.shipping.url).await?;
         self.log.checkpointer().forget_stored_above(match decision {
             Decision::Begin { .. } => 0,
-            Decision::Continue { frame_no, .. } | Decision::Bridge { frame_no } => frame_no,
+            Decision::Continue(CommitId { frame_no, .. }) | Decision::Bridge { frame_no } => frame_no,
         });
         if let Decision::Begin { .. } = decision {
             self.shipping.place.allow_making();
@@ -196,13 +197,13 @@ impl<'a> Shipper<'a> {
             self.end_log(parent).await?;
             decision = Decision::Begin { end: None };
         }
-        let (frame_no, commit_us) = match decision {
-            Decision::Continue { frame_no, commit_us } => (frame_no, commit_us),
+        let commit = match decision {
+            Decision::Continue(commit) => commit,
             Decision::Begin { .. } => self.put_base(0).await?,
             Decision::Bridge { frame_no } => self.put_base(frame_no + 1).await?,
         };
         // Before anything is acknowledged: should this place be empty at the next open, it is the wrong one.
-        let found = StoredIn { place: Place::number(&self.shipping.url), frame_no, commit_us };
+        let found = StoredIn { place: Place::number(&self.shipping.url), commit };
         self.log.checkpointer().note_stored_in(found)?;
         self.shipping.place.settle();
         self.touch();
@@ -212,9 +213,9 @@ impl<'a> Shipper<'a> {
     }
 
     /// Put a full image there that covers everything from `start_frame_no` on. Returns the commit at which it ends.
-    async fn put_base(&mut self, start_frame_no: u64) -> Result<(u64, u64)> {
+    async fn put_base(&mut self, start_frame_no: u64) -> Result<CommitId> {
         let base = self.log.checkpointer().pin_base()?;
-        if base.frame_no() < start_frame_no {
+        if base.commit().frame_no < start_frame_no {
             return Err(Error::Fenced {
                 url: self.storage.url().to_owned(),
                 what: format!("it went on to frame {start_frame_no} while it was looked at"),
@@ -232,13 +233,13 @@ impl<'a> Shipper<'a> {
         if written.put == Put::Taken {
             // It may be one of this log, whose put was given up and came through late.
             return match reconcile(&self.storage, self.log, &self.shipping.url).await? {
-                Decision::Continue { frame_no, commit_us } => Ok((frame_no, commit_us)),
+                Decision::Continue(commit) => Ok(commit),
                 _ => Err(cut::taken(&*self.storage, self.log, start_frame_no)),
             };
         }
         self.shipping.stats.took_snapshot();
         self.shipping.stats.put(u64::from(written.object_count), written.stored_len);
-        Ok((base.frame_no(), base.commit_us()))
+        Ok(base.commit())
     }
 
     /// End another log, so that this one can take its place: nothing can be put behind its terminator.

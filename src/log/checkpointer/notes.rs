@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::format::meta::{Meta, StoredIn};
 use crate::io::SyncSite;
 use crate::log::meta_file::MetaFile;
+use crate::types::CommitId;
 
 impl Checkpointer {
     /// The state that the metadata holds.
@@ -30,9 +31,9 @@ impl Checkpointer {
         }
     }
 
-    /// The commit that the base file is at: its frame, and when it was made.
-    pub(crate) fn checkpointed_commit(&self) -> Result<(u64, u64)> {
-        self.meta().map(|meta| (meta.checkpointed_frame_no, meta.commit_us))
+    /// The commit that the base file is at.
+    pub(crate) fn checkpointed_commit(&self) -> Result<CommitId> {
+        self.meta().map(|meta| meta.checkpointed_commit())
     }
 
     /// Storage has at most everything up to `frame_no`, or less. If more was known, nothing is known until storage has been asked and
@@ -59,7 +60,7 @@ impl Checkpointer {
     /// What the metadata says of a place of storage; of all others together, if that one was never noted.
     pub(crate) fn noted_stored(&self, place: u32) -> Result<StoredIn> {
         let meta = self.meta()?;
-        let last = StoredIn { place: 0, frame_no: meta.stored_frame_no, commit_us: meta.stored_us };
+        let last = StoredIn { place: 0, commit: meta.stored };
         Ok(meta.stored_in(place).unwrap_or(last))
     }
 }

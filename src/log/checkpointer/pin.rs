@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::format::meta::Meta;
 use crate::log::positions::PassLimit;
 use crate::sync::atomic::Ordering;
+use crate::types::CommitId;
 
 impl Checkpointer {
     /// The base file as it is now, which stays so until the result is dropped.
@@ -31,14 +32,9 @@ pub(crate) struct PinnedBase {
 }
 
 impl PinnedBase {
-    /// It holds every frame up to this one.
-    pub(crate) fn frame_no(&self) -> u64 {
-        self.meta.checkpointed_frame_no
-    }
-
-    /// When that frame was committed.
-    pub(crate) fn commit_us(&self) -> u64 {
-        self.meta.commit_us
+    /// It holds everything up to this commit.
+    pub(crate) fn commit(&self) -> CommitId {
+        self.meta.checkpointed_commit()
     }
 
     /// Pages in it.

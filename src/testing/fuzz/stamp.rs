@@ -67,8 +67,7 @@ pub fn meta(bytes: &mut [u8]) {
         has_footer: false,
         commit_us: 0,
         parent: None,
-        stored_frame_no: 0,
-        stored_us: 0,
+        stored: Default::default(),
         places: Default::default(),
     };
     for at in [0, META_SLOT_SIZE] {

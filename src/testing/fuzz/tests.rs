@@ -15,7 +15,7 @@ use crate::testing::counting::peak_of;
 use crate::testing::faults::campaign::Campaign;
 use crate::testing::io::splitmix;
 use crate::testing::storage::{TestStorage, block_on, noise};
-use crate::types::{Level, LogId, Parent};
+use crate::types::{CommitId, Level, LogId, Parent};
 
 /// Runs of one seed.
 const RUNS: u64 = 2_000;
@@ -248,8 +248,7 @@ fn sample(target: &str, random: &mut Random) -> Vec<u8> {
                 has_footer: random.below(2) == 0,
                 commit_us: random.next(),
                 parent: parent(random),
-                stored_frame_no: frame_no,
-                stored_us: random.next(),
+                stored: CommitId { frame_no, commit_us: random.next() },
                 places: Default::default(),
             };
             let mut bytes = meta.encode();

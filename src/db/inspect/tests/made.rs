@@ -89,8 +89,7 @@ impl Log {
             has_footer: true,
             commit_us: 0,
             parent: None,
-            stored_frame_no: 0,
-            stored_us: 0,
+            stored: Default::default(),
             places: Default::default(),
         };
         let mut base = vec![0; 2 * PAGE];
