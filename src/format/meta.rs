@@ -149,6 +149,15 @@ impl Meta {
         self.places.into_iter().find(|known| place != 0 && known.place == place)
     }
 
+    /// Every commit that some place was last known to have.
+    pub fn shipped(&self) -> [CommitId; PLACES + 1] {
+        let mut commits = [self.stored; PLACES + 1];
+        for (commit, known) in commits.iter_mut().zip(&self.places) {
+            *commit = known.commit;
+        }
+        commits
+    }
+
     /// The same state, with `stored` noted. With a place it takes the first row, and a place that was not used for long gives way.
     #[must_use]
     pub fn with_stored(mut self, stored: StoredIn) -> Meta {

@@ -26,7 +26,7 @@ macro_rules! sites {
 }
 
 sites! {
-    // A new log (`log/open.rs`).
+    // A new log (`log/source.rs`, `log/meta_file.rs`).
     /// The names around a new database, behind its first commit, which SQLite made with a rollback journal. Without it the
     /// journal comes back and takes the commit along.
     CreatedDatabase,

@@ -231,17 +231,13 @@ impl Durability {
     /// Fsync every segment that has frames up to `target` which are not durable, and the directory if names in it changed.
     fn sync_files(&self, target: u64, site: SyncSite) -> Result<()> {
         let synced = self.shared.positions.synced();
-        let segments: Vec<Arc<Segment>> = {
-            let list = self.view.segments.read();
-            // The last one is the current one; of the others those that end behind the durable frames.
-            let last = list.len().saturating_sub(1);
-            list.iter()
-                .enumerate()
-                .filter(|(_, segment)| segment.start() <= target)
-                .filter(|(at, segment)| *at == last || (!segment.is_sealed() && segment.end() > synced))
-                .map(|(_, segment)| Arc::clone(segment))
-                .collect()
-        };
+        let mut segments = self.view.segments();
+        // The last one is the current one; of the others those that end after the durable frames.
+        let last = segments.last().cloned();
+        segments.retain(|segment| {
+            let is_last = last.as_ref().is_some_and(|last| Arc::ptr_eq(last, segment));
+            segment.start() <= target && (is_last || !segment.is_sealed() && segment.end() > synced)
+        });
         for segment in segments {
             // Nobody finds a file without a name after a crash, and no copy could take its place.
             if segment.is_doubtful() && !self.place.has_no_names() {
@@ -319,10 +315,7 @@ impl Durability {
             })?;
         self.name_changed();
         let renewed = Arc::new(segment.in_copy(file));
-        let mut segments = self.view.segments.write();
-        if let Some(place) = segments.iter_mut().find(|other| Arc::ptr_eq(other, segment)) {
-            *place = renewed;
-        }
+        self.view.replace(segment, renewed);
         Ok(())
     }
 

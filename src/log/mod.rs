@@ -8,7 +8,7 @@
 //! - *absorbed*: part of the view of the database file (`view.rs`).
 //! - *checkpointed*: in the base file, durably (`checkpointer/`).
 //!
-//! Each part owns what it changes, and is given the parts that it needs, in this order:
+//! Each part owns what it has, and is given the parts that it needs, in this order:
 //!
 //! | part | owns |
 //! |---|---|
@@ -46,7 +46,7 @@ mod which;
 mod which_frames;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 pub(crate) use base::{BaseState, Pass, commit_us_of};
@@ -122,7 +122,7 @@ impl Log {
     }
 
     /// The segments and the view that they make up.
-    pub(crate) fn view(&self) -> &Arc<View> {
+    pub(crate) fn view(&self) -> &View {
         &self.view
     }
 
@@ -177,7 +177,7 @@ impl Log {
     }
 
     /// The log directory.
-    pub fn dir(&self) -> &PathBuf {
+    pub fn dir(&self) -> &Path {
         &self.shared.dir
     }
 

@@ -137,7 +137,7 @@ impl Place {
         if self.is_gone() {
             return;
         }
-        let Some(segment) = self.view.segments.read().last().cloned() else { return };
+        let Some(segment) = self.view.last() else { return };
         // One that recovery doubts is just being replaced by a copy.
         if segment.is_doubtful() || segment.is_named() {
             return;
@@ -147,7 +147,7 @@ impl Place {
             return;
         }
         // A pass may just have freed the segment: then its name went with its entry in the list.
-        if !self.view.segments.read().last().is_some_and(|last| Arc::ptr_eq(last, &segment)) {
+        if !self.view.last().is_some_and(|last| Arc::ptr_eq(&last, &segment)) {
             return;
         }
         self.note_gone(segment.path());

@@ -159,11 +159,12 @@ pub(super) fn build(
     let fresh = found.names.is_empty();
     let sizes = SegmentSizes::new(&source.options.swap, FrameLayout::new(meta.page_size));
     let spares = spare_files(&source, &sizes);
+    // Before the files go that it is about.
+    found.harmless.iter().for_each(source.report);
     let meta_file =
         if source.read_only { None } else { Some(tidy(&source, meta, base, &mut found, &spares)?) };
     // Whoever cannot write can do nothing about it.
     let durable = if source.read_only { end } else { found.durable(&meta).min(end) };
-    found.harmless.iter().for_each(source.report);
     let last_error = found.harmless.last().map(ToString::to_string);
     let crc = found.chain.last().map_or(0, |(_, _, scan)| scan.last_crc);
     let segments = found.into_segments(durable);

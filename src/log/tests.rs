@@ -3,6 +3,7 @@
 mod names;
 mod recorder;
 mod view;
+mod wakes;
 
 use std::fs;
 use std::path::PathBuf;

@@ -24,7 +24,7 @@ use crate::sync::{Mutex, RwLock};
 pub(crate) struct View {
     shared: Arc<Shared>,
     /// Ascending; the last one is the current one.
-    pub(super) segments: RwLock<Vec<Arc<Segment>>>,
+    segments: RwLock<Vec<Arc<Segment>>>,
     pub(super) index: PageIndex,
     pub(super) cache: LogCache,
     absorbing: Mutex<()>,
@@ -69,14 +69,14 @@ impl View {
         &self.cache
     }
 
-    /// Make the committed frames up to `frame_no` part of the view. `frame_no` is rounded down to a commit.
-    pub(super) fn absorb(&self, frame_no: u64) {
+    /// Make the committed frames up to `frame_no` part of the view. `frame_no` is rounded down to a commit. False: it has them all already.
+    pub(super) fn absorb(&self, frame_no: u64) -> bool {
         let _guard = self.absorbing.lock();
         let positions = &self.shared.positions;
         let from = positions.absorbed() + 1;
         let to = frame_no.min(positions.published());
         if to < from {
-            return;
+            return false;
         }
         // Two passes, since frames behind the last commit that is covered must not be absorbed.
         let mut last_commit = None;
@@ -85,10 +85,41 @@ impl View {
                 last_commit = Some((frame_no, mark.db_size_pages));
             }
         });
-        let Some((last, db_size_pages)) = last_commit else { return };
+        let Some((last, db_size_pages)) = last_commit else { return false };
         self.index.advance(last);
         self.for_each_mark(from, last, |frame_no, mark| self.index.set(mark.page_no, frame_no));
         positions.absorb(last, db_size_pages);
+        true
+    }
+
+    /// Have a new segment, which comes after all others.
+    pub(super) fn push(&self, segment: Arc<Segment>) {
+        self.segments.write().push(segment);
+    }
+
+    /// Have a segment in the place of another one: the same frames in another file.
+    pub(super) fn replace(&self, segment: &Arc<Segment>, by: Arc<Segment>) {
+        let mut segments = self.segments.write();
+        if let Some(place) = segments.iter_mut().find(|other| Arc::ptr_eq(other, segment)) {
+            *place = by;
+        }
+    }
+
+    /// Have a segment no more, which has no frames.
+    pub(super) fn remove(&self, segment: &Arc<Segment>) {
+        self.segments.write().retain(|other| !Arc::ptr_eq(other, segment));
+    }
+
+    /// Have the oldest segments no more, up to the first one that is `kept`. Returns them.
+    pub(super) fn take(&self, kept: impl Fn(&Arc<Segment>) -> bool) -> Vec<Arc<Segment>> {
+        let mut segments = self.segments.write();
+        let count = segments.iter().position(kept).unwrap_or(segments.len());
+        segments.drain(..count).collect()
+    }
+
+    /// The newest segment.
+    pub(super) fn last(&self) -> Option<Arc<Segment>> {
+        self.segments.read().last().cloned()
     }
 
     fn for_each_mark(&self, from: u64, to: u64, mut visit: impl FnMut(u64, FrameMark)) {

@@ -80,6 +80,12 @@ impl Wakeup {
         self.stopped.load(Ordering::Acquire)
     }
 
+    /// Whether the thread was woken, and has not slept since.
+    #[cfg(test)]
+    pub(super) fn is_notified(&self) -> bool {
+        self.state.lock().notified
+    }
+
     /// A thread is about to be started. The one before has ended.
     pub(crate) fn restart(&self) {
         let mut state = self.state.lock();

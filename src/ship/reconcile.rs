@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result, StorageErrorKind};
 use crate::format::frame::commit_time;
+use crate::format::meta::PLACES;
 use crate::log::Log;
 use crate::storage::bundles::{self, Durable};
 use crate::storage::{Place, Storage, StorageUrl};
@@ -42,10 +43,12 @@ pub(super) struct Local {
     pub(super) published: u64,
     /// The base file holds everything up to this commit.
     pub(super) checkpointed: CommitId,
-    /// The last commit that this directory is known to have confirmed; if it is none, or none is known, the last one that any storage has.
-    pub(super) noted: CommitId,
+    /// The last frame that this directory is known to have confirmed.
+    pub(super) noted: u64,
     /// This log has shipped to a directory of this name.
     pub(super) was_here: bool,
+    /// The commits that storage, wherever it was, is known to have confirmed: each is one of this log's.
+    pub(super) shipped: [CommitId; PLACES + 1],
     pub(super) take_over: Option<LogId>,
 }
 
@@ -99,8 +102,9 @@ pub(super) async fn reconcile(storage: &Arc<dyn Storage>, log: &Log, url: &Stora
         parent: log.parent(),
         published: log.published_frame_no(),
         checkpointed: log.checkpointer().checkpointed_commit()?,
-        noted: noted.commit,
-        was_here: noted.place != 0,
+        noted: noted.map_or(0, |noted| noted.commit.frame_no),
+        was_here: noted.is_some(),
+        shipped: log.checkpointer().noted_commits()?,
         take_over: log.options().shipping.take_over,
     };
     let own = own.map(|durable| Stored::of(local.log_id, durable));
@@ -182,7 +186,7 @@ pub(super) fn decide(
         .into());
     }
     let checkpointed = local.checkpointed.frame_no;
-    let (end, noted) = (own.end_frame_no, local.noted.frame_no);
+    let (end, noted) = (own.end_frame_no, local.noted);
     // What storage has confirmed was noted, and nothing in storage goes back.
     if local.was_here && end < noted && local.take_over != Some(own.log_id) {
         return Err(Refusal::Gone(Gone::Newest { end, noted }));
@@ -199,7 +203,9 @@ pub(super) fn decide(
         local_commit_us(end).map_err(Refusal::Failed)?
     } else if end == checkpointed {
         Some(local.checkpointed.commit_us)
-    } else if local.noted == (CommitId { frame_no: end, commit_us: own.last_commit_us.unwrap_or_default() })
+    } else if local
+        .shipped
+        .contains(&CommitId { frame_no: end, commit_us: own.last_commit_us.unwrap_or_default() })
         || local.take_over == Some(own.log_id)
     {
         return Ok(Decision::Bridge { frame_no: end });
@@ -296,8 +302,9 @@ mod tests {
             parent: None,
             published: 200,
             checkpointed: CommitId { frame_no: 100, commit_us: 1100 },
-            noted: CommitId { frame_no: 0, commit_us: 0 },
+            noted: 0,
             was_here: false,
+            shipped: [CommitId::default(); PLACES + 1],
             take_over: None,
         }
     }
@@ -346,8 +353,14 @@ mod tests {
     fn a_gap_is_bridged_only_by_the_database_that_shipped_up_to_it() {
         let own = Some(stored(ME, 50, 1050));
         assert!(verdict(&local(), own, &[]).is_err());
-        let noted = Local { noted: CommitId { frame_no: 50, commit_us: 1050 }, ..local() };
+        let noted = Local { shipped: [CommitId { frame_no: 50, commit_us: 1050 }; PLACES + 1], ..local() };
         assert_eq!(verdict(&noted, own, &[]), Ok(Decision::Bridge { frame_no: 50 }));
+        let moved = Local { was_here: true, noted: 20, ..noted };
+        assert_eq!(
+            verdict(&moved, own, &[]),
+            Ok(Decision::Bridge { frame_no: 50 }),
+            "shipped under another name"
+        );
         let went_on = Some(stored(ME, 60, 1060));
         assert!(verdict(&noted, went_on, &[]).is_err(), "somebody else shipped since");
         let told = Local { take_over: Some(id(ME)), ..local() };
@@ -388,7 +401,7 @@ mod tests {
 
     #[test]
     fn an_older_copy_of_the_directory_is_waited_for_unless_it_is_told_to_go_on() {
-        let shipped = Local { was_here: true, noted: CommitId { frame_no: 160, commit_us: 1160 }, ..local() };
+        let shipped = Local { was_here: true, noted: 160, ..local() };
         let go_on = |frame_no, commit_us| Ok(Decision::Continue(CommitId { frame_no, commit_us }));
         for (end, words) in [(150, "150, not 160"), (50, "50, not 160")] {
             let own = Some(stored(ME, end, end + 1000));

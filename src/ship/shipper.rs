@@ -182,6 +182,8 @@ impl<'a> Shipper<'a> {
     async fn find_place(&mut self) -> Result<()> {
         self.touched = None;
         self.shipping.place.look_again();
+        // Of a directory the probe leaves the object by which it is seen that files were removed there: it may have to be made again.
+        self.probed &= Place::number(&self.shipping.url) == 0;
         let mut decision = reconcile(&self.storage, self.log, &self.shipping.url).await?;
         self.log.checkpointer().forget_stored_above(match decision {
             Decision::Begin { .. } => 0,

@@ -22,7 +22,6 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -59,20 +58,12 @@ struct Inner {
     root: Root,
     /// Directories that have been fsynced, with all above them.
     durable: Mutex<HashSet<PathBuf>>,
-    /// The object [`PROBE_KEY`] was there.
-    is_marked: AtomicBool,
 }
 
 impl LocalStore {
     /// The store in the directory `root`, an absolute path, of which so much is known. Nothing is touched yet.
     pub fn new(root: PathBuf, known: Arc<Mutex<Known>>) -> Self {
-        Self {
-            inner: Arc::new(Inner {
-                root: Root::new(root, known),
-                durable: Mutex::default(),
-                is_marked: AtomicBool::new(false),
-            }),
-        }
+        Self { inner: Arc::new(Inner { root: Root::new(root, known), durable: Mutex::default() }) }
     }
 
     /// Runs `work` where waiting for a disk holds nobody up.

@@ -128,6 +128,8 @@ fn a_directory_whose_files_are_removed() {
     let db = shipped(&lab);
     copy(&lab, "store", "backup");
     names(&lab, "store").iter().for_each(|path| fs::remove_file(path).unwrap());
+    let told = database(&db).snapshot().expect_err("the keeper puts nothing there either").to_string();
+    assert!(told.contains("was storage emptied?"), "{told}");
     refused(&db, 4, ANOTHER);
     assert!(names(&lab, "store").is_empty());
     fs::remove_dir_all(lab.path("store")).unwrap();

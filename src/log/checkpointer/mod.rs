@@ -89,8 +89,8 @@ impl Checkpointer {
     /// Make the committed frames up to `frame_no` part of the view. `frame_no` is rounded down to a commit.
     pub(crate) fn absorb(&self, frame_no: u64) {
         self.writer.publish(frame_no);
-        self.view.absorb(frame_no);
-        if self.shared.backlog_bytes() >= self.shared.options.checkpoint_size {
+        // Only when there is something new: the checkpointer comes here too, and would wake itself for ever while passes do not get on.
+        if self.view.absorb(frame_no) && self.shared.backlog_bytes() >= self.shared.options.checkpoint_size {
             self.shared.checkpointer.notify();
         }
     }

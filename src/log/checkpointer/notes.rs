@@ -2,7 +2,7 @@
 
 use super::Checkpointer;
 use crate::error::{Error, Result};
-use crate::format::meta::{Meta, StoredIn};
+use crate::format::meta::{Meta, PLACES, StoredIn};
 use crate::io::SyncSite;
 use crate::log::meta_file::MetaFile;
 use crate::types::CommitId;
@@ -46,21 +46,29 @@ impl Checkpointer {
 
     /// Note in the metadata how far storage is, for the next open. The last pass may have been a while ago.
     pub(crate) fn note_stored(&self) -> Result<()> {
-        self.remote.stored().map_or(Ok(()), |stored| self.note_stored_in(stored))
+        let _pass = self.pass.lock();
+        self.remote.stored().map_or(Ok(()), |stored| self.note(stored))
     }
 
     /// Note in the metadata what a place has of this log.
     pub(crate) fn note_stored_in(&self, stored: StoredIn) -> Result<()> {
         let _pass = self.pass.lock();
+        self.note(stored)
+    }
+
+    fn note(&self, stored: StoredIn) -> Result<()> {
         let before = self.meta()?;
         let meta = before.with_stored(stored);
         if meta == before { Ok(()) } else { self.put_meta(meta, SyncSite::StoredPosition) }
     }
 
-    /// What the metadata says of a place of storage; of all others together, if that one was never noted.
-    pub(crate) fn noted_stored(&self, place: u32) -> Result<StoredIn> {
-        let meta = self.meta()?;
-        let last = StoredIn { place: 0, commit: meta.stored };
-        Ok(meta.stored_in(place).unwrap_or(last))
+    /// What the metadata says of a place of storage.
+    pub(crate) fn noted_stored(&self, place: u32) -> Result<Option<StoredIn>> {
+        self.meta().map(|meta| meta.stored_in(place))
+    }
+
+    /// The commits that storage, wherever it was, is known to have confirmed.
+    pub(crate) fn noted_commits(&self) -> Result<[CommitId; PLACES + 1]> {
+        self.meta().map(|meta| meta.shipped())
     }
 }

@@ -35,8 +35,9 @@ pub(crate) struct Writer {
     sizes: SegmentSizes,
     /// A commit that reaches this frame wakes the syncer, who looks after the current segment then. Changed under the lock of
     /// the tail.
-    syncer_wanted_at: AtomicU64,
-    commits: AtomicU64,
+    syncer_wanted_at: CachePadded<AtomicU64>,
+    /// Apart from what readers look at, too.
+    commits: CachePadded<AtomicU64>,
 }
 
 impl Writer {
@@ -58,8 +59,8 @@ impl Writer {
             tail: CachePadded::new(Mutex::new(Tail::new(shared, view, crc))),
             spares,
             sizes,
-            syncer_wanted_at: AtomicU64::new(u64::MAX),
-            commits: AtomicU64::new(0),
+            syncer_wanted_at: CachePadded::new(AtomicU64::new(u64::MAX)),
+            commits: CachePadded::new(AtomicU64::new(0)),
         }
     }
 

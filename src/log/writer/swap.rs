@@ -111,12 +111,9 @@ impl Writer {
             // A swap changes the list and the current segment under the lock of the tail. Seen without it, a segment that
             // has just become the current one could be taken for a complete one.
             let tail = self.tail.lock();
-            let segments = self.view.segments.read();
+            let mut segments = self.view.segments();
+            segments.retain(|segment| !segment.is_sealed() && !tail.appends_to(segment));
             segments
-                .iter()
-                .filter(|segment| !segment.is_sealed() && !tail.appends_to(segment))
-                .map(Arc::clone)
-                .collect()
         };
         for segment in complete {
             self.durability.sync_just_to(segment.end(), SyncSite::SealedFrames)?;
@@ -133,10 +130,7 @@ impl Writer {
     pub(crate) fn take_segments(&self, limit: u64) -> Vec<Arc<Segment>> {
         // The lock of the tail: as in `seal_segments`. A new current segment is empty, and so ends before any limit.
         let tail = self.tail.lock();
-        let mut segments = self.view.segments.write();
-        let keep = segments.iter().position(|segment| segment.end() > limit || tail.appends_to(segment));
-        let count = keep.unwrap_or(segments.len());
-        segments.drain(..count).collect()
+        self.view.take(|segment| segment.end() > limit || tail.appends_to(segment))
     }
 
     /// Bytes of a spare file: what a segment takes when it is swapped, if the policy says so.
@@ -170,7 +164,7 @@ impl Writer {
             Err(error) => return self.stay_in(before, tail, &path, error),
         };
         let segment = Arc::new(Segment::begin(file, path, header)?);
-        self.view.segments.write().push(Arc::clone(&segment));
+        self.view.push(Arc::clone(&segment));
         self.wake_syncer_at(&segment, 0);
         tail.set_segment(segment);
         self.shared.syncer.notify();
@@ -244,7 +238,7 @@ impl Writer {
         {
             // It was begun for a transaction that rolled back, or never came. The chain goes on from the segment before it.
             tail.set_crc(segment.header().previous_crc);
-            self.view.segments.write().retain(|other| !Arc::ptr_eq(other, &segment));
+            self.view.remove(&segment);
             if has_no_names || self.place.is_gone() {
                 return;
             }

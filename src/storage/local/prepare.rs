@@ -3,13 +3,11 @@
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::sync::atomic::Ordering;
 
 use object_store::path::{Path as Key, PathPart};
 
 use super::root::away;
 use super::{Inner, REMEMBERED};
-use crate::storage::probe::PROBE_KEY;
 
 impl Inner {
     /// Makes the directory in which the object `key` is put, and sees to it that it is there after a power cut.
@@ -19,7 +17,7 @@ impl Inner {
         let parts: Vec<_> = key.parts().collect();
         directory
             .extend(parts.iter().take(parts.len().saturating_sub(1)).map(|part| part.as_ref().to_owned()));
-        self.check_mark()?;
+        self.root.check_mark()?;
         if self.durable.lock().contains(&directory) && directory.is_dir() {
             return Ok(());
         }
@@ -46,18 +44,6 @@ impl Inner {
             durable.clear();
         }
         durable.insert(directory);
-        Ok(())
-    }
-
-    /// Returns an error when the object that every storage has, and that nothing deletes, has gone since this store saw it: whoever
-    /// removed it has removed others, too. It does so once: the caller looks what is there before it puts anything else.
-    fn check_mark(&self) -> io::Result<()> {
-        let is_there = self.root.path().join(PROBE_KEY).is_file();
-        if self.is_marked.swap(is_there, Ordering::AcqRel) && !is_there {
-            return Err(away(
-                "objects that were there are not there any more (was storage emptied?): bring them back",
-            ));
-        }
         Ok(())
     }
 

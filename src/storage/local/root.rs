@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 
 use crate::format::crc32;
 use crate::options::{Scheme, StorageUrl};
+use crate::storage::probe::PROBE_KEY;
 
 /// What tells a directory from others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,12 +42,14 @@ pub(in crate::storage) struct Known {
     identity: Option<Identity>,
     /// It may be made, when none is known.
     makes: bool,
+    /// The object [`PROBE_KEY`] was in it, which every storage has and nothing deletes.
+    marked: bool,
 }
 
 impl Known {
     /// Nothing is known: the first directory that is found is the one, and the first put makes it if there is none.
     pub fn at_first_sight() -> Arc<Mutex<Known>> {
-        Arc::new(Mutex::new(Known { identity: None, makes: true }))
+        Arc::new(Mutex::new(Known { identity: None, makes: true, marked: false }))
     }
 }
 
@@ -60,7 +63,7 @@ pub(crate) struct Place {
 
 impl Default for Place {
     fn default() -> Self {
-        let known = || Arc::new(Mutex::new(Known { identity: None, makes: false }));
+        let known = || Arc::new(Mutex::new(Known { identity: None, makes: false, marked: false }));
         Place { shipper: known(), keeper: known() }
     }
 }
@@ -76,8 +79,7 @@ impl Place {
 
     /// The shipper is about to ask what is there: whatever directory it finds now is the one that it asks.
     pub fn look_again(&self) {
-        let mut known = self.shipper.lock();
-        (known.identity, known.makes) = (None, false);
+        *self.shipper.lock() = Known { identity: None, makes: false, marked: false };
     }
 
     /// This log has nothing to lose there, so that the directory may be made.
@@ -89,7 +91,8 @@ impl Place {
     pub fn settle(&self) {
         let mut known = self.shipper.lock();
         known.makes = false;
-        self.keeper.lock().identity = known.identity;
+        let mut keeper = self.keeper.lock();
+        (keeper.identity, keeper.marked) = (known.identity, known.marked);
     }
 
     pub(in crate::storage) fn of_shipper(&self) -> Arc<Mutex<Known>> {
@@ -136,9 +139,28 @@ impl Root {
             )),
             None => {
                 known.identity = Some(found);
+                known.marked = fs::symlink_metadata(self.path.join(PROBE_KEY)).is_ok();
                 Ok(true)
             }
         }
+    }
+
+    /// Returns an error when the object that every storage has has gone since it was seen: whoever removed it has removed others, too.
+    /// It stays an error until the directory is looked at anew ([`Place::look_again`]).
+    pub fn check_mark(&self) -> io::Result<()> {
+        let is_there = match fs::symlink_metadata(self.path.join(PROBE_KEY)) {
+            Ok(_) => true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => return Err(error),
+        };
+        let mut known = self.known.lock();
+        if known.marked && !is_there {
+            return Err(away(
+                "objects that were there are not there any more (was storage emptied?): bring them back",
+            ));
+        }
+        known.marked = is_there;
+        Ok(())
     }
 
     fn missing(&self) -> io::Result<bool> {

@@ -1,0 +1,27 @@
+//! Who is woken, and when.
+
+use std::time::Duration;
+
+use super::{Place, commit};
+use crate::options::Options;
+
+/// The checkpointer absorbs what it can before each pass. Where passes do not get on it must sleep in between.
+#[test]
+fn absorbing_what_is_absorbed_wakes_nobody() {
+    let place = Place::new();
+    let url = "memory://absorbing".parse().unwrap();
+    let log = place.open_with(Options::new().storage(url).checkpoint_size(1)).unwrap();
+    let first = commit(&log, &[1]);
+    log.checkpointer().absorb(first);
+    let woken = || {
+        let is_notified = log.checkpointer_wakeup().is_notified();
+        log.checkpointer_wakeup().wait(Some(Duration::ZERO));
+        is_notified
+    };
+    assert!(woken(), "a pass is due");
+    log.checkpointer().absorb(first);
+    assert!(!woken());
+    let second = commit(&log, &[2]);
+    log.checkpointer().absorb(second);
+    assert!(woken());
+}
