@@ -143,7 +143,7 @@ impl FromStr for Level {
     }
 }
 
-/// How a database's log can end up open: the state of one segment file.
+/// The state of one segment file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SegmentState {
     /// Frames are still appended to it.

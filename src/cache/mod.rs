@@ -8,8 +8,8 @@
 //! cache lines, since what a look-up costs is the memory that it touches. Consecutive frames go to consecutive sets, so the
 //! frames of a log fill them evenly. There are about twice as many entries as blocks, so a set is seldom full.
 //!
-//! Replacement is CLOCK with small counts: when the hand passes an entry it takes one off, and who has none goes. A new entry
-//! has one, since the hand may be just before its set; one that is read has two again.
+//! Replacement is CLOCK with small counts: the hand takes one off the count of each entry that it passes, and evicts an entry whose count is
+//! 0. A new entry has 1, since the hand may be just before its set; an entry that is read has 2 again.
 
 mod log_cache;
 mod slabs;

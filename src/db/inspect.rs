@@ -301,11 +301,7 @@ fn read_meta_slots(io: &dyn Io, dir: &Path, inspection: &mut Inspection) -> Resu
         let got = file.read_at(&mut bytes, offset)?;
         match Meta::decode(&bytes[..got]) {
             Ok(Some(meta)) if meta.slot_offset() != offset => {
-                inspection.find(
-                    &path,
-                    offset,
-                    format!("state {} belongs into the other slot", meta.sequence),
-                );
+                inspection.find(&path, offset, format!("state {} belongs in the other slot", meta.sequence));
             }
             Ok(meta) => inspection.meta_slots[slot] = meta,
             Err(problem) => inspection.find(&path, offset, problem),

@@ -37,8 +37,8 @@ sites! {
     LogDirectoryName,
     /// The first metadata, before the file gets its name. Without it segments stand there that nothing places.
     FirstMeta,
-    /// The first metadata of a log in the directory of another one. Without it that one's comes back, and segments that are not of
-    /// it.
+    /// The first metadata of a log in the directory of another one. Without it a power loss brings back the metadata of the log before,
+    /// beside segments of the new one.
     ReplacedMeta,
     /// The names in a new log directory. Without it the metadata is gone, and segments stand there that nothing places.
     FirstNames,

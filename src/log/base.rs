@@ -240,8 +240,8 @@ impl BaseState {
             return Some(Difference::OtherLog { is: *footer, was: *meta });
         }
         let in_pass = footer.frame_no > meta.checkpointed_frame_no && footer.frame_no <= meta.intent_frame_no;
-        // Between the two states of a pass it may also be that of an earlier attempt, which went farther than this metadata, and
-        // was repeated after a crash: everything after the checkpointed frame is in the log.
+        // While a pass is under way the footer may also be that of an earlier attempt at the pass, which a crash interrupted after
+        // its footer. That does no harm: everything after the checkpointed frame is in the log.
         let fits =
             names_state(footer, meta) || (in_pass && commit_us(footer.frame_no) == Some(footer.commit_us));
         (!fits).then_some(Difference::OtherState { is: *footer, was: *meta })

@@ -136,7 +136,7 @@ impl GroupCommit {
     /// Join those who wait for the next fsync. Whether it is this one who keeps the time.
     fn gather(&mut self, ticket: &mut Ticket) -> bool {
         if ticket.0 == Some(self.number + 1) {
-            // Who asks again keeps the time, or was called.
+            // A committer that asks a second time keeps the time for those that gather, or has been woken to lead.
             return true;
         }
         ticket.0 = Some(self.number + 1);

@@ -77,7 +77,10 @@ impl Remote {
     }
 
     fn stored_moved(&self, mut inner: MutexGuard<'_, Inner>) {
-        inner.trouble = None;
+        // Before anybody is woken who was told of it.
+        if let Some(trouble) = inner.trouble.take() {
+            self.shared.trouble.clear_error_if(&trouble);
+        }
         drop(inner);
         self.moved.notify_all();
         self.shared.checkpointer.notify();

@@ -46,6 +46,11 @@ impl Trouble {
         *self.last_error.lock() = None;
     }
 
+    /// The same, of a thread that another error of another thread may have come after.
+    pub(super) fn clear_error_if(&self, error: &Error) {
+        self.last_error.lock().take_if(|last| *last == error.to_string());
+    }
+
     /// The last error of a background thread.
     pub(super) fn last_error(&self) -> Option<String> {
         self.last_error.lock().clone()

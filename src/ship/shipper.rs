@@ -15,9 +15,9 @@ use crate::storage::bundles::Head;
 use crate::storage::{Place, Put, Storage, keys, probe};
 use crate::types::{CommitId, Level, Parent};
 
-/// After a failure it is tried again so soon,
+/// Pause before the first retry.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
-/// and so late at most.
+/// The longest pause between retries.
 const RETRY_MAX: Duration = Duration::from_secs(30);
 /// A log that has not been in touch with storage for so long asks again who owns it, before it ships. Its next key may have
 /// been used by another primary, merged and deleted since.

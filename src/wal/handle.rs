@@ -42,8 +42,9 @@ pub struct WalHandle {
     /// Pages that it has read from the base file, and the version of that at the last one that is to be kept.
     base_reads: AtomicU64,
     base_version: AtomicU64,
-    /// Frames of its commits for which it has not been asked yet to wait for the checkpointer, and that wait.
+    /// Frames that were committed here and are not yet charged to the pace of commits.
     unpaced: AtomicU64,
+    /// The wait that was charged so far and not yet waited for.
     debt: Debt,
     /// It has mapped the wal-index. A connection in `locking_mode=EXCLUSIVE` may keep a private one instead, and then
     /// takes no locks here either.

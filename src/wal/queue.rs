@@ -35,7 +35,7 @@ const UNUSED: Duration = Duration::from_millis(10);
 const SLICE: Duration = Duration::from_micros(200);
 /// The first in the queue watches for the end of a turn for this long before it sleeps: as long as a wake-up takes.
 const WATCH: Duration = Duration::from_micros(30);
-/// Who had the last turn would have begun the next one by now.
+/// If the last holder wanted another turn, it would have taken it within this time.
 const IDLE: Duration = Duration::from_micros(3);
 /// Read transactions that a connection may end after its last write before it is taken for one that reads. More than
 /// one, since every write transaction ends with the end of its read transaction.

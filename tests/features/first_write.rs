@@ -217,3 +217,29 @@ fn a_log_that_cannot_be_begun_takes_nothing_back() {
     query(&db, "INSERT INTO t VALUES (2)");
     assert_eq!(query(&db, "SELECT x FROM t; SELECT count(*) FROM vwal_status"), "2\n1");
 }
+
+/// SQLite makes a new database with a rollback journal. What a kill leaves of that transaction is rolled back, and no log stands on it.
+#[test]
+fn a_kill_in_the_first_transaction_leaves_nothing_of_it() {
+    for synchronous in ["OFF", "NORMAL", "FULL"] {
+        let lab = Lab::new(Engine::Vwal);
+        let mut killed = Process::start();
+        assert_eq!(killed.open("x", &Engine::Vwal.uri(&lab.path("a.db"), "")), "");
+        let spilling = format!(
+            "PRAGMA synchronous={synchronous}; PRAGMA cache_size=5; BEGIN; CREATE TABLE torn(x);
+             INSERT INTO torn VALUES (zeroblob(500000))"
+        );
+        assert_eq!(killed.sql("x", &spilling), "");
+        assert!(lab.path("a.db").metadata().unwrap().len() > 100_000, "it has spilled");
+        assert!(!lab.wal("a.db").exists(), "the log begins with the first commit");
+        killed.kill();
+        let db = lab.open("a.db");
+        assert_eq!(query(&db, "SELECT count(*) FROM sqlite_schema"), "0");
+        query(&db, "CREATE TABLE t AS SELECT 1 AS x; INSERT INTO t VALUES (2)");
+        assert!(lab.wal("a.db").is_dir());
+        drop(db);
+        let db = lab.open("a.db");
+        assert_eq!(query(&db, "SELECT x FROM t; SELECT name FROM sqlite_schema"), "1\n2\nt");
+        assert_intact(&db, "main");
+    }
+}

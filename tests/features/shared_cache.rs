@@ -25,3 +25,34 @@ fn connections_share_pages_and_table_locks() {
         record.content(&lab.open("a.db"), "main");
     });
 }
+
+#[test]
+fn attached_databases_share_pages_and_table_locks() {
+    same_as_stock(|lab, record| {
+        for name in ["a.db", "b.db"] {
+            record.ok(&lab.create(name, ""), "CREATE TABLE t(x); INSERT INTO t VALUES (1)");
+        }
+        let open = || {
+            let db = lab.open_with("a.db", "cache=shared").unwrap();
+            db.execute_batch(&format!("ATTACH '{}' AS b", lab.engine.uri(&lab.path("b.db"), "cache=shared")))
+                .unwrap();
+            db
+        };
+        let (one, two) = (open(), open());
+        let alone = lab.open_with("b.db", "cache=private").unwrap();
+        record.ok(&one, "BEGIN; INSERT INTO t VALUES (2); INSERT INTO b.t VALUES (2)");
+        record.sql(&two, "SELECT * FROM b.t");
+        record.ok(&two, "PRAGMA read_uncommitted=1; SELECT * FROM b.t; PRAGMA read_uncommitted=0");
+        record.ok(&alone, "SELECT * FROM t");
+        record.ok(&one, "COMMIT");
+        record.ok(&two, "SELECT * FROM t; SELECT * FROM b.t; INSERT INTO b.t VALUES (3)");
+        record.ok(&alone, "SELECT * FROM t");
+        record.sql(&one, "DETACH b");
+        record.ok(&two, "INSERT INTO b.t VALUES (4); DELETE FROM t WHERE x = 1");
+        drop(one);
+        record.content(&two, "b");
+        drop((two, alone));
+        record.content(&lab.open("a.db"), "main");
+        record.content(&lab.open("b.db"), "main");
+    });
+}

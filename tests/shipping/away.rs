@@ -30,6 +30,7 @@ fn acknowledged(db: &Connection, row: i64) {
         wait_for("shipping goes on", || db.execute_batch("SELECT vwal_sync()").is_ok());
     }
     assert_eq!(database(db).durable_frame_no(), database(db).frame_no());
+    assert_eq!(database(db).status().last_error, None, "storage has it");
 }
 
 /// A row that storage does not have, which both ways of asking for it say, with one of the words `why`.
