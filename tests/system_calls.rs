@@ -10,6 +10,7 @@ mod lab;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use lab::Engine;
 
@@ -26,7 +27,7 @@ const MEMORY: [&str; 5] = ["brk", "mmap", "munmap", "madvise", "mremap"];
 fn child_process() {
     let variable = |name| std::env::var(name).expect("the parent sets it");
     let path = variable("VWAL_TEST_DATABASE");
-    let conn = Engine::Vwal.open(Path::new(&path), "").unwrap();
+    let conn = Engine::Vwal.open(Path::new(&path), &variable("VWAL_TEST_PARAMS")).unwrap();
     conn.execute_batch(&format!(
         "PRAGMA journal_mode=WAL; PRAGMA synchronous={}; CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER);
          WITH RECURSIVE c(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM c WHERE i < 20000)
@@ -34,6 +35,13 @@ fn child_process() {
         variable("VWAL_TEST_SYNCHRONOUS")
     ))
     .unwrap();
+    if variable("VWAL_TEST_SQL").is_empty() {
+        std::thread::sleep(Duration::from_secs(1));
+        let _ = std::fs::remove_file(BEGIN);
+        std::thread::sleep(Duration::from_secs(3));
+        let _ = std::fs::remove_file(END);
+        return;
+    }
     let mut statement = conn.prepare(&variable("VWAL_TEST_SQL")).unwrap();
     let mut commit = |at: u64| {
         let changed = statement.execute([(at * 7919 % 20000 + 1) as i64]).unwrap();
@@ -45,8 +53,8 @@ fn child_process() {
     let _ = std::fs::remove_file(END);
 }
 
-/// The system calls of the thread that commits, by name. `None`: there is no strace.
-fn count(synchronous: &str, sql: &str) -> Option<BTreeMap<String, u64>> {
+/// The trace of a process. `None`: there is no strace.
+fn traced(params: &str, synchronous: &str, sql: &str) -> Option<String> {
     let dir = tempfile::tempdir().unwrap();
     let trace = dir.path().join("trace");
     let status = Command::new("strace")
@@ -55,6 +63,7 @@ fn count(synchronous: &str, sql: &str) -> Option<BTreeMap<String, u64>> {
         .arg(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "child_process", "--test-threads=1"])
         .env("VWAL_TEST_DATABASE", dir.path().join("app.db"))
+        .env("VWAL_TEST_PARAMS", params)
         .env("VWAL_TEST_SYNCHRONOUS", synchronous)
         .env("VWAL_TEST_SQL", sql)
         .stdout(std::process::Stdio::null())
@@ -67,10 +76,11 @@ fn count(synchronous: &str, sql: &str) -> Option<BTreeMap<String, u64>> {
             return None;
         }
     }
-    Some(between_the_marks(&std::fs::read_to_string(trace).unwrap()))
+    Some(std::fs::read_to_string(trace).unwrap())
 }
 
-fn between_the_marks(trace: &str) -> BTreeMap<String, u64> {
+/// The system calls between the marks, by name: of the thread that makes the marks, or of all.
+fn between_the_marks(trace: &str, of_all: bool) -> BTreeMap<String, u64> {
     let mut lines = trace.lines();
     let begin = lines.by_ref().find(|line| line.contains(BEGIN)).expect("the commits begin");
     let thread = begin.split_whitespace().next().unwrap();
@@ -81,7 +91,7 @@ fn between_the_marks(trace: &str) -> BTreeMap<String, u64> {
         }
         let (pid, call) = line.split_once(' ').unwrap();
         // "<... pwrite64 resumed>" is the end of a call that has been counted; "+++" and "---" are none.
-        if pid == thread
+        if (of_all || pid == thread)
             && let Some((name, _)) = call.trim_start().split_once('(')
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         {
@@ -93,7 +103,8 @@ fn between_the_marks(trace: &str) -> BTreeMap<String, u64> {
 
 /// `writes` and `syncs` for each commit, and next to nothing else.
 fn assert_calls(synchronous: &str, sql: &str, syncs: u64) {
-    let Some(calls) = count(synchronous, sql) else { return };
+    let Some(trace) = traced("", synchronous, sql) else { return };
+    let calls = between_the_marks(&trace, false);
     let of = |names: &[&str]| names.iter().filter_map(|&name| calls.get(name)).sum::<u64>();
     let writes = of(&["pwrite64", "pwritev", "pwritev2", "write"]);
     let fsyncs = of(&["fdatasync", "fsync"]);
@@ -121,4 +132,15 @@ fn a_commit_of_one_row_is_one_write() {
 #[test]
 fn a_durable_commit_of_one_row_is_one_write_and_one_fsync() {
     assert_calls("FULL", "UPDATE t SET n = n + 1 WHERE id = ?1", 1);
+}
+
+/// While storage is away, frames pile up that no pass may bring to the database file. The threads try again from time to time, and
+/// do not run in circles.
+#[test]
+fn a_database_that_waits_for_storage_does_next_to_nothing() {
+    let params = "vwal_storage=file:///nothing/is/here&vwal_checkpoint_size=4096&vwal_checkpoint_age_ms=50";
+    let Some(trace) = traced(params, "NORMAL", "") else { return };
+    let calls = between_the_marks(&trace, true);
+    let all: u64 = calls.values().sum();
+    assert!(all < 2000, "in 3 s it made {all} system calls: {calls:?}");
 }
