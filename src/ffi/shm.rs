@@ -77,8 +77,8 @@ impl ShmFile {
     }
 
     fn make_file(&self) -> Result<Arc<dyn File>> {
-        // Made anew, under the lock of the log: what lies there may be a link to somebody else's file, or be mapped by
-        // whoever put it there.
+        // Made anew, under the lock of the log: an old file of this name may be a link to somebody else's file, or somebody else may have
+        // it mapped and change it.
         if self.io.kind(&self.path)? != PathKind::Missing {
             self.io.remove_file(&self.path)?;
         }

@@ -201,7 +201,7 @@ impl Log {
         &self.shared.options
     }
 
-    /// The system, or what stands in for it.
+    /// Files, clock and random numbers: the system's, or those of a test.
     pub(crate) fn io(&self) -> &Arc<dyn Io> {
         &self.shared.io
     }

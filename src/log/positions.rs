@@ -181,7 +181,8 @@ impl Positions {
         self.committing.written.store(published, Ordering::Release);
     }
 
-    /// A commit that is written stands: readers see it, and a database of `pages` pages. By the holder of the write lock.
+    /// The commit that ends at frame `to` can no longer be taken back: readers see it, and the database has `pages` pages now. The holder of
+    /// the write lock calls this.
     pub(super) fn publish(&self, to: u64, pages: Option<u32>) {
         debug_assert!(self.published() < to && to <= self.written(), "frame {to} is not written");
         if let Some(pages) = pages {

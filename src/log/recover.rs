@@ -129,7 +129,7 @@ pub(super) fn find(io: &dyn Io, dir: &Path, meta: Option<&Meta>, read_only: bool
     Ok(found)
 }
 
-/// What recovery leaves behind: the parts that a log is put together of.
+/// The result of recovery: what the parts of an open log are made of.
 pub(super) struct Recovered {
     pub(super) shared: Shared,
     pub(super) segments: Vec<Arc<Segment>>,

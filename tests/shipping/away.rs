@@ -69,6 +69,18 @@ fn rename(lab: &Lab, from: &str, to: &str) {
     fs::rename(lab.path(from), lab.path(to)).unwrap();
 }
 
+/// The directory is what a mount point is without its disk: empty.
+fn unmount(lab: &Lab) {
+    rename(lab, "store", "elsewhere");
+    fs::create_dir(lab.path("store")).unwrap();
+}
+
+/// The directory that was there before [`unmount`]. Nothing may have been put into the empty one.
+fn mount(lab: &Lab) {
+    fs::remove_dir(lab.path("store")).unwrap();
+    rename(lab, "elsewhere", "store");
+}
+
 fn is_empty(path: &Path) -> bool {
     fs::read_dir(path).unwrap().next().is_none()
 }
@@ -90,15 +102,13 @@ fn a_directory_that_is_renamed_away_and_back() {
 fn a_directory_in_whose_place_is_an_empty_one_for_a_while() {
     let lab = Lab::new();
     let db = shipped(&lab);
-    rename(&lab, "store", "elsewhere");
-    fs::create_dir(lab.path("store")).unwrap();
+    unmount(&lab);
     refused(&db, 4, ANOTHER);
     // A snapshot is another thread's, and would make the empty directory look like the right one.
     database(&db).snapshot().expect_err("there is nowhere to put it");
     refused(&db, 5, ANOTHER);
     assert!(is_empty(&lab.path("store")), "{:?}", lab.objects());
-    fs::remove_dir(lab.path("store")).unwrap();
-    rename(&lab, "elsewhere", "store");
+    mount(&lab);
     acknowledged(&db, 6);
     database(&db).snapshot().expect("the keeper goes on");
     assert_eq!(restored(&lab, "store"), [1, 2, 3, 4, 5, 6]);
@@ -154,13 +164,11 @@ fn a_directory_is_remembered_when_another_one_was_used_since() {
     acknowledged(&db, 5);
     drop(db);
     to_other(6);
-    rename(&lab, "store", "elsewhere");
-    fs::create_dir(lab.path("store")).unwrap();
+    unmount(&lab);
     let db = lab.open("app.db", REMOTE).unwrap();
     refused(&db, 7, ANOTHER);
     assert!(is_empty(&lab.path("store")), "{:?}", lab.objects());
-    fs::remove_dir(lab.path("store")).unwrap();
-    rename(&lab, "elsewhere", "store");
+    mount(&lab);
     acknowledged(&db, 8);
     assert_eq!(restored(&lab, "store"), [1, 2, 3, 4, 5, 6, 7, 8]);
 }
@@ -215,13 +223,11 @@ fn a_directory_that_is_not_there_at_the_next_open() {
 fn a_mount_point_without_its_disk_at_the_next_open() {
     let lab = Lab::new();
     drop(shipped(&lab));
-    rename(&lab, "store", "elsewhere");
-    fs::create_dir(lab.path("store")).unwrap();
+    unmount(&lab);
     let db = lab.open("app.db", REMOTE).unwrap();
     refused(&db, 4, ANOTHER);
     assert!(is_empty(&lab.path("store")), "{:?}", lab.objects());
-    fs::remove_dir(lab.path("store")).unwrap();
-    rename(&lab, "elsewhere", "store");
+    mount(&lab);
     acknowledged(&db, 5);
     assert_eq!(restored(&lab, "store"), [1, 2, 3, 4, 5]);
 }

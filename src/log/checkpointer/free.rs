@@ -17,18 +17,16 @@ impl Checkpointer {
     /// Free the segments that are checkpointed and belong to a generation that nobody reads through the WAL any more.
     pub(super) fn free_segments(&self) -> Result<()> {
         self.place.look();
+        let limit = self.shared.positions.checkpointed().min(self.shared.positions.generation_base());
         if self.place.has_no_names() {
             // Their files end with the last reader that has one open.
-            self.writer.take_segments(
-                self.shared.positions.checkpointed().min(self.shared.positions.generation_base()),
-            );
+            self.writer.take_segments(limit);
             return Ok(());
         }
         if self.place.is_gone() || !self.shared.io.anchor_takes_files() {
             // The segments stay where they are; recovery sees that they are checkpointed.
             return Ok(());
         }
-        let limit = self.shared.positions.checkpointed().min(self.shared.positions.generation_base());
         let freed = self.writer.take_segments(limit);
         if freed.is_empty() {
             return Ok(());

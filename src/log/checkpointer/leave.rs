@@ -63,7 +63,7 @@ impl Checkpointer {
             });
         }
         let mut names = self.place.check_names()?;
-        // Oldest segments first, the metadata behind them, the lock last of all. Segments without metadata would be damage,
+        // The oldest segments go first, the metadata after all segments, the lock last of all. Segments without metadata would be damage,
         // so their names are gone for good before the metadata goes.
         let rank = |name: &str| match name {
             LOCK_NAME => 3,

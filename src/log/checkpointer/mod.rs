@@ -50,7 +50,7 @@ pub(crate) struct Checkpointer {
     remote: Arc<Remote>,
     /// `None`: the log is open read-only.
     meta: Mutex<Option<MetaFile>>,
-    /// Held by whoever writes to the base file or frees segments.
+    /// A thread holds this while it writes to the base file or frees segments.
     pass: Mutex<()>,
     /// The base file carries a footer of this log.
     has_footer: AtomicBool,
