@@ -30,6 +30,7 @@ fn main() {
         "walfile.c",
         "basefile.c",
         "sqlfunc.c",
+        "sqltab.c",
     ] {
         build.file(std::path::Path::new(sources).join(file));
     }

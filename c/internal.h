@@ -94,5 +94,9 @@ int vwalDbCheckParams(DbFile *p);
 
 /* sqlfunc.c: register functions and tables on a connection. */
 int vwalSqlRegister(sqlite3 *db, char **pzErr);
+/* sqlfunc.c: the handle of a database of a connection; NULL: it is not virtual. SQLITE_ERROR: there is no such schema. */
+int vwalFindHandle(sqlite3 *db, const char *zSchema, vwal_handle **ppHandle);
+/* sqltab.c: register the tables. *pzName: the one that failed. */
+int vwalTablesRegister(sqlite3 *db, const char **pzName);
 
 #endif /* VWAL_INTERNAL_H */

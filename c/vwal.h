@@ -56,6 +56,14 @@ typedef struct vwal_segment_row {
   char *zPath;
 } vwal_segment_row;
 
+/* One row of the table vwal_processes. */
+typedef struct vwal_process_row {
+  int64_t iSlot;               /* From 0 */
+  int64_t iPid;                /* As the process knows itself */
+  char *zProgram;
+  char *zSince;                /* When it opened the database, RFC 3339 */
+} vwal_process_row;
+
 typedef struct vwal_methods {
   int iVersion;                /* 1 */
 
@@ -126,6 +134,9 @@ typedef struct vwal_methods {
   int (*xSegmentCount)(vwal_handle*, int *pn);
   /* Row i of a snapshot taken by the last xSegmentCount; SQLITE_DONE past the end. */
   int (*xSegment)(vwal_handle*, int i, vwal_segment_row *pOut);
+  /* The same for the processes that have the database open. */
+  int (*xProcessCount)(vwal_handle*, int *pn);
+  int (*xProcess)(vwal_handle*, int i, vwal_process_row *pOut);
 } vwal_methods;
 
 /* What Rust calls in the shim. */

@@ -31,3 +31,6 @@ CREATE VIRTUAL TABLE mine USING vwal_status;
 DETACH two;
 SELECT schema FROM vwal_status;
 SELECT count(*) FROM vwal_status('main');
+SELECT name, type FROM pragma_table_info('vwal_processes');
+SELECT schema, slot, pid>0, program<>'', since LIKE '____-__-__T__:__:__%Z' FROM vwal_processes;
+DELETE FROM vwal_processes;

@@ -22,7 +22,7 @@
 //! ```
 //!
 //! Modules, in the order in which they may use each other: `types`, `error`, `sync` → `memory` → `options` → `format` → `io`, `storage` →
-//! `segment` → `cache`, `page_index` → `log` → `ship` → `restore` → `wal` → `db` → `ffi`. `docs/design.md` tells
+//! `shm`, `segment` → `cache`, `page_index` → `log` → `ship` → `restore` → `wal` → `db` → `ffi`. `docs/design.md` tells
 //! the whole story.
 
 mod cache;
@@ -38,6 +38,7 @@ mod page_index;
 pub mod restore;
 pub mod segment;
 pub mod ship;
+mod shm;
 pub mod storage;
 mod sync;
 #[cfg(any(test, fuzzing))]
@@ -50,6 +51,7 @@ pub use error::{Error, FileOp, Result, StorageErrorKind};
 pub use ffi::{register, sqlite3_vwal_init};
 pub use log::read_meta;
 pub use options::{Ack, BacklogFull, Options, Retention, RetentionRule, SwapPolicy, WhenFenced};
+pub use shm::Process;
 #[cfg(fuzzing)]
 pub use testing::fuzz;
 pub use types::{CommitId, Level, LogId, PageSize, Parent, SegmentState};

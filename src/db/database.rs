@@ -11,6 +11,7 @@ use super::registry::OpenDatabase;
 use crate::error::{Error, Result};
 use crate::io::SyncSite;
 use crate::log::Log;
+use crate::shm::Process;
 use crate::types::{LogId, SegmentState};
 
 /// Nobody waits longer: ten years.
@@ -207,6 +208,11 @@ impl Database {
             storage: self.inner.shipping().map(|shipping| shipping.url().to_string()),
             last_error: log.last_error(),
         }
+    }
+
+    /// The processes that have the database open, this one included, by their slots.
+    pub fn processes(&self) -> Vec<Process> {
+        self.log().memory().processes()
     }
 
     /// The segments that hold frames, oldest first.

@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::io::{Io, PathKind, SyncSite, SystemIo, parent_dir};
 use crate::log::{Log, LogSource};
 use crate::options::Options;
+use crate::shm::Process;
 use crate::wal::{DbRead, LockKind, SharedIndex, WalHandle};
 
 pub(super) static REGISTRY: PerProcess<Registry> = PerProcess::new();
@@ -36,6 +37,8 @@ pub(super) struct Handle {
     claim: Option<Claim>,
     /// What `xSegmentCount` saw.
     pub(super) segments: Mutex<Vec<SegmentInfo>>,
+    /// What `xProcessCount` saw.
+    pub(super) processes: Mutex<Vec<Process>>,
 }
 
 impl Handle {
@@ -87,6 +90,8 @@ pub(super) static METHODS: VwalMethods = VwalMethods {
     status: sql::status,
     segment_count: sql::segment_count,
     segment: sql::segment,
+    process_count: sql::process_count,
+    process: sql::process,
 };
 
 /// The files around a database; `system` says how, where they are those of the system.
@@ -185,6 +190,7 @@ unsafe extern "C" fn attach(
             wal: WalHandle::new(Arc::clone(claim.database.wal())),
             claim: Some(claim),
             segments: Mutex::default(),
+            processes: Mutex::default(),
         });
         // SAFETY: a valid out pointer, as above.
         unsafe { *handle = Box::into_raw(made) };

@@ -43,6 +43,15 @@ pub(super) struct VwalSegmentRow {
     pub(super) path: *mut c_char,
 }
 
+/// `vwal_process_row`
+#[repr(C)]
+pub(super) struct VwalProcessRow {
+    pub(super) slot: i64,
+    pub(super) pid: i64,
+    pub(super) program: *mut c_char,
+    pub(super) since: *mut c_char,
+}
+
 /// `vwal_methods`, field by field.
 #[repr(C)]
 pub(super) struct VwalMethods {
@@ -93,6 +102,8 @@ pub(super) struct VwalMethods {
     pub(super) status: unsafe extern "C" fn(*mut Handle, *mut VwalStatusRow) -> c_int,
     pub(super) segment_count: unsafe extern "C" fn(*mut Handle, *mut c_int) -> c_int,
     pub(super) segment: unsafe extern "C" fn(*mut Handle, c_int, *mut VwalSegmentRow) -> c_int,
+    pub(super) process_count: unsafe extern "C" fn(*mut Handle, *mut c_int) -> c_int,
+    pub(super) process: unsafe extern "C" fn(*mut Handle, c_int, *mut VwalProcessRow) -> c_int,
 }
 
 unsafe extern "C" {

@@ -7,7 +7,7 @@ use libsqlite3_sys as sqlite;
 use super::fork;
 use super::guard::{guard_with_message, with_handle};
 use super::methods::Handle;
-use super::shim::{VwalSegmentRow, VwalStatusRow, sqlite_string};
+use super::shim::{VwalProcessRow, VwalSegmentRow, VwalStatusRow, sqlite_string};
 use crate::error::Error;
 use crate::types::SegmentState;
 
@@ -174,6 +174,36 @@ pub(super) unsafe extern "C" fn segment(handle: *mut Handle, at: c_int, row: *mu
             .as_ptr();
             row.bytes = signed(info.bytes);
             row.path = sqlite_string(&info.path.to_string_lossy());
+            Ok(sqlite::SQLITE_OK)
+        })
+    }
+}
+
+pub(super) unsafe extern "C" fn process_count(handle: *mut Handle, count: *mut c_int) -> c_int {
+    // SAFETY: an open handle and a valid out pointer.
+    unsafe {
+        with_handle(handle, |handle| {
+            let processes = handle.database().ok_or(Error::Forked)?.processes();
+            *count = c_int::try_from(processes.len()).unwrap_or(c_int::MAX);
+            *handle.processes.lock() = processes;
+            Ok(sqlite::SQLITE_OK)
+        })
+    }
+}
+
+pub(super) unsafe extern "C" fn process(handle: *mut Handle, at: c_int, row: *mut VwalProcessRow) -> c_int {
+    // SAFETY: an open handle and a row that may be written.
+    unsafe {
+        with_handle(handle, |handle| {
+            let processes = handle.processes.lock();
+            let Some(info) = usize::try_from(at).ok().and_then(|at| processes.get(at)) else {
+                return Ok(sqlite::SQLITE_DONE);
+            };
+            let row = &mut *row;
+            row.slot = info.slot as i64;
+            row.pid = i64::from(info.pid);
+            row.program = sqlite_string(&info.program);
+            row.since = sqlite_string(&info.since());
             Ok(sqlite::SQLITE_OK)
         })
     }

@@ -8,8 +8,11 @@ use std::fs;
 use std::io::{Read, Seek, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
 
 use crate::error::{Error, FileOp, Result};
 
@@ -52,11 +55,31 @@ impl std::fmt::Display for Holder {
     }
 }
 
-/// The lock, held until it is dropped.
+/// The lock, held until it is released or dropped. The bytes of the file can be locked one by one, too, each by one process; the kernel
+/// drops those locks when the process ends, in any way.
 pub struct LockFile {
     file: fs::File,
+    path: PathBuf,
     slot: Option<&'static AtomicI32>,
     read_only: bool,
+    released: AtomicBool,
+}
+
+/// The name of this process's program, as far as it is known.
+pub fn this_program() -> String {
+    let path = std::env::current_exe().ok();
+    path.as_deref().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// A lock of the open file, not of the process: closing another descriptor of the file does not drop it. (Only Linux has
+/// them.)
+#[cfg(target_os = "linux")]
+fn lock_argument(lock: &libc::flock) -> FcntlArg<'_> {
+    FcntlArg::F_OFD_SETLK(lock)
+}
+#[cfg(not(target_os = "linux"))]
+fn lock_argument(lock: &libc::flock) -> FcntlArg<'_> {
+    FcntlArg::F_SETLK(lock)
 }
 
 impl LockFile {
@@ -91,9 +114,7 @@ impl LockFile {
             return Err(error(std::io::ErrorKind::NotFound.into()));
         }
         if !read_only {
-            let name = std::env::current_exe().ok();
-            let name = name.as_deref().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
-            let text = format!("{}\n{name}\n", std::process::id());
+            let text = format!("{}\n{}\n", std::process::id(), this_program());
             // Only for the message that others show: on a full disk the lock is as good without it.
             let _ =
                 file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes()));
@@ -102,7 +123,53 @@ impl LockFile {
         let slot = DESCRIPTORS
             .iter()
             .find(|slot| slot.compare_exchange(-1, descriptor, Ordering::Relaxed, Ordering::Relaxed).is_ok());
-        Ok(Ok(LockFile { file, slot, read_only }))
+        let path = path.to_owned();
+        Ok(Ok(LockFile { file, path, slot, read_only, released: AtomicBool::new(false) }))
+    }
+
+    fn set_byte(&self, byte: u64, kind: libc::c_int) -> nix::Result<libc::c_int> {
+        fcntl(
+            &self.file,
+            lock_argument(&libc::flock {
+                l_type: kind as libc::c_short,
+                l_whence: libc::SEEK_SET as libc::c_short,
+                l_start: byte as libc::off_t,
+                l_len: 1,
+                // Has to be 0 for a lock of the open file (fcntl(2)).
+                l_pid: 0,
+            }),
+        )
+    }
+
+    /// Lock a byte of the file. False: another process has it locked. What this one has locked already, it gets again.
+    pub fn lock_byte(&self, byte: u64) -> Result<bool> {
+        match self.set_byte(byte, libc::F_WRLCK) {
+            Ok(_) => Ok(true),
+            Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
+            Err(errno) => Err(Error::io(FileOp::Lock, &self.path, Some(byte), &errno.into())),
+        }
+    }
+
+    /// Give a byte of the file up.
+    pub fn unlock_byte(&self, byte: u64) {
+        // It cannot fail for a lock that is held; and if it did, the kernel would do it when the file is closed.
+        let _ = self.set_byte(byte, libc::F_UNLCK);
+    }
+
+    /// Give the lock up.
+    pub fn release(&self) {
+        if self.released.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        if let Some(slot) = self.slot {
+            slot.store(-1, Ordering::Relaxed);
+        }
+        if !self.read_only {
+            // Nobody holds it any more; a stale name would only mislead.
+            let _ = self.file.set_len(0);
+        }
+        // Closing is not enough: a child that is between fork and exec has the descriptor too, and with it the lock.
+        let _ = self.file.unlock();
     }
 
     /// Take the lock at `path`, or say who has it.
@@ -150,15 +217,7 @@ impl LockFile {
 
 impl Drop for LockFile {
     fn drop(&mut self) {
-        if let Some(slot) = self.slot {
-            slot.store(-1, Ordering::Relaxed);
-        }
-        if !self.read_only {
-            // Nobody holds it any more; a stale name would only mislead.
-            let _ = self.file.set_len(0);
-        }
-        // Closing is not enough: a child that is between fork and exec has the descriptor too, and with it the lock.
-        let _ = self.file.unlock();
+        self.release();
     }
 }
 

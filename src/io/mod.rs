@@ -12,7 +12,7 @@ mod system;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use lock::{Holder, LockFile, inherited_lock_descriptors};
+pub use lock::{Holder, LockFile, inherited_lock_descriptors, this_program};
 pub use sync_site::SyncSite;
 pub use system::{SystemIo, lower_priority};
 

@@ -1,6 +1,6 @@
 //! The log of one database: numbered frames in segments, and the view of the database file that they make up.
 //!
-//! The positions, and the order in which they move, are in `positions.rs`:
+//! The positions, and the order in which they move, are in `shm/positions.rs`:
 //!
 //! - *written*: in the segment, as a tentative commit.
 //! - *published*: `wal.c` lets readers see it; it will never be overwritten.
@@ -34,7 +34,6 @@ mod judge;
 mod meta_file;
 mod open;
 mod place;
-mod positions;
 mod recover;
 mod remote;
 mod shared;
@@ -59,11 +58,10 @@ pub(crate) use meta_file::NEW_META_NAME;
 pub use meta_file::{META_NAME, read_meta};
 pub(crate) use open::{completed, new_log_id};
 pub(crate) use place::Place;
-pub(crate) use positions::Positions;
 use recover::Recovered;
 pub(crate) use remote::Remote;
 use shared::Shared;
-pub use source::{LOCK_NAME, LogSource, SHM_NAME};
+pub use source::{LOCK_NAME, LogSource};
 use trouble::STRANGER;
 pub(crate) use view::View;
 pub(crate) use wakeup::Wakeup;
@@ -72,6 +70,7 @@ pub(crate) use writer::Writer;
 use crate::error::{Error, Result};
 use crate::io::{File, Io, LockFile};
 use crate::options::Options;
+use crate::shm::{Positions, SharedMemory};
 use crate::sync::Mutex;
 use crate::types::{LogId, PageSize, Parent};
 
@@ -85,7 +84,7 @@ pub struct Log {
     remote: Arc<Remote>,
     checkpointer: Arc<Checkpointer>,
     /// `None`: closed. A handle that an application still has must not keep others away.
-    lock: Mutex<Option<LockFile>>,
+    lock: Mutex<Option<Arc<LockFile>>>,
 }
 
 impl Log {
@@ -154,6 +153,11 @@ impl Log {
     /// The positions.
     pub(crate) fn positions(&self) -> &Positions {
         &self.shared.positions
+    }
+
+    /// What the processes that have the log open agree on.
+    pub(crate) fn memory(&self) -> &Arc<SharedMemory> {
+        &self.shared.memory
     }
 
     /// Wakes the thread that swaps, seals and fsyncs segments.
@@ -366,7 +370,10 @@ impl Log {
         {
             self.note_error(&error);
         }
-        drop(lock.take());
+        if let Some(lock) = lock.take() {
+            self.shared.memory.leave();
+            lock.release();
+        }
     }
 }
 

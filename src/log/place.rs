@@ -21,12 +21,13 @@ use std::sync::Arc;
 
 use super::meta_file::{META_NAME, NEW_META_NAME};
 use super::shared::Shared;
-use super::source::{LOCK_NAME, SHM_NAME};
+use super::source::LOCK_NAME;
 use super::trouble::STRANGER;
 use super::view::View;
 use crate::error::{Error, FileOp, Result};
 use crate::io::{Io, PathKind};
 use crate::segment::{is_spare_name, parse_segment_name};
+use crate::shm::SHM_NAME;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::types::LogId;

@@ -17,7 +17,6 @@ use super::base::{BaseState, Pass, commit_us_of};
 use super::copy::{COPY_SUFFIX, replace_by_copy};
 use super::judge::{Depth, Fate, judge, read};
 use super::meta_file::MetaFile;
-use super::positions::{Positions, Start};
 use super::shared::Shared;
 use super::source::{LogSource, first_meta};
 use super::trouble::Trouble;
@@ -31,6 +30,7 @@ use crate::format::meta::Meta;
 use crate::io::{File, Io, LockFile, OpenMode, SyncSite};
 use crate::page_index::PageIndex;
 use crate::segment::{Scan, Segment, SpareFiles, parse_segment_name, segment_name};
+use crate::shm::{Liveness, SharedMemory, SharedPositions, Start};
 use crate::sync::atomic::AtomicBool;
 
 /// What is in the log directory.
@@ -143,7 +143,7 @@ pub(super) struct Recovered {
     pub(super) meta: Option<MetaFile>,
     /// The base file carries a footer of this log.
     pub(super) has_footer: bool,
-    pub(super) lock: LockFile,
+    pub(super) lock: Arc<LockFile>,
 }
 
 /// Recover the log. From here on the directory is changed.
@@ -169,7 +169,11 @@ pub(super) fn build(
     let crc = found.chain.last().map_or(0, |(_, _, scan)| scan.last_crc);
     let segments = found.into_segments(durable);
     let (index, pages) = index_of(&segments, &meta, end)?;
-    let positions = Positions::new(&Start {
+    let lock = Arc::new(lock);
+    let liveness = Arc::clone(&lock) as Arc<dyn Liveness>;
+    let memory = Arc::new(SharedMemory::create(&*io, &source.dir, liveness, source.read_only)?);
+    let positions = SharedPositions(Arc::clone(&memory));
+    positions.begin(&Start {
         end,
         synced: durable,
         checkpointed: meta.checkpointed_frame_no,
@@ -178,10 +182,12 @@ pub(super) fn build(
         base_pages: base.whole_pages(meta.page_size).min(meta.db_size_pages),
         oldest_us: if end > meta.checkpointed_frame_no { io.now_us() } else { 0 },
     });
+    memory.complete();
     let shared = Shared {
         log_id: meta.log_id,
         parent: meta.parent,
         page_size: meta.page_size,
+        memory,
         positions,
         syncer: Wakeup::default(),
         checkpointer: Wakeup::default(),

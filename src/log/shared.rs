@@ -4,13 +4,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::positions::{PassLimit, Positions};
 use super::trouble::Trouble;
 use super::wakeup::Wakeup;
 use crate::error::{Error, Result};
 use crate::format::frame::FrameLayout;
 use crate::io::{File, Io};
 use crate::options::Options;
+use crate::shm::{PassLimit, SharedMemory, SharedPositions};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::types::{LogId, PageSize, Parent};
 
@@ -29,7 +29,9 @@ pub(crate) struct Shared {
     /// The log that this one continues, if it does.
     pub(super) parent: Option<Parent>,
     pub(super) page_size: PageSize,
-    pub(super) positions: Positions,
+    /// What other processes see, too.
+    pub(super) memory: Arc<SharedMemory>,
+    pub(super) positions: SharedPositions,
     /// Wakes the thread that swaps, seals and fsyncs segments.
     pub(super) syncer: Wakeup,
     /// Wakes the thread that runs passes.

@@ -14,8 +14,6 @@ use crate::options::Options;
 
 /// The name of the lock file in the log directory.
 pub const LOCK_NAME: &str = "lock";
-/// The name of the wal-index in the log directory.
-pub const SHM_NAME: &str = "shm";
 
 /// Everything that is needed to open a log.
 pub struct LogSource {

@@ -1,6 +1,9 @@
 //! See `src/sync.rs`: everything here leaves it to shuttle which thread goes on. The clock is made up, so that a wait with a time
 //! limit may end before anything else happens, or long after.
 
+pub mod atomic;
+pub mod dying;
+
 use std::cell::Cell;
 use std::ops::{Add, AddAssign, Deref, DerefMut, Sub};
 use std::sync::PoisonError;
@@ -10,7 +13,6 @@ use shuttle::rand::{Rng, thread_rng};
 use shuttle::sync as below;
 
 pub use shuttle::hint;
-pub use shuttle::sync::atomic;
 
 /// What a look at the clock takes.
 const LOOK: Duration = Duration::from_micros(1);

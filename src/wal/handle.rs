@@ -9,10 +9,8 @@ use crate::format::frame::SQLITE_FRAME_HEADER_SIZE;
 use crate::io::SyncSite;
 use crate::log::{Debt, Log};
 use crate::options::Ack;
+use crate::shm::WRITE_LOCK;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-/// `WAL_WRITE_LOCK` of `wal.c`.
-const WRITE_LOCK: usize = 0;
 
 /// Where bytes of the database file are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,18 +1,15 @@
-//! The eight locks of the wal-index, in memory: one process owns the log, so no system call is needed.
+//! The eight locks of the wal-index, as one connection takes them.
 //!
-//! They behave as `xShmLock` must (<https://sqlite.org/walformat.html#wal_locks>): shared or exclusive, never blocking, a
+//! They lie in memory that all processes share (`shm/locks.rs`). They behave as `xShmLock` must (<https://sqlite.org/walformat.html#wal_locks>): shared or exclusive, never blocking, a
 //! range all or nothing. The one exception is the writer queue (`queue.rs`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_utils::CachePadded;
-
 use super::queue::{Place, WriterQueue};
-use crate::sync::atomic::{AtomicI32, AtomicU8, Ordering};
+use crate::shm::{Heir, LOCK_COUNT, SharedLocks, SharedMemory, WRITE_LOCK};
+use crate::sync::atomic::{AtomicU8, Ordering};
 
-/// How many locks there are: `SQLITE_SHM_NLOCK`.
-pub const LOCK_COUNT: usize = 8;
-const WRITE_LOCK: usize = 0;
 /// `WAL_CKPT_LOCK` of `wal.c`.
 pub(super) const CHECKPOINT_LOCK: usize = 1;
 /// `WAL_READ_LOCK(0)` of `wal.c`; the other readers' locks follow.
@@ -52,18 +49,16 @@ impl HeldLocks {
 
 /// The locks of one database.
 pub struct Locks {
-    /// Positive: how many share it. -1: one has it exclusively.
-    /// Each in cache lines of its own: readers and the writer are on different processors.
-    slots: [CachePadded<AtomicI32>; LOCK_COUNT],
+    shared: SharedLocks,
+    /// For who dies with the write lock, in another process.
+    heir: Box<dyn Heir>,
+    /// Of the writers of this process.
     queue: WriterQueue,
 }
 
 impl Locks {
-    pub(super) fn new(queue_wait: Duration) -> Locks {
-        Locks {
-            slots: [const { CachePadded::new(AtomicI32::new(0)) }; LOCK_COUNT],
-            queue: WriterQueue::new(queue_wait),
-        }
+    pub(super) fn new(memory: &Arc<SharedMemory>, heir: Box<dyn Heir>, queue_wait: Duration) -> Locks {
+        Locks { shared: SharedLocks::new(memory), heir, queue: WriterQueue::new(queue_wait) }
     }
 
     /// Take `count` locks from `first` on, all or none. False: somebody else has one of them.
@@ -75,7 +70,7 @@ impl Locks {
             LockKind::Shared => {
                 // A writer that starts the WAL over takes another read lock, and must not wait for itself.
                 if first >= FIRST_READ_LOCK && !held.has(LockKind::Exclusive, WRITE_LOCK) {
-                    self.queue.before_read(&held.place, &self.slots[WRITE_LOCK]);
+                    self.queue.before_read(&held.place, || self.shared.is_unowned(WRITE_LOCK));
                 }
                 (first..first + count).all(|lock| held.has(kind, lock) || self.share(held, lock))
             }
@@ -92,9 +87,7 @@ impl Locks {
     }
 
     fn share(&self, held: &HeldLocks, lock: usize) -> bool {
-        let taken = self.slots[lock]
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| (count >= 0).then_some(count + 1))
-            .is_ok();
+        let taken = self.shared.share(lock, &*self.heir);
         if taken {
             held.shared.fetch_or(1 << lock, Ordering::Relaxed);
         }
@@ -105,7 +98,7 @@ impl Locks {
         if lock == WRITE_LOCK {
             self.queue.before_write(&held.place);
         }
-        let taken = self.slots[lock].compare_exchange(0, -1, Ordering::SeqCst, Ordering::Acquire).is_ok();
+        let taken = self.shared.seize(lock, &*self.heir);
         if taken {
             held.exclusive.fetch_or(1 << lock, Ordering::Relaxed);
         }
@@ -124,7 +117,7 @@ impl Locks {
             match kind {
                 LockKind::Shared => {
                     held.shared.fetch_and(!(1 << lock), Ordering::Relaxed);
-                    self.slots[lock].fetch_sub(1, Ordering::AcqRel);
+                    self.shared.unshare(lock);
                     if lock >= FIRST_READ_LOCK && !held.has(LockKind::Exclusive, WRITE_LOCK) {
                         self.queue.after_read(&held.place);
                     }
@@ -132,7 +125,7 @@ impl Locks {
                 LockKind::Exclusive if lock == WRITE_LOCK => self.release_writer(held, false, false),
                 LockKind::Exclusive => {
                     held.exclusive.fetch_and(!(1 << lock), Ordering::Relaxed);
-                    self.slots[lock].store(0, Ordering::Release);
+                    self.shared.release(lock);
                 }
             }
         }
@@ -146,7 +139,7 @@ impl Locks {
             if wrote {
                 self.queue.before_release();
             }
-            self.slots[WRITE_LOCK].store(0, Ordering::SeqCst);
+            self.shared.release(WRITE_LOCK);
             // A write lock that is given up unused while a snapshot is held: the snapshot was stale. (Without a snapshot it
             // was a checkpoint, or the recovery of the wal-index.)
             let reading = held.shared.load(Ordering::Relaxed) >> FIRST_READ_LOCK != 0;
@@ -163,6 +156,18 @@ impl Locks {
 }
 
 #[cfg(test)]
+impl Locks {
+    /// The locks of a database that no other process has open.
+    pub(super) fn alone(queue_wait: Duration) -> Locks {
+        struct Nobody;
+        impl Heir for Nobody {
+            fn end_dead_writer(&self) {}
+        }
+        Locks::new(&Arc::new(SharedMemory::alone()), Box::new(Nobody), queue_wait)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::sync::Barrier;
     use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -174,7 +179,7 @@ mod tests {
     #[test]
     fn shared_and_exclusive_exclude_each_other_and_a_range_is_all_or_nothing() {
         use LockKind::{Exclusive, Shared};
-        let locks = Locks::new(Duration::ZERO);
+        let locks = Locks::alone(Duration::ZERO);
         let (a, b) = (HeldLocks::new(1), HeldLocks::new(2));
         assert!(locks.lock(&a, 5, 1, Shared) && locks.lock(&b, 5, 1, Shared));
         assert!(!locks.lock(&b, 3, 5, Exclusive), "a shares number 5");
@@ -194,7 +199,7 @@ mod tests {
     #[test]
     fn what_is_not_held_is_not_released() {
         use LockKind::{Exclusive, Shared};
-        let locks = Locks::new(Duration::ZERO);
+        let locks = Locks::alone(Duration::ZERO);
         let (a, b) = (HeldLocks::new(1), HeldLocks::new(2));
         assert!(locks.lock(&a, 1, 1, Exclusive) && locks.lock(&a, 4, 1, Shared));
         locks.unlock(&b, 0, LOCK_COUNT, Exclusive);
@@ -208,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_writer_may_take_another_read_lock() {
-        let locks = Locks::new(LONG);
+        let locks = Locks::alone(LONG);
         let (a, b) = (HeldLocks::new(1), HeldLocks::new(2));
         // Both have found the database busy before, so both would queue.
         for (held, other) in [(&a, &b), (&b, &a)] {
@@ -228,7 +233,7 @@ mod tests {
         const WRITERS: u64 = 6;
         const COMMITS: u64 = 400;
         for wait in [Duration::ZERO, Duration::from_micros(50), LONG] {
-            let locks = Locks::new(wait);
+            let locks = Locks::alone(wait);
             let writing = AtomicBool::new(false);
             let commits = AtomicU64::new(0);
             let start = Barrier::new(WRITERS as usize);

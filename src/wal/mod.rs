@@ -17,6 +17,7 @@ pub use locks::{LockKind, Locks};
 
 use crate::error::Result;
 use crate::log::Log;
+use crate::shm::Heir;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -41,11 +42,26 @@ pub trait SharedIndex: Send + Sync {
     fn reset(&self);
 }
 
+/// What is done for a process that died with the write lock.
+struct Survivor {
+    log: Arc<Log>,
+    index: Arc<dyn SharedIndex>,
+}
+
+impl Heir for Survivor {
+    fn end_dead_writer(&self) {
+        // As at the unlock that did not come: the wal-index says what is published.
+        let published = self.index.max_frame().map(|frame| self.log.generation_base() + u64::from(frame));
+        let published = published.unwrap_or_else(|| self.log.published_frame_no());
+        self.log.writer().end_transaction(published);
+    }
+}
+
 /// A database that is open in this process: its log, and what its connections share.
 pub struct Wal {
     log: Arc<Log>,
     locks: Locks,
-    index: Box<dyn SharedIndex>,
+    index: Arc<dyn SharedIndex>,
     /// How many handles have mapped the wal-index. Locked while one maps it first or unmaps it, since the last one resets
     /// it, and must not reset it under the next one.
     mapped: Mutex<usize>,
@@ -64,8 +80,10 @@ pub struct Wal {
 impl Wal {
     /// The database of an open log.
     pub fn new(log: Arc<Log>, index: Box<dyn SharedIndex>) -> Wal {
+        let index: Arc<dyn SharedIndex> = index.into();
+        let heir = Survivor { log: Arc::clone(&log), index: Arc::clone(&index) };
         Wal {
-            locks: Locks::new(log.options().queue_wait),
+            locks: Locks::new(log.memory(), Box::new(heir), log.options().queue_wait),
             log,
             index,
             mapped: Mutex::new(0),

@@ -26,7 +26,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use crate::sync::{Condvar, Instant, Mutex, MutexGuard, hint};
 
 /// A turn that nobody uses is taken away after this long.
@@ -143,22 +143,21 @@ impl WriterQueue {
 
     /// A read lock is about to be taken, and the write lock is not held: wait for the turn, if the connection wants to
     /// write.
-    pub(super) fn before_read(&self, place: &Place, write_slot: &AtomicI32) {
+    pub(super) fn before_read(&self, place: &Place, lock_is_free: impl Fn() -> bool + Copy) {
         if !place.wants.load(Ordering::Relaxed) || self.wait.is_zero() {
             return;
         }
         // Whoever finds the write lock free, or has its turn, also finds the count that the last writer left.
         let writes = self.writes.load(Ordering::Relaxed);
-        self.wait_for_turn(place, write_slot);
+        self.wait_for_turn(place, lock_is_free);
         let outdated = self.writes.load(Ordering::Relaxed) != writes;
         place.outdated.store(outdated, Ordering::Relaxed);
     }
 
-    fn wait_for_turn(&self, place: &Place, write_slot: &AtomicI32) {
+    fn wait_for_turn(&self, place: &Place, lock_is_free: impl Fn() -> bool + Copy) {
         let mut state = self.state.lock();
         // Before the look at the lock: who releases it looks here afterwards.
         self.busy.store(true, Ordering::SeqCst);
-        let lock_is_free = || write_slot.load(Ordering::SeqCst) == 0;
         if state.is_turn_of(place.id) {
             return;
         }
@@ -368,6 +367,7 @@ mod schedules;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sync::atomic::AtomicI32;
 
     /// As long as no test takes.
     const LONG: Duration = Duration::from_secs(600);
@@ -401,7 +401,7 @@ mod tests {
         }
 
         fn read(&self, place: &Place) {
-            self.queue.before_read(place, &self.slot);
+            self.queue.before_read(place, || self.slot.load(Ordering::SeqCst) == 0);
         }
 
         /// Take the write lock, if it is free, and say so.

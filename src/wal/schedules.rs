@@ -5,7 +5,8 @@ use std::time::Duration;
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread;
 
-use super::locks::{HeldLocks, LOCK_COUNT, LockKind, Locks};
+use super::locks::{HeldLocks, LockKind, Locks};
+use crate::shm::LOCK_COUNT;
 use crate::sync::atomic::{AtomicI32, Ordering};
 use crate::testing::schedules::{explore, must_fail};
 
@@ -123,7 +124,7 @@ fn model(locks: &impl EightLocks) {
 fn shared_and_exclusive_exclude_each_other() {
     explore("locks of the wal-index", CI, || {
         let wait = if thread_rng().r#gen() { Duration::ZERO } else { Duration::from_millis(1) };
-        model(&Locks::new(wait));
+        model(&Locks::alone(wait));
     });
 }
 

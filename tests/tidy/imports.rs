@@ -3,12 +3,13 @@
 use crate::sources::{code_of, files, read, without_tests};
 
 /// Modules that may not import each other stand in one group.
-const ORDER: [&[&str]; 13] = [
+const ORDER: [&[&str]; 14] = [
     &["types", "error", "sync"],
     &["memory"],
     &["options"],
     &["format"],
     &["io", "storage"],
+    &["shm"],
     &["segment"],
     &["cache", "page_index"],
     &["log"],

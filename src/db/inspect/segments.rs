@@ -10,10 +10,11 @@ use crate::format::frame::FrameLayout;
 use crate::format::meta::Meta;
 use crate::io::{File, Io, OpenMode};
 use crate::log::{
-    Fate, Finding, Judged, LOCK_NAME, META_NAME, NEW_META_NAME, ReadDepth, SHM_NAME, Verdict, judge, read,
+    Fate, Finding, Judged, LOCK_NAME, META_NAME, NEW_META_NAME, ReadDepth, Verdict, judge, read,
 };
 use crate::restore::LoggedCommit;
 use crate::segment::{self, is_spare_name, parse_segment_name};
+use crate::shm::SHM_NAME;
 use crate::types::SegmentState;
 
 /// The segment files, by name. Each is open, so that it can be read to its end even if its name goes.

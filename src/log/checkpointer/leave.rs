@@ -6,8 +6,9 @@ use super::Checkpointer;
 use crate::error::{Error, Result};
 use crate::io::{SyncSite, parent_dir};
 use crate::log::meta_file::META_NAME;
-use crate::log::positions::PassLimit;
-use crate::log::source::{LOCK_NAME, SHM_NAME};
+use crate::log::source::LOCK_NAME;
+use crate::shm::PassLimit;
+use crate::shm::SHM_NAME;
 
 impl Checkpointer {
     /// Whether WAL mode can end: nothing has failed, everything in the log directory is vwal's, and the directory can be

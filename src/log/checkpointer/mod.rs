@@ -30,13 +30,13 @@ use super::base::BaseState;
 use super::durability::Durability;
 use super::meta_file::MetaFile;
 use super::place::Place;
-use super::positions::PassLimit;
 use super::remote::Remote;
 use super::shared::Shared;
 use super::view::View;
 use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::io::SyncSite;
+use crate::shm::PassLimit;
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 

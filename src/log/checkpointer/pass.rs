@@ -7,8 +7,8 @@ use crate::format::footer::{FOOTER_SIZE, Footer};
 use crate::format::frame::{FRAME_HEADER_SIZE, commit_time};
 use crate::format::meta::Meta;
 use crate::io::SyncSite;
-use crate::log::positions::PassLimit;
 use crate::memory;
+use crate::shm::PassLimit;
 use crate::sync::atomic::Ordering;
 
 /// Neighbouring pages are written together, up to this many bytes, where the base file takes more than one page in a call.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Checkpointer;
 use crate::error::Result;
 use crate::format::meta::Meta;
-use crate::log::positions::PassLimit;
+use crate::shm::PassLimit;
 use crate::sync::atomic::Ordering;
 use crate::types::CommitId;
 

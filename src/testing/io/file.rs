@@ -20,7 +20,8 @@ impl File for TestFile {
     }
 
     fn map(&self, _: u64, len: usize) -> Result<Box<dyn Mapping>> {
-        Ok(Box::new(Region((0..len / 8).map(|_| AtomicU64::new(0)).collect())))
+        let line = || Line([const { AtomicU64::new(0) }; 16]);
+        Ok(Box::new(Region((0..len.div_ceil(128)).map(|_| line()).collect())))
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
@@ -98,7 +99,11 @@ impl TestFile {
 }
 
 /// A region of the wal-index. Nothing of it is on the disk.
-struct Region(Box<[AtomicU64]>);
+struct Region(Box<[Line]>);
+
+/// As much as anything in it may want to be aligned to.
+#[repr(align(128))]
+struct Line(#[expect(dead_code, reason = "it is reached by its address")] [AtomicU64; 16]);
 
 impl Mapping for Region {
     fn pointer(&self) -> *mut u8 {

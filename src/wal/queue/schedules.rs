@@ -5,6 +5,7 @@ use shuttle::thread;
 
 use super::*;
 use crate::sync::Fault;
+use crate::sync::atomic::AtomicI32;
 use crate::testing::schedules::{explore, explore_with, must_fail};
 
 const CI: u64 = 10_000;
@@ -38,7 +39,7 @@ impl Bench {
     fn begin_read(&self, place: &Place) -> u64 {
         loop {
             let seen = self.commits.load(Ordering::SeqCst);
-            self.queue.before_read(place, &self.slot);
+            self.queue.before_read(place, || self.slot.load(Ordering::SeqCst) == 0);
             if self.commits.load(Ordering::SeqCst) == seen {
                 return seen;
             }

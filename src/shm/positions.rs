@@ -10,15 +10,15 @@
 //! Each change is a method with a name, and there is no other store. A method says who may call it, and in debug builds asserts the
 //! order. The fault programme asserts it in each state that it reaches ([`Positions::check`]).
 
-use crossbeam_utils::CachePadded;
-
+use super::lines::Lines;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
-/// The positions of a log. Plain memory without pointers: what another process would have to see. Everything else can be derived
-/// from the segments.
+/// The positions of a log. Plain memory without pointers: every process that has the log open sees it. Everything else can be derived
+/// from the segments. Its default is that of a log without a page, and nobody's.
+#[derive(Default)]
 #[repr(C)]
-pub(crate) struct Positions {
-    committing: CachePadded<Committing>,
+pub struct Positions {
+    committing: Lines<Committing>,
     synced: AtomicU64,
     absorbed: AtomicU64,
     checkpointed: AtomicU64,
@@ -36,6 +36,7 @@ pub(crate) struct Positions {
 }
 
 /// What each commit changes. It has a cache line of its own, or each commit would take away the one that readers use.
+#[derive(Default)]
 #[repr(C)]
 struct Committing {
     written: AtomicU64,
@@ -44,6 +45,18 @@ struct Committing {
     published_pages: AtomicU32,
 }
 
+#[cfg(not(all(test, shuttle)))]
+const _: () = {
+    use std::mem::offset_of;
+    assert!(size_of::<Positions>() == 256);
+    assert!(offset_of!(Committing, published) == 8 && offset_of!(Committing, published_pages) == 16);
+    assert!(offset_of!(Positions, synced) == 128 && offset_of!(Positions, absorbed) == 136);
+    assert!(offset_of!(Positions, checkpointed) == 144 && offset_of!(Positions, stored) == 152);
+    assert!(offset_of!(Positions, generation_base) == 160 && offset_of!(Positions, view_pages) == 168);
+    assert!(offset_of!(Positions, base_pages) == 172 && offset_of!(Positions, flags) == 176);
+    assert!(offset_of!(Positions, oldest_us) == 184);
+};
+
 /// Where storage is has been found out.
 const STORED_IS_KNOWN: u32 = 1;
 /// Storage belongs to another log.
@@ -51,7 +64,7 @@ const FENCED: u32 = 2;
 
 /// Why a pass may bring the base file to a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PassLimit {
+pub enum PassLimit {
     /// The log has no storage, or is fenced off from it.
     Unlimited,
     /// Storage has the frame.
@@ -63,41 +76,36 @@ pub(crate) enum PassLimit {
 }
 
 /// Where a log begins that has just been recovered.
-pub(super) struct Start {
+pub struct Start {
     /// The last committed frame.
-    pub(super) end: u64,
+    pub(crate) end: u64,
     /// The last frame that is proved to be durable.
-    pub(super) synced: u64,
-    pub(super) checkpointed: u64,
+    pub(crate) synced: u64,
+    pub(crate) checkpointed: u64,
     /// Pages of the database as of `end`.
-    pub(super) pages: u32,
+    pub(crate) pages: u32,
     /// Pages of the base file that reads may go to.
-    pub(super) base_pages: u32,
+    pub(crate) base_pages: u32,
     /// Time of the oldest commit that is not checkpointed, microseconds since 1970; 0: none.
-    pub(super) oldest_us: u64,
+    pub(crate) oldest_us: u64,
 }
 
 impl Positions {
-    /// All that was committed is part of the view.
-    pub(super) fn new(found: &Start) -> Positions {
-        let positions = Positions {
-            committing: CachePadded::new(Committing {
-                written: AtomicU64::new(found.end),
-                published: AtomicU64::new(found.end),
-                published_pages: AtomicU32::new(found.pages),
-            }),
-            synced: AtomicU64::new(found.synced),
-            absorbed: AtomicU64::new(found.end),
-            checkpointed: AtomicU64::new(found.checkpointed),
-            stored: AtomicU64::new(0),
-            generation_base: AtomicU64::new(found.end),
-            view_pages: AtomicU32::new(found.pages),
-            base_pages: AtomicU32::new(found.base_pages),
-            flags: AtomicU32::new(0),
-            oldest_us: AtomicU64::new(found.oldest_us),
-        };
-        positions.assert_order();
-        positions
+    /// A log has been recovered, and all that was committed is part of the view. Nobody else has these positions yet.
+    pub(crate) fn begin(&self, found: &Start) {
+        self.committing.written.store(found.end, Ordering::Relaxed);
+        self.committing.published.store(found.end, Ordering::Relaxed);
+        self.committing.published_pages.store(found.pages, Ordering::Relaxed);
+        self.synced.store(found.synced, Ordering::Relaxed);
+        self.absorbed.store(found.end, Ordering::Relaxed);
+        self.checkpointed.store(found.checkpointed, Ordering::Relaxed);
+        self.stored.store(0, Ordering::Relaxed);
+        self.generation_base.store(found.end, Ordering::Relaxed);
+        self.view_pages.store(found.pages, Ordering::Relaxed);
+        self.base_pages.store(found.base_pages, Ordering::Relaxed);
+        self.flags.store(0, Ordering::Relaxed);
+        self.oldest_us.store(found.oldest_us, Ordering::Relaxed);
+        self.assert_order();
     }
 
     /// The last frame that is in a segment, as part of a commit that may still be tentative.
@@ -168,14 +176,14 @@ impl Positions {
     }
 
     /// A commit is in its segment, and can still be taken back. By the holder of the write lock.
-    pub(super) fn write(&self, to: u64) {
+    pub(crate) fn write(&self, to: u64) {
         debug_assert!(to > self.published(), "frame {to} is published");
         self.committing.written.store(to, Ordering::Release);
     }
 
     /// The tentative commit is none any more: other frames will get its numbers, so an fsync of it counts for nothing. By the holder
     /// of the write lock, under the lock `SyncState::inner`: nobody finishes an fsync meanwhile, or takes one for done.
-    pub(super) fn take_back(&self) {
+    pub(crate) fn take_back(&self) {
         let published = self.published();
         self.synced.fetch_min(published, Ordering::AcqRel);
         self.committing.written.store(published, Ordering::Release);
@@ -183,7 +191,7 @@ impl Positions {
 
     /// The commit that ends at frame `to` can no longer be taken back: readers see it, and the database has `pages` pages now. The holder of
     /// the write lock calls this.
-    pub(super) fn publish(&self, to: u64, pages: Option<u32>) {
+    pub(crate) fn publish(&self, to: u64, pages: Option<u32>) {
         debug_assert!(self.published() < to && to <= self.written(), "frame {to} is not written");
         if let Some(pages) = pages {
             self.committing.published_pages.store(pages, Ordering::Release);
@@ -192,20 +200,20 @@ impl Positions {
     }
 
     /// An fsync that covers everything up to `to` has succeeded. By the thread that led it.
-    pub(super) fn sync(&self, to: u64) {
+    pub(crate) fn sync(&self, to: u64) {
         debug_assert!(to <= self.written(), "frame {to} is not written");
         self.synced.fetch_max(to, Ordering::AcqRel);
     }
 
     /// The page index has every frame up to `to`, the end of a commit: they are part of the view. One thread at a time.
-    pub(super) fn absorb(&self, to: u64, pages: u32) {
+    pub(crate) fn absorb(&self, to: u64, pages: u32) {
         debug_assert!(self.absorbed() <= to && to <= self.published(), "frame {to} is not published");
         self.view_pages.store(pages, Ordering::Release);
         self.absorbed.store(to, Ordering::Release);
     }
 
     /// After a commit: note its time if it is the oldest one that is not checkpointed. True: it is.
-    pub(super) fn note_commit(&self, now_us: impl FnOnce() -> u64) -> bool {
+    pub(crate) fn note_commit(&self, now_us: impl FnOnce() -> u64) -> bool {
         let is_oldest = self.oldest_us.load(Ordering::Relaxed) == 0;
         if is_oldest {
             self.oldest_us.store(now_us(), Ordering::Relaxed);
@@ -215,17 +223,17 @@ impl Positions {
 
     /// A pass is about to make the base file `pages` pages long: reads after its end would find what the pass is just writing, or
     /// nothing. By the checkpointer.
-    pub(super) fn limit_base(&self, pages: u32) {
+    pub(crate) fn limit_base(&self, pages: u32) {
         self.base_pages.fetch_min(pages, Ordering::AcqRel);
     }
 
     /// Reads may go to `pages` pages of the base file. By the checkpointer.
-    pub(super) fn open_base(&self, pages: u32) {
+    pub(crate) fn open_base(&self, pages: u32) {
         self.base_pages.store(pages, Ordering::Release);
     }
 
     /// The base file, and the metadata, are at frame `to`, durably. By the checkpointer.
-    pub(super) fn checkpoint(&self, to: u64, limit: PassLimit, now_us: impl FnOnce() -> u64) {
+    pub(crate) fn checkpoint(&self, to: u64, limit: PassLimit, now_us: impl FnOnce() -> u64) {
         debug_assert!(self.checkpointed() <= to && to <= self.absorbed(), "frame {to} is not absorbed");
         debug_assert!(to <= self.synced(), "frame {to} is not durable");
         debug_assert!(
@@ -242,14 +250,14 @@ impl Positions {
     }
 
     /// Storage has confirmed everything up to `to`. By the shipper, which fsynced it before.
-    pub(super) fn ship(&self, to: u64) {
+    pub(crate) fn ship(&self, to: u64) {
         debug_assert!(to <= self.synced(), "frame {to} was shipped before it was durable");
         self.find_stored(to);
     }
 
     /// Storage was asked, and has everything up to `to`. By the shipper. When that is less than was known, what was known has been
     /// forgotten before ([`Positions::forget_stored`]).
-    pub(super) fn find_stored(&self, to: u64) {
+    pub(crate) fn find_stored(&self, to: u64) {
         debug_assert!(to <= self.published(), "frame {to} is not of this log");
         debug_assert!(
             self.stored() <= Some(to),
@@ -261,17 +269,17 @@ impl Positions {
 
     /// Storage may have less than was known: nothing is known of it until it is asked. By the shipper, which holds the lock `pass`:
     /// a pass relies on what was known when it began until its end.
-    pub(super) fn forget_stored(&self) {
+    pub(crate) fn forget_stored(&self) {
         self.flags.fetch_and(!STORED_IS_KNOWN, Ordering::AcqRel);
     }
 
     /// Storage belongs to another log. By the shipper.
-    pub(super) fn fence(&self) {
+    pub(crate) fn fence(&self) {
         self.flags.fetch_or(FENCED, Ordering::AcqRel);
     }
 
     /// A generation of `wal.c` begins after frame `base`. By the holder of the write lock.
-    pub(super) fn begin_generation(&self, base: u64) {
+    pub(crate) fn begin_generation(&self, base: u64) {
         debug_assert!(base <= self.written(), "frame {base} is not written");
         self.generation_base.store(base, Ordering::Release);
     }
@@ -308,14 +316,16 @@ mod tests {
     use super::*;
 
     fn positions() -> Positions {
-        Positions::new(&Start {
+        let positions = Positions::default();
+        positions.begin(&Start {
             end: 20,
             synced: 15,
             checkpointed: 10,
             pages: 3,
             base_pages: 3,
             oldest_us: 5,
-        })
+        });
+        positions
     }
 
     #[test]

@@ -1,0 +1,179 @@
+//! The memory itself: the file `shm` in the log directory, mapped.
+
+use std::io::ErrorKind;
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::control::{CONTROL_SIZE, Control};
+use super::positions::Positions;
+use super::processes::Liveness;
+use crate::error::{Error, Result};
+use crate::io::{File, Io, Mapping, OpenMode, PathKind, this_program};
+use crate::memory;
+use crate::sync::Mutex;
+use crate::sync::atomic::AtomicU32;
+
+/// The name of the file in the log directory.
+pub const SHM_NAME: &str = "shm";
+
+/// What the processes that have a database open agree on, as this process sees it.
+pub struct SharedMemory {
+    /// `None`: it is the memory of this process alone, since its directory cannot be written, or is removed.
+    file: Option<Arc<dyn File>>,
+    control: Backing,
+    liveness: Arc<dyn Liveness>,
+    slot: usize,
+    /// Held while this process cleans up after another one.
+    pub(super) cleaning: Mutex<()>,
+}
+
+enum Backing {
+    #[cfg_attr(all(test, shuttle), expect(dead_code, reason = "shuttle's atomics are no plain memory"))]
+    Mapped(Box<dyn Mapping>),
+    /// Of this process; in tests also of others that are made up.
+    Own(Arc<Control>),
+}
+
+/// A region without a file.
+struct Heap(Box<[AtomicU32]>);
+
+impl Mapping for Heap {
+    fn pointer(&self) -> *mut u8 {
+        self.0.as_ptr().cast_mut().cast()
+    }
+}
+
+impl SharedMemory {
+    /// Make the memory of a log that has just been recovered, and take a slot in it. The caller holds the lock of the log: nobody else
+    /// has it open. `read_only`: no file is made.
+    pub fn create(
+        io: &dyn Io,
+        dir: &Path,
+        liveness: Arc<dyn Liveness>,
+        read_only: bool,
+    ) -> Result<SharedMemory> {
+        let file = if read_only { None } else { make_file(io, &dir.join(SHM_NAME))? };
+        let control = match &file {
+            Some(file) => Backing::of(&**file)?,
+            None => Backing::Own(Arc::new(Control::new())),
+        };
+        let mut memory = SharedMemory { file, control, liveness, slot: 0, cleaning: Mutex::new(()) };
+        if read_only {
+            memory.control().use_slot(0);
+        } else {
+            memory.slot = memory.join(std::process::id(), &this_program(), io.now_us())?;
+        }
+        Ok(memory)
+    }
+
+    /// Memory of this process, which nobody else has.
+    #[cfg(test)]
+    pub(crate) fn alone() -> SharedMemory {
+        struct Alone;
+        impl Liveness for Alone {
+            fn take(&self, _: usize) -> Result<bool> {
+                Ok(false)
+            }
+            fn give_back(&self, _: usize) {}
+        }
+        let memory = SharedMemory {
+            file: None,
+            control: Backing::Own(Arc::new(Control::new())),
+            liveness: Arc::new(Alone),
+            slot: 0,
+            cleaning: Mutex::new(()),
+        };
+        memory.control().use_slot(0);
+        memory
+    }
+
+    /// Another process has it open, too, of which `liveness` knows.
+    #[cfg(all(test, shuttle))]
+    pub(super) fn in_another_process(&self, liveness: Arc<dyn Liveness>, pid: u32) -> Result<SharedMemory> {
+        let Backing::Own(control) = &self.control else { unreachable!("a model has no mapping") };
+        let control = Backing::Own(Arc::clone(control));
+        let mut memory = SharedMemory { file: None, control, liveness, slot: 0, cleaning: Mutex::new(()) };
+        memory.slot = memory.join(pid, "model", 0)?;
+        Ok(memory)
+    }
+
+    /// Everything is as it was found on disk.
+    pub fn complete(&self) {
+        self.control().complete();
+    }
+
+    pub(super) fn control(&self) -> &Control {
+        match &self.control {
+            Backing::Own(control) => control,
+            // SAFETY: the mapping is `CONTROL_SIZE` bytes long, which is at least the size of `Control`, begins at a multiple of a
+            // page, which is one of the alignment of `Control`, and stays where it is for as long as `self`. Its bytes were
+            // zeros, or written through a `Control`, and every field is an atomic: any bits are a value, and other processes may
+            // change them at any time.
+            Backing::Mapped(mapping) => unsafe { &*mapping.pointer().cast::<Control>() },
+        }
+    }
+
+    pub(super) fn liveness(&self) -> &dyn Liveness {
+        &*self.liveness
+    }
+
+    /// The slot of this process.
+    pub fn slot(&self) -> usize {
+        self.slot
+    }
+
+    /// Make region `index` of the wal-index, of `size` bytes, all of them zeros.
+    pub fn make_region(&self, index: usize, size: usize) -> Result<Box<dyn Mapping>> {
+        let Some(file) = &self.file else {
+            return Ok(Box::new(Heap(memory::filled(size / 4, "the wal-index", || AtomicU32::new(0))?)));
+        };
+        write_zeros(&**file, CONTROL_SIZE + (index * size) as u64, size)?;
+        file.map(CONTROL_SIZE + (index * size) as u64, size)
+    }
+}
+
+impl Backing {
+    #[cfg(not(all(test, shuttle)))]
+    fn of(file: &dyn File) -> Result<Backing> {
+        write_zeros(file, 0, CONTROL_SIZE as usize)?;
+        file.map(0, CONTROL_SIZE as usize).map(Backing::Mapped)
+    }
+
+    #[cfg(all(test, shuttle))]
+    fn of(_: &dyn File) -> Result<Backing> {
+        Ok(Backing::Own(Arc::new(Control::new())))
+    }
+}
+
+/// Written, not just extended: on a full disk this is an error, where touching a hole in the mapping would be a SIGBUS in the host.
+fn write_zeros(file: &dyn File, offset: u64, size: usize) -> Result<()> {
+    let mut zeros = Vec::new();
+    memory::resize(&mut zeros, size, "the wal-index")?;
+    file.write_at(&zeros, offset)
+}
+
+/// `None`: there can be none, and memory of this process is enough, since nobody else can open the database. Whether the next open
+/// would find a commit is looked at before each fsync is reported (`log/place.rs`), and not here.
+fn make_file(io: &dyn Io, path: &Path) -> Result<Option<Arc<dyn File>>> {
+    // Made anew: an old file of this name may be a link to somebody else's file, or somebody else may have it mapped and change it.
+    let remove = || match io.kind(path)? {
+        PathKind::Missing => Ok(()),
+        _ => io.remove_file(path),
+    };
+    match remove().and_then(|()| io.open(path, OpenMode::Create)) {
+        Ok(file) => Ok(Some(file)),
+        Err(Error::Io { kind: ErrorKind::NotFound | ErrorKind::PermissionDenied, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The positions of a log, where all processes have them.
+pub struct SharedPositions(pub Arc<SharedMemory>);
+
+impl Deref for SharedPositions {
+    type Target = Positions;
+    fn deref(&self) -> &Positions {
+        &self.0.control().positions
+    }
+}
