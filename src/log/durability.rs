@@ -42,6 +42,8 @@ struct Names {
     fsync: crate::sync::Mutex<()>,
     changed: AtomicU64,
     durable: AtomicU64,
+    /// Those that were found at the open would survive a power loss.
+    are_settled: AtomicBool,
 }
 
 #[derive(Default)]
@@ -109,13 +111,19 @@ impl Drop for Leading<'_> {
 }
 
 impl Durability {
-    pub(super) fn new(shared: &Arc<Shared>, view: &Arc<View>, place: &Arc<Place>) -> Durability {
+    /// `names_are_durable`: those that were found in the directory.
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        view: &Arc<View>,
+        place: &Arc<Place>,
+        names_are_durable: bool,
+    ) -> Durability {
         Durability {
             shared: Arc::clone(shared),
             view: Arc::clone(view),
             place: Arc::clone(place),
             state: SyncState::default(),
-            names: Names::default(),
+            names: Names { are_settled: AtomicBool::new(names_are_durable), ..Names::default() },
             fsyncs: AtomicU64::new(0),
         }
     }
@@ -324,6 +332,16 @@ impl Durability {
         self.names.changed.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Before a spare becomes a segment: the process before may have died before it fsynced the directory, and the spare could come back
+    /// under the name that it had as a segment, with what is written into it now.
+    pub(super) fn settle_names(&self) -> Result<()> {
+        if self.names.are_settled.load(Ordering::Acquire) {
+            Ok(())
+        } else {
+            self.sync_names(SyncSite::RecoveredNames)
+        }
+    }
+
     /// Fsync the directory if a name of a segment in it is new. Whoever finds it done already may rely on it: it counts
     /// from the end of the fsync.
     pub(super) fn sync_new_names(&self, site: SyncSite) -> Result<()> {
@@ -342,6 +360,7 @@ impl Durability {
             .sync_dir(&self.shared.dir, site)
             .inspect_err(|error| self.poison_if_fsync_failed(error))?;
         self.names.durable.fetch_max(changed, Ordering::AcqRel);
+        self.names.are_settled.store(true, Ordering::Release);
         Ok(())
     }
 }

@@ -100,12 +100,13 @@ impl Log {
     }
 
     fn of(recovered: Recovered) -> Log {
-        let Recovered { shared, segments, index, cache, crc, spares, sizes, meta, has_footer, lock } =
+        let Recovered { shared, segments, index, cache, crc, spares, sizes, meta, has_footer, .. } =
             recovered;
+        let (names_are_durable, lock) = (recovered.names_are_durable, recovered.lock);
         let shared = Arc::new(shared);
         let view = Arc::new(View::new(&shared, segments, index, cache));
         let place = Arc::new(Place::new(&shared, &view));
-        let durability = Arc::new(Durability::new(&shared, &view, &place));
+        let durability = Arc::new(Durability::new(&shared, &view, &place, names_are_durable));
         let writer = Arc::new(Writer::new(&shared, &view, &place, &durability, crc, spares, sizes));
         let remote = Arc::new(Remote::new(&shared));
         let parts = Parts {
@@ -372,6 +373,7 @@ impl Log {
         }
         if let Some(lock) = lock.take() {
             self.shared.memory.leave();
+            self.shared.memory.remove_file(&*self.shared.io, &self.shared.dir);
             lock.release();
         }
     }

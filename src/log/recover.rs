@@ -48,6 +48,17 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// The log was left as a last close leaves it: everything is in the base file, which says so, and there is no file that would have to go.
+    fn is_at_rest(&self, meta: &Meta, base: &BaseState) -> bool {
+        let has_segments = !(self.chain.is_empty() && self.stale.is_empty() && self.torn.is_empty());
+        let has_copies = self.names.iter().any(|name| name.ends_with(COPY_SUFFIX));
+        !self.names.is_empty()
+            && !has_segments
+            && !has_copies
+            && !meta.has_intent()
+            && base.footer() == Some(meta.footer())
+    }
+
     /// The last committed frame; 0 when there is none.
     pub(super) fn end(&self) -> u64 {
         self.chain.last().map_or(0, |(_, _, scan)| scan.end_frame_no())
@@ -143,6 +154,8 @@ pub(super) struct Recovered {
     pub(super) meta: Option<MetaFile>,
     /// The base file carries a footer of this log.
     pub(super) has_footer: bool,
+    /// Which names the directory has would survive a power loss.
+    pub(super) names_are_durable: bool,
     pub(super) lock: Arc<LockFile>,
 }
 
@@ -157,6 +170,7 @@ pub(super) fn build(
     let io = Arc::clone(&source.io);
     let end = found.end().max(meta.checkpointed_frame_no);
     let fresh = found.names.is_empty();
+    let is_at_rest = found.is_at_rest(&meta, base);
     let sizes = SegmentSizes::new(&source.options.swap, FrameLayout::new(meta.page_size));
     let spares = spare_files(&source, &sizes);
     // Before the files go that it is about.
@@ -203,7 +217,19 @@ pub(super) fn build(
     };
     let cache = LogCache::new(source.cache, meta.page_size);
     let has_footer = fresh || base.footer() == Some(meta.footer());
-    Ok(Recovered { shared, segments, index, cache, crc, spares, sizes, meta: meta_file, has_footer, lock })
+    Ok(Recovered {
+        shared,
+        segments,
+        index,
+        cache,
+        crc,
+        spares,
+        sizes,
+        meta: meta_file,
+        has_footer,
+        names_are_durable: !is_at_rest,
+        lock,
+    })
 }
 
 /// The pool of files for segments to come.
@@ -227,6 +253,12 @@ fn tidy(
 ) -> Result<MetaFile> {
     let io = &*source.io;
     let fresh = found.names.is_empty();
+    if found.is_at_rest(&meta, base) {
+        // A session that writes nothing makes no fsync. Nothing relies on this metadata rather than the one before it: no segment goes
+        // because of what it says. On the names something relies when a spare becomes a segment (`Durability::settle_names`).
+        spares.adopt(io, &found.names)?;
+        return MetaFile::open(io, &source.dir, meta);
+    }
     let mut meta_file = None;
     if !fresh {
         // What was read may only be in the page cache: the process before was killed before its fsync, or the fsync

@@ -13,6 +13,8 @@ use crate::sync::Mutex;
 
 /// The least number of spares that are kept, and the most.
 const KEEP: std::ops::RangeInclusive<u64> = 4..=128;
+/// Bytes of the spare that is left for the next process, at most.
+const KEPT_BYTES: u64 = 16384;
 /// Bytes written, and fsynced, at once when a file is prepared: the fsync of a commit queues behind no more than this.
 const CHUNK: usize = 1 << 19;
 
@@ -136,10 +138,16 @@ impl SpareFiles {
         self.state.lock().files.push(path);
     }
 
-    /// Keep one spare for the next process and remove the others: a closed database should not hold much more disk
+    /// Keep one small spare for the next process and remove the others: a closed database should not hold much more disk
     /// than its pages.
     pub fn shrink(&self, io: &dyn Io) {
         let mut state = self.state.lock();
+        if let Some(kept) = state.files.first()
+            && let Ok(file) = io.open(kept, OpenMode::ReadWrite)
+            && file.size().is_ok_and(|size| size > KEPT_BYTES)
+        {
+            let _ = file.set_len(KEPT_BYTES);
+        }
         while state.files.len() > 1 {
             if let Some(path) = state.files.pop() {
                 let _ = io.remove_file(&path);

@@ -103,6 +103,14 @@ impl SharedMemory {
         self.control().complete();
     }
 
+    /// The last process is about to give the log up: the file is of no use to anybody. When it stays, since this process is killed or may
+    /// not remove it, the next one makes it anew.
+    pub fn remove_file(&self, io: &dyn Io, dir: &Path) {
+        if self.file.is_some() {
+            let _ = io.remove_file(&dir.join(SHM_NAME));
+        }
+    }
+
     pub(super) fn control(&self) -> &Control {
         match &self.control {
             Backing::Own(control) => control,

@@ -147,6 +147,9 @@ impl Writer {
     /// to recovery like a transaction that was rolled back, so there is no current segment then: the next transaction begins one at the
     /// same frame, or is told why not.
     fn swap_segment(&self, tail: &mut Tail) -> Result<()> {
+        if !self.place.has_no_names() {
+            self.durability.settle_names()?;
+        }
         let (start_frame_no, previous_crc) = tail.position();
         let header = SegmentHeader {
             log_id: self.shared.log_id,

@@ -4,6 +4,7 @@
 mod base;
 mod commits;
 mod recovery;
+mod rest;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
