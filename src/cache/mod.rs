@@ -1,7 +1,7 @@
 //! The frame cache: pages of recent frames, and of the base file, so that reads need no system call.
 //!
 //! One cache serves all databases of a process. It holds at most a configured number of bytes, allocated as used. Keys
-//! are (log, number); what they mean, and that no entry is stale, is the business of `log_cache.rs`.
+//! are (log, number); what they mean, and that they never mean two things, is the business of `log_cache.rs`.
 //!
 //! Pages are kept in blocks of 4 KiB (`slabs.rs`): one for a page of that size or less, several for a larger one. Which
 //! block has what is in a table of small sets, as in a processor's cache: a key can be in one set only, and a set lies in two
@@ -17,7 +17,7 @@ mod slabs;
 use std::ops::RangeInclusive;
 use std::sync::OnceLock;
 
-pub use log_cache::LogCache;
+pub use log_cache::{LogCache, PageKey};
 
 use crate::memory;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -181,14 +181,9 @@ impl FrameCache {
         true
     }
 
-    /// Keep a frame's page.
+    /// Keep a page.
     pub fn insert(&self, id: CacheId, number: u64, page: &[u8]) {
-        self.insert_if((id, number), page, || true);
-    }
-
-    /// Keep a page, if `valid` says so in the moment when it becomes visible: [`FrameCache::rename`] is wholly before or after.
-    pub fn insert_if(&self, key: (CacheId, u64), page: &[u8], valid: impl Fn() -> bool) {
-        self.insert_with(key, page, |sets, _| self.reserve(sets), valid);
+        self.insert_with((id, number), page, |sets, _| self.reserve(sets));
     }
 
     /// Keep a page, and give up an `old` version of it if that is here. Who changes a page has just read it, so the old version looks
@@ -197,7 +192,7 @@ impl FrameCache {
         let take = |sets: &[Locked], part| {
             Self::take(sets, old.0.log, old.0.part(old.1, part)).or_else(|| self.reserve(sets))
         };
-        self.insert_with(key, page, take, || true);
+        self.insert_with(key, page, take);
     }
 
     fn insert_with(
@@ -205,7 +200,6 @@ impl FrameCache {
         (id, number): (CacheId, u64),
         page: &[u8],
         block_for: impl Fn(&[Locked], usize) -> Option<u32>,
-        valid: impl Fn() -> bool,
     ) {
         if self.capacity < id.parts || id.log == 0 {
             return;
@@ -216,7 +210,7 @@ impl FrameCache {
             if !self.slabs.write(block, bytes) {
                 return self.give_back(block);
             }
-            self.put(sets, id.log, id.part(number, at), block, &valid);
+            self.put(sets, id.log, id.part(number, at), block);
         }
     }
 
@@ -231,22 +225,6 @@ impl FrameCache {
         self.sets.get().map(|sets| &**sets)
     }
 
-    /// The page with the key `from`, if it is here, gets the key `to`. If it is not, nothing has the key `to` afterwards.
-    pub fn rename(&self, from: (CacheId, u64), to: (CacheId, u64)) {
-        let Some(sets) = self.sets.get() else { return };
-        for at in 0..to.0.parts as usize {
-            let part = to.0.part(to.1, at);
-            match Self::take(sets, from.0.log, from.0.part(from.1, at)) {
-                Some(block) => self.put(sets, to.0.log, part, block, || true),
-                None => {
-                    if let Some(block) = Self::take(sets, to.0.log, part) {
-                        self.give_back(block);
-                    }
-                }
-            }
-        }
-    }
-
     /// Take the block of a part out of its set.
     fn take(sets: &[Locked], log: u32, part: u64) -> Option<u32> {
         let mut set = Self::set(sets, log, part);
@@ -254,12 +232,8 @@ impl FrameCache {
         Some(set.take(way))
     }
 
-    fn put(&self, sets: &[Locked], log: u32, part: u64, block: u32, valid: impl Fn() -> bool) {
+    fn put(&self, sets: &[Locked], log: u32, part: u64, block: u32) {
         let mut set = Self::set(sets, log, part);
-        if !valid() {
-            drop(set);
-            return self.give_back(block);
-        }
         let free = || set.blocks.iter().position(|&block| block == NONE);
         let way = set.find(log, part).or_else(free);
         // In a full set somebody has to go.

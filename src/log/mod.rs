@@ -63,7 +63,7 @@ pub(crate) use remote::Remote;
 use shared::Shared;
 pub use source::{LOCK_NAME, LogSource};
 use trouble::STRANGER;
-pub(crate) use view::View;
+pub(crate) use view::{View, ViewRead};
 pub(crate) use wakeup::Wakeup;
 pub(crate) use writer::Writer;
 

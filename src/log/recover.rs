@@ -191,7 +191,7 @@ pub(super) fn build(
         end,
         synced: durable,
         checkpointed: meta.checkpointed_frame_no,
-        pages: pages.unwrap_or(meta.db_size_pages),
+        pages,
         // What a pass that was interrupted left beyond the old end is of no state.
         base_pages: base.whole_pages(meta.page_size).min(meta.db_size_pages),
         oldest_us: if end > meta.checkpointed_frame_no { io.now_us() } else { 0 },
@@ -307,25 +307,23 @@ fn copy_cut_segments(source: &LogSource, found: &mut Found) -> Result<()> {
     if is_cut { source.io.sync_dir(&source.dir, SyncSite::CutSegmentName) } else { Ok(()) }
 }
 
-/// The page index of a log whose frames are all absorbed, and pages of the database as of its last commit, if it has one.
-fn index_of(segments: &[Arc<Segment>], meta: &Meta, end: u64) -> Result<(PageIndex, Option<u32>)> {
-    let index = PageIndex::new()?;
-    index.advance(end);
-    let mut pages = None;
+/// The page index of a log whose frames are all absorbed, and pages of the database as of its last commit.
+fn index_of(segments: &[Arc<Segment>], meta: &Meta, end: u64) -> Result<(PageIndex, u32)> {
+    let checkpointed = meta.checkpointed_frame_no;
+    let index = PageIndex::new(checkpointed, meta.db_size_pages)?;
+    let mut absorption = index.absorb(end, checkpointed, meta.db_size_pages);
     for segment in segments {
         let mut has_memory = Ok(());
-        segment.for_each_mark(meta.checkpointed_frame_no + 1, end, |frame_no, mark| {
+        segment.for_each_mark(checkpointed + 1, end, |frame_no, mark| {
             if has_memory.is_ok() {
                 has_memory = index.prepare(mark.page_no);
             }
             if has_memory.is_ok() {
-                index.set(mark.page_no, frame_no);
-            }
-            if mark.db_size_pages != 0 {
-                pages = Some(mark.db_size_pages);
+                absorption.frame(frame_no, mark.page_no, mark.db_size_pages);
             }
         });
         has_memory?;
     }
+    let pages = absorption.pages();
     Ok((index, pages))
 }

@@ -2,6 +2,7 @@
 
 mod names;
 mod recorder;
+mod simulated;
 mod view;
 mod wakes;
 
@@ -11,8 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use recorder::Recorder;
+use simulated::two_pages;
 
-use super::{Log, LogSource};
+use super::{Log, LogSource, ViewRead};
 use crate::cache::FrameCache;
 use crate::error::{Error, Result};
 use crate::format::meta::StoredIn;
@@ -30,11 +32,7 @@ impl Place {
     /// A database of two pages, in WAL mode.
     pub(super) fn new() -> Place {
         let place = Place { temporary: tempfile::tempdir().unwrap() };
-        let mut base = vec![0; 2 * PAGE];
-        base[..16].copy_from_slice(b"SQLite format 3\0");
-        base[16..20].copy_from_slice(&[2, 0, 2, 2]);
-        base[28..32].copy_from_slice(&2u32.to_be_bytes());
-        fs::write(place.database(), base).unwrap();
+        fs::write(place.database(), two_pages()).unwrap();
         place
     }
 
@@ -135,8 +133,8 @@ fn intend(log: &Log, frame_no: u64) {
 fn page_2(log: &Log) -> u8 {
     let mut byte = [0; PAGE];
     match log.view().read_view(&mut byte, PAGE as u64).unwrap() {
-        Some(got) => assert_eq!(got, PAGE),
-        None => assert_eq!(log.base().read_at(&mut byte, PAGE as u64).unwrap(), PAGE),
+        ViewRead::Here(got) => assert_eq!(got, PAGE),
+        ViewRead::InBase(_) => assert_eq!(log.base().read_at(&mut byte, PAGE as u64).unwrap(), PAGE),
     }
     byte[0]
 }

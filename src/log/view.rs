@@ -4,6 +4,11 @@
 //! believes that it has copied frames into the database file, those frames become part of the view: their pages' entries
 //! in the index now point at them. This is absorption, a checkpoint that moves no data.
 //!
+//! An entry goes on pointing at its frame when a pass has brought it to the base file. Up to the position *checkpointed*, a frame that
+//! the index names is read from the base file: every page of that is as of the frame of its entry, until a newer frame of the page is
+//! absorbed. A pass to frame N writes only pages whose entries are of frames after the checkpointed one, so nobody reads them in the
+//! base file before the position moves to N, and what it writes is never newer than the entry.
+//!
 //! Frames are absorbed as a prefix, up to a commit. `wal.c` tells how far it went in `nBackfillAttempted`, which is never
 //! beyond the snapshot of any reader that reads the WAL, and it keeps readers of the bare database file away meanwhile
 //! (`WAL_READ_LOCK(0)`): so no open read transaction sees the view change (invariant 4).
@@ -12,12 +17,13 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::shared::Shared;
-use crate::cache::LogCache;
+use crate::cache::{LogCache, PageKey};
 use crate::error::{Error, Result};
 use crate::format::frame::FRAME_HEADER_SIZE;
 use crate::memory;
-use crate::page_index::PageIndex;
+use crate::page_index::{Content, PageIndex};
 use crate::segment::{FrameMark, Segment};
+use crate::sync::atomic::{Ordering, fence};
 use crate::sync::{Mutex, RwLock};
 
 /// The segments, which frame is the newest absorbed one of a page, and pages in memory.
@@ -28,6 +34,15 @@ pub(crate) struct View {
     pub(super) index: PageIndex,
     pub(super) cache: LogCache,
     absorbing: Mutex<()>,
+}
+
+/// Where bytes of the database file are that somebody wants to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ViewRead {
+    /// So many of them are in the buffer; after them is the end of the file.
+    Here(usize),
+    /// All of them are in the base file, and the caller reads them there. [`View::keep_base_page`] wants to know what they are.
+    InBase(Content),
 }
 
 /// What a pass brings to the base file.
@@ -78,17 +93,19 @@ impl View {
         if to < from {
             return false;
         }
-        // Two passes, since frames behind the last commit that is covered must not be absorbed.
+        // Twice, since frames after the last commit that is covered must not be absorbed.
         let mut last_commit = None;
         self.for_each_mark(from, to, |frame_no, mark| {
             if mark.db_size_pages != 0 {
-                last_commit = Some((frame_no, mark.db_size_pages));
+                last_commit = Some(frame_no);
             }
         });
-        let Some((last, db_size_pages)) = last_commit else { return false };
-        self.index.advance(last);
-        self.for_each_mark(from, last, |frame_no, mark| self.index.set(mark.page_no, frame_no));
-        positions.absorb(last, db_size_pages);
+        let Some(last) = last_commit else { return false };
+        let mut absorption = self.index.absorb(last, positions.checkpointed(), positions.view_pages());
+        self.for_each_mark(from, last, |frame_no, mark| {
+            absorption.frame(frame_no, mark.page_no, mark.db_size_pages);
+        });
+        positions.absorb(last, absorption.pages());
         true
     }
 
@@ -154,13 +171,17 @@ impl View {
 
     /// Read bytes of the page in a frame that is written.
     pub(crate) fn read_page(&self, frame_no: u64, offset: usize, buf: &mut [u8]) -> Result<()> {
-        if self.cache.read_frame(frame_no, offset, buf) {
+        if self.cache.read(PageKey::Frame(frame_no), offset, buf) {
             return Ok(());
         }
+        self.read_uncached(frame_no, offset, buf)
+    }
+
+    fn read_uncached(&self, frame_no: u64, offset: usize, buf: &mut [u8]) -> Result<()> {
         self.with_frame(frame_no, |frame| {
             let page = &frame[FRAME_HEADER_SIZE..];
             buf.copy_from_slice(&page[offset..offset + buf.len()]);
-            self.cache.keep_frame(frame_no, page);
+            self.cache.keep(PageKey::Frame(frame_no), page);
         })
     }
 
@@ -212,26 +233,31 @@ impl View {
         Ok(NewestFrames { list, db_size_pages })
     }
 
-    /// Frames are in the base file: readers find their pages there.
-    pub(super) fn moved_to_base(&self, list: &[(u32, u64)]) {
-        for &(page_no, frame_no) in list {
-            self.cache.moved(frame_no, page_no);
-            self.index.clear(page_no, frame_no);
-        }
-    }
-
-    /// A page that was read from the base file, at `version` of it. `offset` is that of the page in the file.
-    pub(crate) fn keep_base_page(&self, page: &[u8], offset: u64, version: u64) {
+    /// A page that was read from the base file, where it was `content`. `offset` is that of the page in the file.
+    ///
+    /// It may have changed while it was read. But an absorption sets the entry of a page before any pass writes a newer frame of it, or cuts
+    /// it off. So what was read is the content that the entry named if the entry is the same afterwards, and whatever happens then, it is
+    /// never wrong to have it under that name: this needs no lock that keeps absorptions and passes away.
+    pub(crate) fn keep_base_page(&self, page: &[u8], offset: u64, content: Content) {
         let page_size = self.shared.page_size.bytes();
         let is_page = page.len() == page_size && offset.is_multiple_of(page_size as u64);
-        if let (true, Ok(page_no)) = (is_page, u32::try_from(offset / page_size as u64 + 1)) {
-            self.cache.keep_base(page_no, page, version);
+        let (true, Ok(page_no)) = (is_page, u32::try_from(offset / page_size as u64 + 1)) else { return };
+        // The bytes come first, then the entry.
+        fence(Ordering::Acquire);
+        if let Some(key) = key_of(page_no, content)
+            && self.index.get(page_no) == content
+        {
+            self.cache.keep(key, page);
         }
     }
 
-    /// Read bytes of the database file from the view. `Ok(None)`: the caller reads the range from the base file, in
-    /// which all of it lies. `Ok(Some(n))`: `n` bytes are in `buf`, the rest is behind the end of the file.
-    pub(crate) fn read_view(&self, buf: &mut [u8], offset: u64) -> Result<Option<usize>> {
+    /// The name of the content that the view has of a page; `None`: it has none.
+    pub(super) fn key(&self, page_no: u32) -> Option<PageKey> {
+        key_of(page_no, self.index.get(page_no))
+    }
+
+    /// Read bytes of the database file from the view.
+    pub(crate) fn read_view(&self, buf: &mut [u8], offset: u64) -> Result<ViewRead> {
         let page_size = self.shared.page_size.bytes();
         let page_no = offset / page_size as u64 + 1;
         let within = (offset % page_size as u64) as usize;
@@ -246,30 +272,54 @@ impl View {
             let len = (page_size - within).min(buf.len() - done);
             let part = &mut buf[done..done + len];
             let got = match self.read_view_page(at / page_size as u64 + 1, within, part)? {
-                Some(got) => got,
-                None => self.shared.base.read_at(part, at)?,
+                ViewRead::Here(got) => got,
+                ViewRead::InBase(_) => self.shared.base.read_at(part, at)?,
             };
             done += got;
             if got < len {
                 break;
             }
         }
-        Ok(Some(done))
+        Ok(ViewRead::Here(done))
     }
 
-    fn read_view_page(&self, page_no: u64, within: usize, buf: &mut [u8]) -> Result<Option<usize>> {
-        let Ok(page_no) = u32::try_from(page_no) else { return Ok(Some(0)) };
-        while let Some(frame_no) = self.index.get(page_no) {
-            match self.read_page(frame_no, within, buf) {
-                Ok(()) => return Ok(Some(buf.len())),
-                // A checkpoint pass may have moved the page to the base file since the index was read.
-                Err(error) if self.index.get(page_no) == Some(frame_no) => return Err(error),
+    fn read_view_page(&self, page_no: u64, within: usize, buf: &mut [u8]) -> Result<ViewRead> {
+        let Ok(page_no) = u32::try_from(page_no) else { return Ok(ViewRead::Here(0)) };
+        loop {
+            let content = self.index.get(page_no);
+            if key_of(page_no, content).is_some_and(|key| self.cache.read(key, within, buf)) {
+                return Ok(ViewRead::Here(buf.len()));
+            }
+            let Some(frame_no) = self.only_in_log(content) else {
+                // After the look at the position `checkpointed`: before that moves, this one covers every page of the new state.
+                let is_beyond = page_no > self.shared.positions.base_pages();
+                return Ok(if is_beyond { ViewRead::Here(0) } else { ViewRead::InBase(content) });
+            };
+            match self.read_uncached(frame_no, within, buf) {
+                Ok(()) => return Ok(ViewRead::Here(buf.len())),
+                Err(error) if self.only_in_log(self.index.get(page_no)) == Some(frame_no) => {
+                    return Err(error);
+                }
+                // A pass has brought the frame to the base file since the look at the positions, and its segment was freed.
                 Err(_) => {}
             }
         }
-        if page_no > self.shared.positions.base_pages() {
-            return Ok(Some(0));
+    }
+
+    /// The frame that has this content, if the base file does not have it.
+    fn only_in_log(&self, content: Content) -> Option<u64> {
+        match content {
+            Content::Frame(frame_no) if frame_no > self.shared.positions.checkpointed() => Some(frame_no),
+            _ => None,
         }
-        Ok(self.cache.read_base(page_no, within, buf).then_some(buf.len()))
+    }
+}
+
+/// What the cache calls the content of a page; `None`: it is not always the same, and cannot be kept.
+fn key_of(page_no: u32, content: Content) -> Option<PageKey> {
+    match content {
+        Content::Frame(frame_no) => Some(PageKey::Frame(frame_no)),
+        Content::Base { retired } => Some(PageKey::Base { page_no, since: retired }),
+        Content::Cut => None,
     }
 }

@@ -7,9 +7,11 @@ use super::{LockKind, WAL_HEADER_SIZE, Wal};
 use crate::error::{Error, Result};
 use crate::format::frame::SQLITE_FRAME_HEADER_SIZE;
 use crate::io::SyncSite;
-use crate::log::{Debt, Log};
+use crate::log::{Debt, Log, ViewRead};
 use crate::options::Ack;
+use crate::page_index::Content;
 use crate::shm::WRITE_LOCK;
+use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Where bytes of the database file are.
@@ -37,9 +39,10 @@ pub struct WalHandle {
     sync_to: AtomicU64,
     /// `vwal_ack=remote`: storage must have the commit that ends here before it is acknowledged; 0: none.
     store_to: AtomicU64,
-    /// Pages that it has read from the base file, and the version of that at the last one that is to be kept.
+    /// Pages that it has read from the base file.
     base_reads: AtomicU64,
-    base_version: AtomicU64,
+    /// What the last one of them was that is to be kept.
+    wanted: Mutex<Option<Content>>,
     /// Frames that were committed here and are not yet charged to the pace of commits.
     unpaced: AtomicU64,
     /// The wait that was charged so far and not yet waited for.
@@ -65,7 +68,7 @@ impl WalHandle {
             sync_to: AtomicU64::new(0),
             store_to: AtomicU64::new(0),
             base_reads: AtomicU64::new(0),
-            base_version: AtomicU64::new(0),
+            wanted: Mutex::new(None),
             unpaced: AtomicU64::new(0),
             debt: Debt::default(),
             mapped: AtomicBool::new(false),
@@ -137,21 +140,25 @@ impl WalHandle {
 
     /// Read from the database file.
     pub fn read_db(&self, buf: &mut [u8], offset: u64) -> Result<DbRead> {
-        if let Some(got) = self.log().view().read_view(buf, offset)? {
-            return Ok(DbRead::Here(got));
-        }
+        let content = match self.log().view().read_view(buf, offset)? {
+            ViewRead::Here(got) => return Ok(DbRead::Here(got)),
+            ViewRead::InBase(content) => content,
+        };
         // A scan sweeps the cache slowly, and pays little for that; what is read often is soon there.
         let reads = self.base_reads.fetch_add(1, Ordering::Relaxed);
         let keep = reads.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61 == 0;
         if keep {
-            self.base_version.store(self.log().view().cache().base_version(), Ordering::Relaxed);
+            *self.wanted.lock() = Some(content);
         }
         Ok(DbRead::InBase { keep })
     }
 
     /// The page that the last [`WalHandle::read_db`] wanted to keep.
     pub fn keep_page(&self, page: &[u8], offset: u64) {
-        self.log().view().keep_base_page(page, offset, self.base_version.load(Ordering::Relaxed));
+        let wanted = self.wanted.lock().take();
+        if let Some(content) = wanted {
+            self.log().view().keep_base_page(page, offset, content);
+        }
     }
 
     /// Read from the `-wal` file. Returns how many bytes there were; what is missing behind them is the end of the file.

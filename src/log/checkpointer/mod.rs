@@ -8,7 +8,7 @@
 //!    fsynced;
 //! 4. the footer is written, the file is cut if it becomes shorter, and fsynced;
 //! 5. the metadata says that the base file is at the target;
-//! 6. the index entries go: readers find those pages in the base file;
+//! 6. the position *checkpointed* moves: readers find those pages in the base file;
 //! 7. segments that nobody needs are freed, oldest first, and the directory is fsynced.
 //!
 //! A crash anywhere before 5 repeats the pass from the segments, which are all still there.

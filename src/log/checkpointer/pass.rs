@@ -29,7 +29,6 @@ impl Checkpointer {
         self.intend(target)?;
 
         // Reads beyond the new end stop before the file is cut, and reads beyond the old end begin after it has grown.
-        self.view.cache.base_changes();
         self.shared.positions.limit_base(db_size_pages);
         self.lengthen_base(&before, db_size_pages, &pages.list)?;
         self.write_pages(&pages.list, db_size_pages)?;
@@ -44,9 +43,8 @@ impl Checkpointer {
         };
         self.complete(done, before.db_size_pages)?;
 
-        self.view.cache.base_changes();
+        // In this order: who sees that a frame is in the base file goes there for its page.
         self.shared.positions.open_base(db_size_pages);
-        self.view.moved_to_base(&pages.list);
         self.shared.positions.checkpoint(target, limit, || self.shared.io.now_us());
         Ok(())
     }

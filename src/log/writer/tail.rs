@@ -16,7 +16,6 @@ use crate::format::frame::{FRAME_HEADER_SIZE, FrameStamp, SQLITE_FRAME_HEADER_SI
 use crate::log::shared::Shared;
 use crate::log::view::View;
 use crate::memory;
-use crate::page_index::MAX_WINDOW;
 use crate::segment::{FrameMark, Segment};
 
 /// A transaction larger than this goes to the segment in pieces of about this size.
@@ -166,7 +165,7 @@ impl Tail {
         if self.buffer.len() >= FLUSH_BYTES {
             self.flush()?;
         }
-        if self.end() - self.shared.positions.checkpointed() >= MAX_WINDOW / 2 {
+        if self.end() - self.shared.positions.checkpointed() >= self.view.index.window() / 2 {
             return Err(Error::Full { op: FileOp::Append, path: self.shared.dir.clone() });
         }
         // Both before either is changed, so that a frame is begun wholly or not at all.
@@ -320,12 +319,7 @@ impl Tail {
         let crc = self.write_buffer()?;
         for (frame_no, frame) in (self.buffered_from..).zip(self.buffer.chunks_exact(self.frame_size)) {
             let page_no = self.marks[(frame_no - self.first) as usize].page_no;
-            self.view.cache.keep_commit(
-                page_no,
-                self.view.index.get(page_no),
-                frame_no,
-                &frame[FRAME_HEADER_SIZE..],
-            );
+            self.view.cache.keep_commit(self.view.key(page_no), frame_no, &frame[FRAME_HEADER_SIZE..]);
         }
         self.commit = Some(crc);
         self.shared.positions.write(self.end());

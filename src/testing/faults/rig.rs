@@ -8,7 +8,7 @@ use crate::cache::FrameCache;
 use crate::error::{Error, Result};
 use crate::format::database_header::DatabaseHeader;
 use crate::io::{Io, SyncSite};
-use crate::log::{Log, LogSource};
+use crate::log::{Log, LogSource, ViewRead};
 use crate::options::Options;
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::testing::io::{Disks, Image, Mark, Node, TestIo};
@@ -345,7 +345,7 @@ impl Db {
         let mut bytes = vec![0; log.view_pages() as usize * PAGE];
         for (at, page) in bytes.chunks_exact_mut(PAGE).enumerate() {
             let offset = (at * PAGE) as u64;
-            if log.view().read_view(page, offset)?.is_none() {
+            if matches!(log.view().read_view(page, offset)?, ViewRead::InBase(_)) {
                 self.io.file(Path::new(BASE)).read_exact_at(page, offset)?;
             }
         }
