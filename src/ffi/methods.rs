@@ -367,7 +367,7 @@ unsafe extern "C" fn ckpt_start(handle: *mut Handle) -> c_int {
     // SAFETY: an open handle.
     unsafe {
         with_handle(handle, |handle| {
-            Ok(if handle.wal.begin_checkpoint() { sqlite::SQLITE_OK } else { sqlite::SQLITE_BUSY })
+            Ok(if handle.wal.begin_checkpoint()? { sqlite::SQLITE_OK } else { sqlite::SQLITE_BUSY })
         })
     }
 }
@@ -376,7 +376,7 @@ unsafe extern "C" fn ckpt_done(handle: *mut Handle) -> c_int {
     // SAFETY: an open handle.
     unsafe {
         with_handle(handle, |handle| {
-            handle.wal.checkpoint_done();
+            handle.wal.checkpoint_done()?;
             Ok(sqlite::SQLITE_OK)
         })
     }

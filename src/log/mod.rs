@@ -104,7 +104,7 @@ impl Log {
             recovered;
         let (names_are_durable, lock) = (recovered.names_are_durable, recovered.lock);
         let shared = Arc::new(shared);
-        let view = Arc::new(View::new(&shared, segments, index, cache));
+        let view = Arc::new(View::new(&shared, Some(segments), Arc::new(index), cache));
         let place = Arc::new(Place::new(&shared, &view));
         let durability = Arc::new(Durability::new(&shared, &view, &place, names_are_durable));
         let writer = Arc::new(Writer::new(&shared, &view, &place, &durability, crc, spares, sizes));

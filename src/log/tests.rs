@@ -1,6 +1,7 @@
 //! Crashes and races of the log, without SQLite: frames are written by hand, a crash is a copy of the directory.
 
 mod names;
+mod others;
 mod recorder;
 mod simulated;
 mod view;
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use recorder::Recorder;
 use simulated::two_pages;
 
-use super::{Log, LogSource, ViewRead};
+use super::{Log, LogSource, View, ViewRead};
 use crate::cache::FrameCache;
 use crate::error::{Error, Result};
 use crate::format::meta::StoredIn;
@@ -203,7 +204,7 @@ fn a_crash_in_a_pass_that_follows_a_pass_that_crashed_behind_its_footer_loses_no
     log.durability().sync_to(first, SyncSite::UnaskedFrames).unwrap();
     // The first pass ends behind its footer: as after `checkpoint`, but with the metadata of before, and the segments.
     let segments = place.crash();
-    log.checkpointer().absorb(first);
+    log.checkpointer().absorb(first).unwrap();
     log.checkpointer().checkpoint().unwrap();
     let meta = log.checkpointer().meta().unwrap();
     drop(log);
@@ -304,7 +305,10 @@ fn the_current_segment_is_neither_freed_nor_sealed_while_it_begins() {
         for round in 0..300u32 {
             let last = commit(&log, &[round as u8]);
             let current = log.writer().current_segment().unwrap();
-            assert!(log.view().find_segment(last).is_some(), "round {round}: frame {last} is in no segment");
+            assert!(
+                log.view().find_segment(last).unwrap().is_some(),
+                "round {round}: frame {last} is in no segment"
+            );
             assert!(current.path().exists(), "round {round}: the current segment's file is gone");
             assert!(!current.is_sealed(), "round {round}: the current segment is sealed");
             if round % 2 == 0 {
@@ -478,7 +482,7 @@ fn invariant_08_what_storage_has_lost_is_forgotten_before_a_pass_can_rely_on_it(
     let log = place.open_with(Options::new().storage(url)).unwrap();
     let first = commit(&log, &[1]);
     let second = commit(&log, &[2]);
-    log.checkpointer().absorb(second);
+    log.checkpointer().absorb(second).unwrap();
     let stored = |frame_no| StoredIn { place: 0, commit: CommitId { frame_no, commit_us: 1 } };
     log.remote().set_found_stored(stored(second));
     log.checkpointer().forget_stored_above(second);

@@ -13,6 +13,8 @@
 //! beyond the snapshot of any reader that reads the WAL, and it keeps readers of the bare database file away meanwhile
 //! (`WAL_READ_LOCK(0)`): so no open read transaction sees the view change (invariant 4).
 
+mod segments;
+
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -23,15 +25,16 @@ use crate::format::frame::FRAME_HEADER_SIZE;
 use crate::memory;
 use crate::page_index::{Content, PageIndex};
 use crate::segment::{FrameMark, Segment};
+use crate::sync::Mutex;
 use crate::sync::atomic::{Ordering, fence};
-use crate::sync::{Mutex, RwLock};
+use segments::Segments;
 
 /// The segments, which frame is the newest absorbed one of a page, and pages in memory.
 pub(crate) struct View {
     shared: Arc<Shared>,
-    /// Ascending; the last one is the current one.
-    segments: RwLock<Vec<Arc<Segment>>>,
-    pub(super) index: PageIndex,
+    segments: Segments,
+    /// One for all who have the log open.
+    pub(super) index: Arc<PageIndex>,
     pub(super) cache: LogCache,
     absorbing: Mutex<()>,
 }
@@ -59,24 +62,25 @@ thread_local! {
 }
 
 impl View {
+    /// `segments`: the segments of the log, ascending, if recovery has found them; `None`: it was open already, and they are looked up.
     pub(super) fn new(
         shared: &Arc<Shared>,
-        segments: Vec<Arc<Segment>>,
-        index: PageIndex,
+        segments: Option<Vec<Arc<Segment>>>,
+        index: Arc<PageIndex>,
         cache: LogCache,
     ) -> View {
         View {
             shared: Arc::clone(shared),
-            segments: RwLock::new(segments),
+            segments: Segments::new(shared, segments),
             index,
             cache,
             absorbing: Mutex::new(()),
         }
     }
 
-    /// The segments, oldest first.
+    /// The segments that are known here, oldest first.
     pub(crate) fn segments(&self) -> Vec<Arc<Segment>> {
-        self.segments.read().clone()
+        self.segments.all()
     }
 
     /// Pages in memory.
@@ -85,14 +89,17 @@ impl View {
     }
 
     /// Make the committed frames up to `frame_no` part of the view. `frame_no` is rounded down to a commit. False: it has them all already.
-    pub(super) fn absorb(&self, frame_no: u64) -> bool {
+    ///
+    /// Errors: as of [`View::catch_up`]; nothing is absorbed then.
+    pub(super) fn absorb(&self, frame_no: u64) -> Result<bool> {
         let _guard = self.absorbing.lock();
         let positions = &self.shared.positions;
         let from = positions.absorbed() + 1;
         let to = frame_no.min(positions.published());
         if to < from {
-            return false;
+            return Ok(false);
         }
+        self.learn(from, to)?;
         // Twice, since frames after the last commit that is covered must not be absorbed.
         let mut last_commit = None;
         self.for_each_mark(from, to, |frame_no, mark| {
@@ -100,73 +107,91 @@ impl View {
                 last_commit = Some(frame_no);
             }
         });
-        let Some(last) = last_commit else { return false };
+        let Some(last) = last_commit else { return Ok(false) };
         let mut absorption = self.index.absorb(last, positions.checkpointed(), positions.view_pages());
         self.for_each_mark(from, last, |frame_no, mark| {
             absorption.frame(frame_no, mark.page_no, mark.db_size_pages);
         });
         positions.absorb(last, absorption.pages());
-        true
+        Ok(true)
+    }
+
+    /// Know the pages of all frames up to `to` that are not absorbed, so that to absorb them cannot fail.
+    ///
+    /// Errors: frames that another process has written cannot be read, or there is no memory for the list of them.
+    pub(crate) fn catch_up(&self, to: u64) -> Result<()> {
+        let positions = &self.shared.positions;
+        self.learn(positions.absorbed() + 1, to.min(positions.published()))
+    }
+
+    /// Know the pages of published frames. What this process has written it knows.
+    fn learn(&self, from: u64, to: u64) -> Result<()> {
+        let mut next = from;
+        while next <= to {
+            let segment = self.segment_of(next)?;
+            segment.read_marks(to)?;
+            next = segment.end() + 1;
+        }
+        Ok(())
     }
 
     /// Have a new segment, which comes after all others.
     pub(super) fn push(&self, segment: Arc<Segment>) {
-        self.segments.write().push(segment);
+        self.segments.push(segment);
     }
 
     /// Have a segment in the place of another one: the same frames in another file.
     pub(super) fn replace(&self, segment: &Arc<Segment>, by: Arc<Segment>) {
-        let mut segments = self.segments.write();
-        if let Some(place) = segments.iter_mut().find(|other| Arc::ptr_eq(other, segment)) {
-            *place = by;
-        }
+        self.segments.replace(segment, by);
     }
 
     /// Have a segment no more, which has no frames.
     pub(super) fn remove(&self, segment: &Arc<Segment>) {
-        self.segments.write().retain(|other| !Arc::ptr_eq(other, segment));
+        self.segments.remove(segment);
     }
 
     /// Have the oldest segments no more, up to the first one that is `kept`. Returns them.
     pub(super) fn take(&self, kept: impl Fn(&Arc<Segment>) -> bool) -> Vec<Arc<Segment>> {
-        let mut segments = self.segments.write();
-        let count = segments.iter().position(kept).unwrap_or(segments.len());
-        segments.drain(..count).collect()
+        self.segments.take(kept)
     }
 
     /// The newest segment.
     pub(super) fn last(&self) -> Option<Arc<Segment>> {
-        self.segments.read().last().cloned()
+        self.segments.last()
     }
 
     fn for_each_mark(&self, from: u64, to: u64, mut visit: impl FnMut(u64, FrameMark)) {
-        let segments = self.segments.read();
-        for segment in segments.iter().filter(|segment| segment.end() >= from && segment.start() <= to) {
+        for segment in self.segments().iter().filter(|segment| segment.end() >= from && segment.start() <= to)
+        {
             segment.for_each_mark(from, to, &mut visit);
         }
     }
 
     /// Call `visit` with the marks of published frames in `from..=to`, in order, for as long as it returns true. It ends at the
     /// first frame that the log does not have, or that recovery stepped over.
+    ///
+    /// Errors: as of [`View::catch_up`].
     pub(crate) fn for_each_mark_while(
         &self,
         from: u64,
         to: u64,
         mut visit: impl FnMut(u64, FrameMark) -> bool,
-    ) {
+    ) -> Result<()> {
         let mut next = from;
         while next <= to
-            && let Some(segment) = self.find_segment(next)
+            && let Some(segment) = self.find_segment(next)?
             && segment.end() >= next
             && segment.first() <= next
         {
+            segment.read_marks(to)?;
             let mut goes_on = true;
             segment.for_each_mark(next, to, |frame_no, mark| goes_on = goes_on && visit(frame_no, mark));
             if !goes_on {
-                return;
+                break;
             }
             next = segment.end().min(to) + 1;
         }
+        Ok(())
     }
 
     /// Read bytes of the page in a frame that is written.
@@ -187,32 +212,54 @@ impl View {
 
     /// Read a frame from its segment and verify it.
     pub(crate) fn with_frame<T>(&self, frame_no: u64, use_frame: impl FnOnce(&[u8]) -> T) -> Result<T> {
-        let segment = self.find_segment(frame_no).ok_or_else(|| {
-            Error::corrupt(&self.shared.dir, None, format!("frame {frame_no} is in none of the segments"))
-        })?;
         // Taken out while it is in use; and a thread that is ending has none any more.
         let mut frame = FRAME.try_with(RefCell::take).unwrap_or_default();
-        let result = segment.read_frame(frame_no, &mut frame).map(|()| use_frame(&frame));
+        let result = self.read_frame(frame_no, &mut frame).map(|()| use_frame(&frame));
         let _ = FRAME.try_with(|kept| kept.replace(frame));
         result
     }
 
-    /// The segment that has a frame.
-    pub(crate) fn find_segment(&self, frame_no: u64) -> Option<Arc<Segment>> {
-        let segments = self.segments.read();
-        let at = segments.partition_point(|segment| segment.start() <= frame_no);
-        at.checked_sub(1).map(|at| Arc::clone(&segments[at]))
+    fn read_frame(&self, frame_no: u64, frame: &mut Vec<u8>) -> Result<()> {
+        let segment = self.segment_of(frame_no)?;
+        let error = match segment.read_frame(frame_no, frame) {
+            Err(error) if matches!(error, Error::Corrupt { .. }) => error,
+            result => return result,
+        };
+        // Another process may have freed the segment, and its file has other frames by now.
+        if self.segments.look().is_err() {
+            return Err(error);
+        }
+        let now = self.segment_of(frame_no)?;
+        if Arc::ptr_eq(&now, &segment) { Err(error) } else { now.read_frame(frame_no, frame) }
+    }
+
+    fn segment_of(&self, frame_no: u64) -> Result<Arc<Segment>> {
+        let published = self.shared.positions.published();
+        let has_it = |segment: &Arc<Segment>| segment.end() >= frame_no || frame_no > published;
+        self.find_segment(frame_no)?.filter(has_it).ok_or_else(|| {
+            Error::corrupt(&self.shared.dir, None, format!("frame {frame_no} is in none of the segments"))
+        })
+    }
+
+    /// The segment that has a frame, or would have it.
+    ///
+    /// Errors: a segment of another process cannot be opened.
+    pub(crate) fn find_segment(&self, frame_no: u64) -> Result<Option<Arc<Segment>>> {
+        self.segments.find(frame_no)
     }
 
     /// Bytes in segments that hold frames, and how many segments those are.
     pub(crate) fn size(&self) -> (u64, u64) {
-        let segments = self.segments.read();
+        let segments = self.segments();
         let used = segments.iter().filter(|segment| segment.end() >= segment.start());
         used.fold((0, 0), |(bytes, count), segment| (bytes + segment.used_bytes(), count + 1))
     }
 
     /// The newest frame of each page in a range of frames that ends at a commit.
+    ///
+    /// Errors: as of [`View::catch_up`].
     pub(super) fn newest_frames(&self, from: u64, to: u64) -> Result<NewestFrames> {
+        self.learn(from, to)?;
         let mut list = Vec::new();
         let count = usize::try_from((to + 1).saturating_sub(from)).unwrap_or(usize::MAX);
         memory::reserve(&mut list, count, "the list of pages of a checkpoint")?;

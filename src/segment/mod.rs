@@ -6,6 +6,7 @@
 
 mod copy;
 mod load;
+mod marks;
 mod scan;
 mod spare;
 
@@ -24,7 +25,7 @@ use crate::format::segment_index::{append_index, index_crc, index_offset, index_
 use crate::io::{File, Io, SyncSite};
 use crate::memory;
 use crate::sync::RwLock;
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::types::SegmentState;
 
 /// An open segment. The file is removed or recycled only when nobody reads from it any more (`Arc`).
@@ -36,7 +37,10 @@ pub struct Segment {
     /// The first frame that `marks` tells of. Later than the start: recovery stepped over the ones before, which are damaged and
     /// in the base file.
     first: u64,
-    /// Published frames, from that one on.
+    /// The last published frame that is known to be in the file.
+    end: AtomicU64,
+    /// Published frames, from `first` on. Those that another process has written are read when they are needed (`marks.rs`), so there may be
+    /// fewer than up to `end`.
     marks: RwLock<Vec<FrameMark>>,
     sealed: AtomicBool,
     /// Recovery found the frames in the page cache, and nothing shows that they were fsynced.
@@ -69,9 +73,11 @@ impl Segment {
         marks: Vec<FrameMark>,
         sealed: bool,
     ) -> Segment {
+        let first = header.start_frame_no;
         Segment {
             seed: header.crc(),
-            first: header.start_frame_no,
+            first,
+            end: AtomicU64::new(first + marks.len() as u64 - 1),
             header,
             path,
             file,
@@ -83,7 +89,8 @@ impl Segment {
 
     /// The same, of which recovery stepped over the frames before `first`; the marks begin there.
     pub fn from_frame(self, first: u64) -> Segment {
-        Segment { first, ..self }
+        let end = first + self.marks.read().len() as u64 - 1;
+        Segment { first, end: AtomicU64::new(end), ..self }
     }
 
     /// The same, found by recovery in a file whose fsync may have failed: another fsync of it proves nothing.
@@ -93,8 +100,10 @@ impl Segment {
 
     /// The same frames in another file, which takes the place of this one: a copy by [`Segment::copy_to`].
     pub fn in_copy(&self, file: Arc<dyn File>) -> Segment {
-        Self::existing(file, self.path.clone(), self.header, self.marks.read().clone(), false)
-            .from_frame(self.first)
+        let copy = Self::existing(file, self.path.clone(), self.header, self.marks.read().clone(), false)
+            .from_frame(self.first);
+        copy.extend(self.end());
+        copy
     }
 
     /// Whether an fsync of the file proves nothing, so that the frames have to be copied.
@@ -129,7 +138,7 @@ impl Segment {
 
     /// Its last published frame number; one less than [`Segment::first`] when it has none.
     pub fn end(&self) -> u64 {
-        self.first + self.marks.read().len() as u64 - 1
+        self.end.load(Ordering::Acquire)
     }
 
     fn layout(&self) -> FrameLayout {
@@ -167,7 +176,8 @@ impl Segment {
         self.marks.read().get(at).copied()
     }
 
-    /// Call `visit` with each published frame in `from..=to` that is in this segment, and was not stepped over.
+    /// Call `visit` with each published frame in `from..=to` that is in this segment, and was not stepped over, as far as the marks are here
+    /// ([`Segment::read_marks`]).
     pub fn for_each_mark(&self, from: u64, to: u64, mut visit: impl FnMut(u64, FrameMark)) {
         let skip = from.saturating_sub(self.first) as usize;
         let marks = self.marks.read();
@@ -180,14 +190,22 @@ impl Segment {
         }
     }
 
-    /// Have memory for the marks of so many more frames, so that [`Segment::publish`] of them cannot fail.
+    /// Have memory for the marks of so many more frames, and all marks before them, so that [`Segment::publish`] of them cannot fail.
     pub fn reserve(&self, frames: usize) -> Result<()> {
+        self.read_marks(self.end())?;
         memory::reserve(&mut self.marks.write(), frames, "the list of a segment's frames")
     }
 
     /// Frames have been published.
-    pub fn publish(&self, marks: &[FrameMark]) {
-        self.marks.write().extend_from_slice(marks);
+    pub fn publish(&self, published: &[FrameMark]) {
+        let mut marks = self.marks.write();
+        debug_assert_eq!(
+            self.first + marks.len() as u64 - 1,
+            self.end(),
+            "marks of frames before them are missing"
+        );
+        marks.extend_from_slice(published);
+        self.end.fetch_add(published.len() as u64, Ordering::AcqRel);
     }
 
     /// Write bytes of frames, the first of them at `frame_no`.
@@ -241,6 +259,7 @@ impl Segment {
         if self.is_sealed() || end < self.start() || self.first > self.start() {
             return Ok(false);
         }
+        self.read_marks(end)?;
         let mut frame = Vec::new();
         self.read_frame(end, &mut frame)?;
         let crc = &frame[FRAME_HEADER_SIZE - 4..FRAME_HEADER_SIZE];

@@ -45,7 +45,7 @@ fn range(log: &Log, stored: u64, target: u64) -> Result<Option<Range>> {
         range.db_size_pages = mark.db_size_pages;
         range.commits.push(Commit { frame_no, commit_us: 0, db_size_pages: mark.db_size_pages });
         frame_no - stored < FRAMES_MAX
-    });
+    })?;
     memory?;
     let end = range.end;
     range.images.retain(|&(_, frame_no)| frame_no <= end);

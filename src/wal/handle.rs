@@ -236,7 +236,7 @@ impl WalHandle {
             return Ok(());
         }
         self.log().writer().end_transaction(published);
-        self.log().checkpointer().absorb(published);
+        self.log().checkpointer().absorb(published)?;
         self.log().checkpointer().set_generation_base(published);
         *self.wal.header.lock() = Some(header);
         Ok(())
@@ -319,10 +319,13 @@ impl WalHandle {
     /// False: one came after the checkpoint began, and it must copy nothing. SQLite before 3.51.3 does not look, and would
     /// mark as many frames of the new generation as "in the database" as the old one had: readers would then not find them
     /// in the WAL, and nobody would absorb them (<https://sqlite.org/wal.html#walresetbug>).
-    pub fn begin_checkpoint(&self) -> bool {
+    ///
+    /// Errors: frames of other processes cannot be read. It has to be found out here: SQLite does not listen any more when it is done.
+    pub fn begin_checkpoint(&self) -> Result<bool> {
+        self.log().view().catch_up(self.log().published_frame_no())?;
         // In locking_mode=EXCLUSIVE there are neither locks nor others who could reset.
-        !self.held.has(LockKind::Exclusive, CHECKPOINT_LOCK)
-            || self.salts.load(Ordering::Relaxed) == self.salts_now()
+        Ok(!self.held.has(LockKind::Exclusive, CHECKPOINT_LOCK)
+            || self.salts.load(Ordering::Relaxed) == self.salts_now())
     }
 
     fn salts_now(&self) -> u64 {
@@ -330,7 +333,9 @@ impl WalHandle {
     }
 
     /// `SQLITE_FCNTL_CKPT_DONE`: SQLite believes that it has copied frames into the database.
-    pub fn checkpoint_done(&self) {
+    ///
+    /// Errors: none, if [`WalHandle::begin_checkpoint`] had none.
+    pub fn checkpoint_done(&self) -> Result<()> {
         let log = self.log();
         match self.wal.index.backfill_attempted().filter(|_| self.mapped.load(Ordering::Relaxed)) {
             Some(frames) => log.checkpointer().absorb(log.generation_base() + u64::from(frames)),

@@ -156,7 +156,10 @@ impl Wal {
             }
         }
         self.index.set_backfill(safe, false);
-        self.log.checkpointer().absorb(base + u64::from(safe));
+        if let Err(error) = self.log.checkpointer().absorb(base + u64::from(safe)) {
+            // It is tried again, here or by SQLite.
+            return self.log.note_error(&error);
+        }
         if self.log.absorbed_frame_no() >= base + u64::from(safe) {
             self.index.set_backfill(safe, true);
         }

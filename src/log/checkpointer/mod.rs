@@ -87,12 +87,15 @@ impl Checkpointer {
     }
 
     /// Make the committed frames up to `frame_no` part of the view. `frame_no` is rounded down to a commit.
-    pub(crate) fn absorb(&self, frame_no: u64) {
+    ///
+    /// Errors: frames that another process has written cannot be read; nothing is absorbed then. See [`View::catch_up`].
+    pub(crate) fn absorb(&self, frame_no: u64) -> Result<()> {
         self.writer.publish(frame_no);
         // Only when there is something new: the checkpointer comes here too, and would wake itself for ever while passes do not get on.
-        if self.view.absorb(frame_no) && self.shared.backlog_bytes() >= self.shared.options.checkpoint_size {
+        if self.view.absorb(frame_no)? && self.shared.backlog_bytes() >= self.shared.options.checkpoint_size {
             self.shared.checkpointer.notify();
         }
+        Ok(())
     }
 
     /// The current generation of `wal.c` begins after this frame: frames up to it are read by nobody through the WAL.
@@ -196,7 +199,7 @@ impl Checkpointer {
     /// database. The caller keeps writers, and readers of the WAL, away.
     pub(crate) fn drain(&self) -> Result<u64> {
         let published = self.shared.positions.published();
-        self.absorb(published);
+        self.absorb(published)?;
         self.set_generation_base(published);
         self.writer.retire_current();
         self.checkpoint()

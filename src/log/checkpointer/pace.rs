@@ -113,9 +113,9 @@ mod tests {
             log.checkpointer().pace(1, &Debt::default());
             waited.store(true, Ordering::SeqCst);
         };
-        log.checkpointer().absorb(commit(&log, &[1; 4]));
+        log.checkpointer().absorb(commit(&log, &[1; 4])).unwrap();
         pace();
-        log.checkpointer().absorb(commit(&log, &[2; 4]));
+        log.checkpointer().absorb(commit(&log, &[2; 4])).unwrap();
         assert!(log.checkpointer().behind_bytes() > 3000);
         waited.store(false, Ordering::SeqCst);
         std::thread::scope(|scope| {

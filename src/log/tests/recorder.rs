@@ -15,6 +15,8 @@ pub(super) struct Recorder {
     inner: SystemIo,
     pub(super) done: Mutex<Vec<String>>,
     pub(super) fail_sync_dir: AtomicBool,
+    /// What happens between the next listing of names and its answer.
+    pub(super) after_list: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl Recorder {
@@ -23,6 +25,7 @@ impl Recorder {
             inner: SystemIo::like(&place.database()),
             done: Mutex::default(),
             fail_sync_dir: AtomicBool::new(false),
+            after_list: Mutex::default(),
         })
     }
 
@@ -54,7 +57,12 @@ impl Io for Recorder {
         self.inner.identity(path)
     }
     fn list(&self, path: &Path) -> Result<Vec<String>> {
-        self.inner.list(path)
+        let names = self.inner.list(path);
+        let then = self.after_list.lock().take();
+        if let Some(then) = then {
+            then();
+        }
+        names
     }
     fn create_dir(&self, path: &Path) -> Result<()> {
         self.inner.create_dir(path)

@@ -1,15 +1,15 @@
 //! The view beside the cache and passes.
 
 use super::simulated::simulated;
-use super::{Log, Place};
+use super::{Log, Place, View};
 use crate::cache::PageKey;
 use crate::log::ViewRead;
 use crate::page_index::{Content, Modulus};
 
-const PAGE: usize = 512;
-const PAGES: u32 = 24;
+pub(super) const PAGE: usize = 512;
+pub(super) const PAGES: u32 = 24;
 
-fn commit(log: &Log, db_size_pages: u32, pages: &[(u32, u8)]) {
+pub(super) fn commit(log: &Log, db_size_pages: u32, pages: &[(u32, u8)]) {
     let from = log.published_frame_no() + 1;
     for (&(page_no, byte), frame_no) in pages.iter().zip(from..) {
         let is_last = frame_no == from + pages.len() as u64 - 1;
@@ -22,12 +22,12 @@ fn commit(log: &Log, db_size_pages: u32, pages: &[(u32, u8)]) {
     log.writer().end_transaction(from + pages.len() as u64 - 1);
 }
 
-fn absorb(log: &Log) {
-    log.checkpointer().absorb(log.published_frame_no());
+pub(super) fn absorb(log: &Log) {
+    log.checkpointer().absorb(log.published_frame_no()).unwrap();
     log.checkpointer().set_generation_base(log.published_frame_no());
 }
 
-fn pass(log: &Log) {
+pub(super) fn pass(log: &Log) {
     absorb(log);
     log.checkpointer().checkpoint().unwrap();
     assert_eq!(log.checkpointed_frame_no(), log.published_frame_no());
@@ -38,9 +38,9 @@ fn offset(page_no: u32) -> u64 {
 }
 
 /// Whether the page comes from the cache or the log, and its bytes if all are the same.
-fn look(log: &Log, page_no: u32) -> (Option<u8>, ViewRead) {
+pub(super) fn look(log: &Log, view: &View, page_no: u32) -> (Option<u8>, ViewRead) {
     let mut page = [0; PAGE];
-    let place = log.view().read_view(&mut page, offset(page_no)).unwrap();
+    let place = view.read_view(&mut page, offset(page_no)).unwrap();
     let got = match place {
         ViewRead::Here(got) => got,
         ViewRead::InBase(_) => log.base().read_at(&mut page, offset(page_no)).unwrap(),
@@ -51,7 +51,7 @@ fn look(log: &Log, page_no: u32) -> (Option<u8>, ViewRead) {
 
 /// The page as a connection reads it, which keeps a copy of what it found in the base file. `meanwhile` happens before that is kept.
 fn read(log: &Log, page_no: u32, meanwhile: impl FnOnce()) -> (Option<u8>, ViewRead) {
-    let (byte, place) = look(log, page_no);
+    let (byte, place) = look(log, log.view(), page_no);
     if let (ViewRead::InBase(content), Some(byte)) = (place, byte) {
         meanwhile();
         log.view().keep_base_page(&[byte; PAGE], offset(page_no), content);
@@ -153,7 +153,9 @@ fn what_a_pass_brought_to_the_base_file_is_still_in_the_cache() {
     let log = place.open_caching(1 << 20).unwrap();
     commit(&log, 9, &(2..=9).map(|page_no| (page_no, page_no as u8)).collect::<Vec<_>>());
     absorb(&log);
-    let cached = |page_no: u32| assert_eq!(look(&log, page_no), (Some(page_no as u8), ViewRead::Here(PAGE)));
+    let cached = |page_no: u32| {
+        assert_eq!(look(&log, log.view(), page_no), (Some(page_no as u8), ViewRead::Here(PAGE)))
+    };
     (2..=9).for_each(cached);
     pass(&log);
     (2..=9).for_each(cached);
@@ -170,7 +172,7 @@ fn a_page_from_the_base_file_is_known_as_the_frame_that_it_came_from() {
     pass(&log);
     log.view().cache().remove_frames(1..=1);
     assert_eq!(read(&log, 2, || {}), (Some(5), ViewRead::InBase(Content::Frame(1))));
-    assert_eq!(look(&log, 2), (Some(5), ViewRead::Here(PAGE)));
+    assert_eq!(look(&log, log.view(), 2), (Some(5), ViewRead::Here(PAGE)));
     let mut page = [0; PAGE];
     log.view().read_page(1, 0, &mut page).unwrap();
     assert_eq!(page, [5; PAGE], "the segment is gone, and the frame is here");
@@ -181,7 +183,7 @@ fn a_page_from_the_base_file_is_known_as_the_frame_that_it_came_from() {
 fn what_a_pass_changed_before_it_was_read_is_not_kept_as_what_was_wanted() {
     let place = Place::new();
     let log = place.open_caching(1 << 20).unwrap();
-    let wanted = |page_no| match look(&log, page_no).1 {
+    let wanted = |page_no| match look(&log, log.view(), page_no).1 {
         ViewRead::InBase(content) => content,
         here => panic!("{here:?}"),
     };
@@ -220,12 +222,12 @@ fn a_page_that_was_cut_off_and_not_written_again_is_not_what_it_was() {
         pass(&log);
         for page_no in 7..=8 {
             assert!(matches!(read(&log, page_no, || {}).0, Some(1 | 2)));
-            assert_eq!(look(&log, page_no).1, ViewRead::Here(PAGE));
+            assert_eq!(look(&log, log.view(), page_no).1, ViewRead::Here(PAGE));
         }
         commit(&log, 4, &[(2, 3)]);
         if !absorbs_at_once {
             pass(&log);
-            assert_eq!(look(&log, 8), (None, ViewRead::Here(0)));
+            assert_eq!(look(&log, log.view(), 8), (None, ViewRead::Here(0)));
         }
         commit(&log, 12, &[(12, 4)]);
         pass(&log);
@@ -233,10 +235,13 @@ fn a_page_that_was_cut_off_and_not_written_again_is_not_what_it_was() {
             let (byte, place) = read(&log, page_no, || {});
             assert_eq!(place, ViewRead::InBase(Content::Cut));
             assert!(absorbs_at_once || byte == Some(0), "the file was cut there: {byte:?}");
-            assert_eq!(look(&log, page_no).1, place, "it was kept");
+            assert_eq!(look(&log, log.view(), page_no).1, place, "it was kept");
         }
         commit(&log, 12, &[(8, 5)]);
         absorb(&log);
-        assert_eq!((look(&log, 8).0, look(&log, 12).0, look(&log, 4).0), (Some(5), Some(4), Some(1)));
+        assert_eq!(
+            (look(&log, log.view(), 8).0, look(&log, log.view(), 12).0, look(&log, log.view(), 4).0),
+            (Some(5), Some(4), Some(1))
+        );
     }
 }

@@ -12,16 +12,16 @@ fn absorbing_what_is_absorbed_wakes_nobody() {
     let url = "memory://absorbing".parse().unwrap();
     let log = place.open_with(Options::new().storage(url).checkpoint_size(1)).unwrap();
     let first = commit(&log, &[1]);
-    log.checkpointer().absorb(first);
+    log.checkpointer().absorb(first).unwrap();
     let woken = || {
         let is_notified = log.checkpointer_wakeup().is_notified();
         log.checkpointer_wakeup().wait(Some(Duration::ZERO));
         is_notified
     };
     assert!(woken(), "a pass is due");
-    log.checkpointer().absorb(first);
+    log.checkpointer().absorb(first).unwrap();
     assert!(!woken());
     let second = commit(&log, &[2]);
-    log.checkpointer().absorb(second);
+    log.checkpointer().absorb(second).unwrap();
     assert!(woken());
 }

@@ -118,7 +118,7 @@ impl Writer {
         for segment in complete {
             self.durability.sync_just_to(segment.end(), SyncSite::SealedFrames)?;
             // It may be in another file now.
-            let Some(segment) = self.view.find_segment(segment.start()) else { continue };
+            let Some(segment) = self.view.find_segment(segment.start())? else { continue };
             if segment.write_seal(&*self.shared.io)? {
                 segment.sync_seal().inspect_err(|error| self.durability.poison_if_fsync_failed(error))?;
             }

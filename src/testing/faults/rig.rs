@@ -311,9 +311,9 @@ impl Db {
 
     /// A checkpoint by SQLite that copies frames up to `frame` of this generation.
     pub fn backfill(&self, frame: u32) {
-        assert!(self.writer.begin_checkpoint(), "nobody has reset the WAL since");
+        assert!(self.writer.begin_checkpoint().unwrap(), "nobody has reset the WAL since");
         self.index.attempted.store(frame, Ordering::SeqCst);
-        self.writer.checkpoint_done();
+        self.writer.checkpoint_done().unwrap();
         self.index.backfill.store(frame, Ordering::SeqCst);
     }
 

@@ -239,7 +239,10 @@ fn the_syncer_swaps_a_segment_between_transactions_and_no_commit_waits_for_it() 
     assert_eq!(log.writer().current_segment().unwrap().start(), 67);
     assert_eq!(done(&rig, before), ["rename free to seg", "fsync names"]);
     log.writer().seal_segments().unwrap();
-    assert!(log.view().find_segment(1).unwrap().is_sealed(), "sealed, and no transaction has come since");
+    assert!(
+        log.view().find_segment(1).unwrap().unwrap().is_sealed(),
+        "sealed, and no transaction has come since"
+    );
     // The first commit in the new segment has to fsync only that.
     let before = rig.io.trace().len();
     commit(67);

@@ -180,7 +180,7 @@ fn a_segment_that_is_freed_while_it_is_read_is_found() {
 fn an_absorption_without_the_locks_is_found() {
     must_fail(CI, None, "the snapshot of commit", || {
         model(false, |wal| {
-            wal.log().checkpointer().absorb(wal.log().published_frame_no());
+            wal.log().checkpointer().absorb(wal.log().published_frame_no())?;
             real(wal)
         });
     });

@@ -157,7 +157,7 @@ fn invariant_03_a_checkpoint_from_before_a_reset_copies_nothing() {
     let mut story = Story::new(Rig::new());
     story.commit(&[1, 2], 2, true);
     let checkpointer = Db::connect(&story.db.wal);
-    assert!(checkpointer.begin_checkpoint(), "without locks, nobody else can be there");
+    assert!(checkpointer.begin_checkpoint().unwrap(), "without locks, nobody else can be there");
     for reset in [false, true, false] {
         assert!(checkpointer.lock(CHECKPOINT_LOCK, 1, LockKind::Exclusive));
         if reset {
@@ -166,11 +166,11 @@ fn invariant_03_a_checkpoint_from_before_a_reset_copies_nothing() {
             story.db.roll_back();
         }
         story.commit(&[2], 2, true);
-        assert_eq!(checkpointer.begin_checkpoint(), !reset);
+        assert_eq!(checkpointer.begin_checkpoint().unwrap(), !reset);
         if reset {
             // With the write lock, which comes later, SQLite reads the header again.
             assert!(checkpointer.lock(0, 1, LockKind::Exclusive));
-            assert!(checkpointer.begin_checkpoint());
+            assert!(checkpointer.begin_checkpoint().unwrap());
             checkpointer.unlock(0, 1, LockKind::Exclusive);
         }
         checkpointer.unlock(CHECKPOINT_LOCK, 1, LockKind::Exclusive);
