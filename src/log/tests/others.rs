@@ -12,6 +12,7 @@ use crate::cache::{FrameCache, LogCache};
 use crate::io::{Io, OpenMode};
 use crate::log::ViewRead;
 use crate::options::Options;
+use crate::page_index::Content;
 use crate::segment::FrameMark;
 
 /// A view that another process has.
@@ -102,6 +103,22 @@ fn a_segment_that_is_freed_while_the_names_are_listed_is_no_error() {
     assert_eq!(starts(log.view()), [3]);
     assert!(frame(&view, 2).is_err());
     assert_eq!(look(&log, &view, 2).0, Some(2));
+}
+
+/// The frame is only in the log when a reader looks; and when it comes to read it, a pass has brought it to the base file and freed the segment.
+#[test]
+fn a_page_whose_frame_goes_while_it_is_looked_up_is_read_from_the_base_file() {
+    let place = Place::new();
+    let io = Recorder::new(&place);
+    let log = Arc::new(place.open_on(Arc::clone(&io) as Arc<dyn Io>, Options::new()).unwrap());
+    commit(&log, 2, &[(2, 1), (2, 2)]);
+    absorb(&log);
+    log.writer().retire_current();
+    let view = other(&log, 0);
+    let passer = Arc::clone(&log);
+    *io.after_list.lock() = Some(Box::new(move || pass(&passer)));
+    assert_eq!(look(&log, &view, 2), (Some(2), ViewRead::InBase(Content::Frame(2))));
+    assert!(io.after_list.lock().is_none() && starts(log.view()).is_empty());
 }
 
 #[test]
