@@ -11,6 +11,7 @@ use shuttle::sync as below;
 
 pub use shuttle::hint;
 pub use shuttle::sync::atomic;
+pub use shuttle::thread;
 
 /// What a look at the clock takes.
 const LOOK: Duration = Duration::from_micros(1);
