@@ -185,3 +185,35 @@ fn a_panic_ends_one_task_and_is_told_when_it_is_stopped() {
     assert_eq!(task.stop(), Err(Panicked));
     assert_eq!(other.stop(), Ok(()));
 }
+
+#[test]
+fn timers_go_on_while_the_thread_that_waited_for_them_has_something_else_to_do() {
+    let pool = pool(2);
+    let ticks = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&ticks);
+    let (ticker, _) = start(&pool, move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Next::In(Duration::from_millis(2))
+    });
+    let ticked = |what: &str| {
+        let before = ticks.load(Ordering::SeqCst);
+        until(what, || ticks.load(Ordering::SeqCst) >= before + 5);
+    };
+    let (release, gate) = mpsc::channel::<()>();
+    let (began, begins) = mpsc::channel();
+    let (slow, _) = start(&pool, move || {
+        let _ = began.send(());
+        let _ = gate.recv_timeout(LIMIT);
+        Next::In(Duration::from_millis(1))
+    });
+    // More than once: it is one thread or the other.
+    for _ in 0..20 {
+        begins.recv_timeout(LIMIT).expect("it has its turn");
+        ticked("the timer goes on");
+        release.send(()).expect("it waits");
+    }
+    // It does not wait any more.
+    drop(release);
+    drop((ticker, slow));
+    assert_eq!(pool.threads(), 0);
+}

@@ -1,8 +1,9 @@
 //! The runtime on which the open databases of a process reach their storage. There is one while there is something to ship.
 
 use std::path::Path;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Weak, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::{EnterGuard, Handle};
@@ -10,6 +11,9 @@ use tokio::sync::oneshot;
 
 use crate::error::{Error, FileOp, Result};
 use crate::storage::{Clients, runtime};
+
+/// At the end the threads of the runtime are waited for so long.
+const END_MAX: Duration = Duration::from_millis(50);
 
 /// See the module.
 #[derive(Default)]
@@ -43,18 +47,27 @@ impl Network {
 }
 
 impl Online {
+    /// The runtime is made on its own thread: the caller's may be one of the application's runtime, on which no other can be started.
     fn start() -> Result<Online> {
-        let runtime = runtime()?;
-        let handle = runtime.handle().clone();
         let (end, ended) = oneshot::channel();
-        let thread = std::thread::Builder::new().name("vwal-net".into()).spawn(move || {
+        let (begun, begins) = mpsc::channel();
+        let run = move || {
+            let runtime = match runtime() {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(begun.send(Err(error))),
+            };
+            let _ = begun.send(Ok(runtime.handle().clone()));
             // Whatever else is on the runtime has its turns on this thread meanwhile. It ends by an error: nothing is sent.
             let _ = runtime.block_on(ended);
-            // A file that is being written by a thread of the runtime is not waited for: it has no name yet.
-            runtime.shutdown_background();
-        });
-        let thread =
-            thread.map_err(|error| Error::io(FileOp::StartRuntime, Path::new("storage"), None, &error))?;
+            // Threads that have nothing to do end at once. A file that is being written by one is not waited for: it has no name yet.
+            runtime.shutdown_timeout(END_MAX);
+        };
+        let failed = |error| Error::io(FileOp::StartRuntime, Path::new("storage"), None, &error);
+        let thread = std::thread::Builder::new().name("vwal-net".into()).spawn(run).map_err(failed)?;
+        let handle = match begins.recv() {
+            Ok(begun) => begun?,
+            Err(_) => return Err(failed(std::io::Error::other("the thread of the runtime panicked"))),
+        };
         Ok(Online { handle, clients: Clients::default(), end: Some(end), thread: Some(thread) })
     }
 
