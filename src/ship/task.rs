@@ -413,3 +413,7 @@ pub(crate) fn keep_once(log: &Arc<Log>, storage: &Arc<dyn Storage>, snapshot: bo
     let mut keeper = Keeper::new(log, &shipping, Arc::clone(storage));
     crate::testing::storage::block_on(keeper.once(snapshot))
 }
+
+#[cfg(all(test, not(shuttle)))]
+#[path = "task_tests.rs"]
+mod tests;
