@@ -21,7 +21,7 @@
 //! # }
 //! ```
 //!
-//! Modules, in the order in which they may use each other: `types`, `error`, `sync` → `memory` → `options` → `format` → `io`, `storage` →
+//! Modules, in the order in which they may use each other: `types`, `error`, `sync` → `memory`, `pool` → `options` → `format` → `io`, `storage` →
 //! `shm`, `segment` → `cache`, `page_index` → `log` → `ship` → `restore` → `wal` → `db` → `ffi`. `docs/design.md` tells
 //! the whole story.
 
@@ -35,6 +35,7 @@ mod log;
 mod memory;
 mod options;
 mod page_index;
+mod pool;
 pub mod restore;
 pub mod segment;
 pub mod ship;

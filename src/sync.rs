@@ -1,4 +1,4 @@
-//! Locks, condition variables, atomics and the clock of those parts whose threads depend on each other: those of `parking_lot`
+//! Locks, condition variables, atomics, threads and the clock of those parts whose threads depend on each other: those of `parking_lot`
 //! and of the standard library.
 //!
 //! Built for the models of `src/testing/schedules` (`VWAL_SHUTTLE=1 cargo test --lib schedules`), they are those of shuttle, which
@@ -13,6 +13,8 @@ pub use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 pub use std::hint;
 #[cfg(not(all(test, shuttle)))]
 pub use std::sync::atomic;
+#[cfg(not(all(test, shuttle)))]
+pub use std::thread;
 #[cfg(not(all(test, shuttle)))]
 pub use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! The background threads of an open database (those that ship it are in `ship`).
+//! The background tasks of an open database (those that ship it are in `ship`), and the threads that all databases share.
 //!
 //! - *syncer*: swaps a segment that is due, seals those that are complete, fsyncs at an interval what `synchronous=NORMAL`
 //!   did not, and prepares the next segment file, and memory of the frame cache, before they are needed.
@@ -8,12 +8,12 @@
 //! Both sleep while there is nothing to do: an idle database costs no wake-ups.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::error::{Error, FileOp, Result};
 use crate::io::SyncSite;
 use crate::log::Log;
+use crate::pool::{Next, Pool, Running, Step};
 use crate::ship;
 use crate::sync::Instant;
 use crate::wal::Wal;
@@ -22,138 +22,161 @@ use crate::wal::Wal;
 const RETRY: Duration = Duration::from_secs(1);
 /// Writers pause when nothing was committed for this long.
 const PAUSE: Duration = Duration::from_micros(200);
+/// So many databases can wait for their disks at a time, and the next one is not held up.
+const DISK_THREADS: usize = 6;
 
+/// The threads of the process that work for its open databases.
+#[derive(Clone)]
+pub(super) struct Workers {
+    disk: Pool,
+    ship: ship::Workers,
+}
+
+impl Default for Workers {
+    fn default() -> Self {
+        let disk = Pool::new("vwal-disk", DISK_THREADS, || {});
+        Workers { ship: ship::Workers::new(&disk), disk }
+    }
+}
+
+/// The running tasks of one database. Dropping it stops them.
 pub(super) struct Background {
     wal: Arc<Wal>,
-    threads: Vec<JoinHandle<()>>,
-    shipping: Option<ship::Threads>,
+    tasks: Vec<Running>,
+    shipping: Option<ship::Tasks>,
 }
 
 impl Background {
-    pub(super) fn start(wal: &Arc<Wal>) -> Result<Background> {
-        let mut background = Background { wal: Arc::clone(wal), threads: Vec::new(), shipping: None };
+    /// Start them. Errors: the system gives none of the threads that there have to be.
+    pub(super) fn start(wal: &Arc<Wal>, workers: &Workers) -> Result<Background> {
+        let mut background = Background { wal: Arc::clone(wal), tasks: Vec::new(), shipping: None };
         if !wal.log().is_read_only() && wal.log().io().runs_threads() {
-            wal.log().syncer_wakeup().restart();
-            wal.log().checkpointer_wakeup().restart();
-            background.spawn("vwal-syncer", sync_loop)?;
-            background.spawn("vwal-ckpt", checkpoint_loop)?;
-            background.shipping = ship::start(wal.log())?;
+            background.tasks = start_tasks(wal, &workers.disk)
+                .map_err(|error| Error::io(FileOp::StartThread, wal.log().database(), None, &error))?;
+            background.shipping = ship::start(wal.log(), &workers.ship)?;
         }
         Ok(background)
     }
 
     /// The shipping of the log, if it has storage.
     pub(super) fn shipping(&self) -> Option<Arc<ship::Shipping>> {
-        self.shipping.as_ref().map(|threads| Arc::clone(threads.shipping()))
+        self.shipping.as_ref().map(|tasks| Arc::clone(tasks.shipping()))
     }
+}
 
-    fn spawn(&mut self, name: &str, run: fn(&Wal)) -> Result<()> {
-        let wal = Arc::clone(&self.wal);
-        let thread = std::thread::Builder::new().name(name.into()).spawn(move || run(&wal));
-        match thread {
-            Ok(thread) => {
-                self.threads.push(thread);
-                Ok(())
-            }
-            Err(error) => Err(Error::io(FileOp::StartThread, self.wal.log().database(), None, &error)),
-        }
-    }
+/// Start syncer and checkpointer of a database.
+pub(crate) fn start_tasks(wal: &Arc<Wal>, pool: &Pool) -> std::io::Result<Vec<Running>> {
+    let syncer = pool.start(|waker| {
+        wal.log().syncer_wakeup().attach(waker);
+        Box::new(Syncer::new(wal))
+    })?;
+    let checkpointer = pool.start(|waker| {
+        wal.log().checkpointer_wakeup().attach(waker);
+        Box::new(Checkpointer { wal: Arc::clone(wal), is_awake: false, stuck: false })
+    })?;
+    Ok(vec![syncer, checkpointer])
 }
 
 impl Drop for Background {
     fn drop(&mut self) {
         drop(self.shipping.take());
-        self.wal.log().syncer_wakeup().stop();
-        self.wal.log().checkpointer_wakeup().stop();
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                self.wal.log().note_error(&Error::Usage("a background thread of vwal panicked".into()));
+        for task in self.tasks.drain(..) {
+            if task.stop().is_err() {
+                self.wal.log().note_error(&Error::Usage("a background task of vwal panicked".into()));
             }
         }
+        self.wal.log().syncer_wakeup().detach();
+        self.wal.log().checkpointer_wakeup().detach();
     }
 }
 
-pub(crate) fn sync_loop(wal: &Wal) {
-    let log = wal.log();
-    let interval = log.options().sync_interval;
-    // A commit that was not durable, and when it was first seen.
-    let mut waiting: Option<(Instant, u64)> = None;
-    // The segment during which a spare file could not be made.
-    let mut spare_failed_at = None;
-    // The last frame when the current segment was due.
-    let mut seen = None;
-    let mut failed = false;
-    while !log.syncer_wakeup().is_stopped() {
+struct Syncer {
+    wal: Arc<Wal>,
+    /// A commit that was not durable, and when it was first seen.
+    waiting: Option<(Instant, u64)>,
+    /// The segment during which a spare file could not be made.
+    spare_failed_at: Option<Option<u64>>,
+    /// The last frame when the current segment was due.
+    seen: Option<u64>,
+    failed: bool,
+}
+
+impl Syncer {
+    fn new(wal: &Arc<Wal>) -> Syncer {
+        Syncer { wal: Arc::clone(wal), waiting: None, spare_failed_at: None, seen: None, failed: false }
+    }
+}
+
+impl Step for Syncer {
+    fn step(&mut self) -> Next {
+        let log = self.wal.log();
+        let interval = log.options().sync_interval;
         // Each of these on its own: a disk without room for a segment or an index must not keep commits from being fsynced.
         let mut errors = Vec::new();
         log.view().cache().prepare();
         let segment = log.writer().current_segment().map(|segment| segment.start());
-        if log.writer().wants_spare() && segment != spare_failed_at && log.durability().check_poison().is_ok()
+        if log.writer().wants_spare()
+            && self.spare_failed_at != Some(segment)
+            && log.durability().check_poison().is_ok()
+            && let Err(error) = log.writer().prepare_spare()
         {
-            errors.extend(
-                log.writer()
-                    .prepare_spare()
-                    .inspect_err(|_| {
-                        // Most likely the disk is nearly full, and what is left of it is for commits. Segments do without.
-                        spare_failed_at = segment;
-                    })
-                    .err(),
-            );
+            // Most likely the disk is nearly full, and what is left of it is for commits. Segments do without.
+            self.spare_failed_at = Some(segment);
+            errors.push(error);
         }
-        let look_again = log.writer().look_after_current(&mut seen).unwrap_or_else(|error| {
+        let look_again = log.writer().look_after_current(&mut self.seen).unwrap_or_else(|error| {
             errors.push(error);
             false
         });
         errors.extend(log.writer().seal_segments().err());
-        if let Some((_, frame_no)) = waiting.take_if(|(since, _)| since.elapsed() >= interval)
+        if let Some((_, frame_no)) = self.waiting.take_if(|(since, _)| since.elapsed() >= interval)
             && log.synced_frame_no() < frame_no
         {
             errors.extend(log.durability().sync_to(log.published_frame_no(), SyncSite::UnaskedFrames).err());
         }
         errors.iter().for_each(|error| log.note_error(error));
-        if failed && errors.is_empty() {
+        if self.failed && errors.is_empty() {
             log.clear_error();
         }
-        failed = !errors.is_empty();
-        // From here on a commit wakes this thread, unless it is about to wake up anyway.
+        self.failed = !errors.is_empty();
+        // From here on a commit wakes this task, unless it is about to wake up anyway.
         let is_unsynced =
             || log.published_frame_no() > log.synced_frame_no() && log.durability().check_poison().is_ok();
         let timeout = if log.syncer_wakeup().may_sleep(|| is_unsynced() && !interval.is_zero()) {
-            waiting = None;
+            self.waiting = None;
             None
         } else {
-            let (since, _) = waiting.get_or_insert_with(|| (Instant::now(), log.published_frame_no()));
+            let (since, _) = self.waiting.get_or_insert_with(|| (Instant::now(), log.published_frame_no()));
             Some(interval.saturating_sub(since.elapsed()))
         };
         // Once the log is poisoned there is nothing left to try.
-        let tries_again = failed && log.durability().check_poison().is_ok();
+        let tries_again = self.failed && log.durability().check_poison().is_ok();
         let most = if look_again { Some(PAUSE) } else { tries_again.then_some(RETRY) };
-        log.syncer_wakeup().wait(timeout.into_iter().chain(most).min());
+        timeout.into_iter().chain(most).min().map_or(Next::WhenWoken, Next::In)
     }
 }
 
-pub(crate) fn checkpoint_loop(wal: &Wal) {
-    let log = wal.log();
-    let mut stuck = false;
-    while !log.checkpointer_wakeup().is_stopped() {
-        let timeout = if stuck { Some(RETRY) } else { due_in(log) };
-        if timeout != Some(Duration::ZERO) {
-            log.checkpointer_wakeup().wait(timeout);
-        }
-        if log.checkpointer_wakeup().is_stopped() {
-            return;
-        }
+struct Checkpointer {
+    wal: Arc<Wal>,
+    /// It has slept since it was started.
+    is_awake: bool,
+    stuck: bool,
+}
+
+impl Checkpointer {
+    fn work(&mut self) {
+        let log = self.wal.log();
         if log.durability().check_poison().is_err() {
-            // There is nothing left to do for this thread but to be stopped: `due_in` has it sleep until then.
-            stuck = false;
-            continue;
+            // There is nothing left to do for this task but to be stopped: `due_in` has it sleep until then.
+            self.stuck = false;
+            return;
         }
         let before = log.checkpointed_frame_no();
         let by_age = age_due_in(log) == Some(Duration::ZERO);
         if by_age {
             // What SQLite has not checkpointed for so long, it is not about to. Before that it is left to SQLite, so that
             // PRAGMA wal_checkpoint and the WAL hook tell what they tell without vwal.
-            wal.absorb_passively();
+            self.wal.absorb_passively();
         }
         let due = by_age || size_is_due(log);
         let result = if due {
@@ -162,9 +185,24 @@ pub(crate) fn checkpoint_loop(wal: &Wal) {
             log.checkpointer().free_segments_between_passes()
         };
         // Open read transactions may hold everything back, and an error may last: do not run in circles.
-        stuck = result.is_err() || (due && log.checkpointed_frame_no() == before);
+        self.stuck = result.is_err() || (due && log.checkpointed_frame_no() == before);
         if let Err(error) = &result {
             log.note_error(error);
+        }
+    }
+}
+
+impl Step for Checkpointer {
+    fn step(&mut self) -> Next {
+        // The first time it only looks when something is due.
+        if self.is_awake {
+            self.work();
+        }
+        self.is_awake = true;
+        match if self.stuck { Some(RETRY) } else { due_in(self.wal.log()) } {
+            Some(Duration::ZERO) => Next::Now,
+            Some(time) => Next::In(time),
+            None => Next::WhenWoken,
         }
     }
 }

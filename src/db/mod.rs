@@ -1,4 +1,4 @@
-//! Databases: which are open in this process, their background threads, and the handle that applications get.
+//! Databases: which are open in this process, their background tasks, and the handle that applications get.
 
 mod background;
 mod database;
@@ -8,6 +8,6 @@ mod patience;
 mod registry;
 
 #[cfg(all(test, shuttle))]
-pub(crate) use background::{checkpoint_loop, sync_loop};
+pub(crate) use background::start_tasks;
 pub use database::{Database, SegmentInfo, Status};
 pub use registry::{Claim, OpenRequest, Registry};

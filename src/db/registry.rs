@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::background::Background;
+use super::background::{Background, Workers};
 use super::patience::Patience;
 use crate::error::{Error, FileOp, Result};
 use crate::io::{Io, SyncSite};
@@ -29,6 +29,7 @@ pub struct OpenDatabase {
     dir: PathBuf,
     /// `None`: stopped.
     background: Mutex<Option<Background>>,
+    workers: Workers,
     patience: Arc<Patience>,
 }
 
@@ -41,7 +42,7 @@ impl OpenDatabase {
     /// WAL mode ends; see [`WalHandle::leave`].
     pub fn leave(&self, handle: &WalHandle) -> Result<()> {
         self.ship_the_rest();
-        // The threads must not be at the files while those are removed.
+        // The tasks must not be at the files while those are removed.
         let background = self.background.lock().take();
         drop(background);
         let result = handle.leave();
@@ -49,8 +50,8 @@ impl OpenDatabase {
             self.wal.log().release_lock();
         }
         result.inspect_err(|_| {
-            // The database stays virtual, so it needs its threads again.
-            match Background::start(&self.wal) {
+            // The database stays virtual, so it needs its tasks again.
+            match Background::start(&self.wal, &self.workers) {
                 Ok(background) => *self.background.lock() = Some(background),
                 Err(error) => self.wal.log().note_error(&error),
             }
@@ -139,6 +140,8 @@ pub struct Registry {
     doubtful: Mutex<HashMap<Identity, String>>,
     /// How long closes wait for storage.
     patience: Arc<Patience>,
+    /// What works for all of them.
+    workers: Workers,
     /// The open databases again, by log directory. A leaf: a slot may be locked meanwhile, for as long as its database closes.
     places: Mutex<Vec<Weak<OpenDatabase>>>,
 }
@@ -215,12 +218,13 @@ impl Registry {
         let Some(log) = opened? else { return Ok(None) };
         let log = Arc::new(log);
         let wal = Arc::new(Wal::new(Arc::clone(&log), (request.index)(&log)?));
-        let background = Background::start(&wal)?;
+        let background = Background::start(&wal, &self.workers)?;
         let database = Arc::new(OpenDatabase {
             wal,
             options: request.options.clone(),
             dir,
             background: Mutex::new(Some(background)),
+            workers: self.workers.clone(),
             patience: Arc::clone(&self.patience),
         });
         self.places.lock().push(Arc::downgrade(&database));

@@ -9,7 +9,7 @@
 //! them beside its parent; and the threads that waited in the parent are still in the queues of `parking_lot`, with
 //! stacks that the next thread of the child is given. A child of a parent without open databases may open what it likes;
 //! it must only not wait for a mutex that another thread of the parent held at the fork, so what the threads of a process
-//! share is [`PerProcess`].
+//! share is [`PerProcess`]. The background threads belong to the registry: a child has a new one, and starts its own.
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};

@@ -168,7 +168,7 @@ pub trait Io: Send + Sync {
     fn now_us(&self) -> u64;
     /// A random number.
     fn random_u64(&self) -> u64;
-    /// Whether the background threads of a database run. In a simulation they do not: the test takes their steps.
+    /// Whether the background tasks of a database run. In a simulation they do not: the test takes their steps.
     fn runs_threads(&self) -> bool {
         true
     }

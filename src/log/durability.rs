@@ -296,7 +296,7 @@ impl Durability {
         }
     }
 
-    /// A background thread that failed before has succeeded. What poisoned the log stays.
+    /// A background task that failed before has succeeded. What poisoned the log stays.
     pub(super) fn clear_error(&self) {
         if self.check_poison().is_ok() {
             self.shared.trouble.clear_error();

@@ -161,17 +161,17 @@ impl Log {
         &self.shared.memory
     }
 
-    /// Wakes the thread that swaps, seals and fsyncs segments.
+    /// Wakes the task that swaps, seals and fsyncs segments.
     pub(crate) fn syncer_wakeup(&self) -> &Wakeup {
         &self.shared.syncer
     }
 
-    /// Wakes the thread that runs passes.
+    /// Wakes the task that runs passes.
     pub(crate) fn checkpointer_wakeup(&self) -> &Wakeup {
         &self.shared.checkpointer
     }
 
-    /// Wakes the thread that ships.
+    /// Wakes the task that ships.
     pub(crate) fn shipper_wakeup(&self) -> &Wakeup {
         &self.shared.shipper
     }

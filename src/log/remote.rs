@@ -1,6 +1,6 @@
 //! The log's side of shipping: how far storage has it, who waits for that, and whether commits may go on.
 //!
-//! The log knows no network. The shipper (`ship`) moves the stored position from its own thread; commits look at
+//! The log knows no network. The shipper (`ship`) moves the stored position in a task of its own; commits look at
 //! atomics, and wait here only if they asked to.
 
 use std::sync::Arc;

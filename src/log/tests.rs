@@ -282,7 +282,7 @@ fn frames_that_are_written_anew_have_to_be_fsynced_anew() {
     assert!(log.synced_frame_no() < 2, "frames up to {} count as durable", log.synced_frame_no());
 }
 
-/// Hammer what the background threads do while segments come and go.
+/// Hammer what the background tasks do while segments come and go.
 #[test]
 fn the_current_segment_is_neither_freed_nor_sealed_while_it_begins() {
     let place = Place::new();

@@ -1,4 +1,4 @@
-//! What is told of errors: the last one of a background thread, and the last refusal of a connection's call.
+//! What is told of errors: the last one of a background task, and the last refusal of a connection's call.
 //!
 //! From a file method SQLite takes a result code only, so the words of a refusal are kept here until its reason is gone;
 //! `vwal_status.last_error` tells them.
@@ -16,7 +16,7 @@ pub(super) const STRANGER: &str = "which is not a file of vwal: move it away and
 
 /// See the module.
 pub(super) struct Trouble {
-    /// Of a background thread.
+    /// Of a background task.
     last_error: Mutex<Option<String>>,
     report: fn(&Error),
     /// Whether there is a refusal: each commit looks at this.
@@ -41,17 +41,17 @@ impl Trouble {
         (self.report)(error);
     }
 
-    /// A background thread that failed before has succeeded.
+    /// A background task that failed before has succeeded.
     pub(super) fn clear_error(&self) {
         *self.last_error.lock() = None;
     }
 
-    /// The same, of a thread that another error of another thread may have come after.
+    /// The same, of a task that another error of another task may have come after.
     pub(super) fn clear_error_if(&self, error: &Error) {
         self.last_error.lock().take_if(|last| *last == error.to_string());
     }
 
-    /// The last error of a background thread.
+    /// The last error of a background task.
     pub(super) fn last_error(&self) -> Option<String> {
         self.last_error.lock().clone()
     }

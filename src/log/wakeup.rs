@@ -1,41 +1,48 @@
-//! How a background thread sleeps, is woken, and is stopped. It sleeps in no other way, so that no wait can miss a stop.
+//! How a background task is woken.
 
-use std::time::Duration;
+use std::task::Waker;
 
+use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
-use crate::sync::{Condvar, Mutex};
 
-/// One thread sleeps on it; any thread wakes that one.
+/// Wakes one task, which has its turns on a pool of threads (`pool.rs`).
 ///
-/// Commits have to know whether they must wake the thread, and look at an atomic for that. The thread says that it is idle, and
-/// then looks for work once more ([`Wakeup::may_sleep`]); a commit makes the work visible, and then looks whether the thread is
+/// Commits have to know whether they must wake the task, and look at an atomic for that. The task says that it is idle, and
+/// then looks for work once more ([`Wakeup::may_sleep`]); a commit makes the work visible, and then looks whether the task is
 /// idle ([`Wakeup::notify_if_idle`]). With a fence between the two steps on both sides, one of them sees the other.
 #[derive(Default)]
 pub(crate) struct Wakeup {
     state: Mutex<State>,
-    changed: Condvar,
     idle: AtomicBool,
-    /// `state.stopped`, for those who do not take the lock.
-    stopped: AtomicBool,
 }
 
 #[derive(Default)]
 struct State {
     notified: bool,
-    stopped: bool,
+    task: Option<Waker>,
 }
 
 impl Wakeup {
-    /// Wake the thread, or keep it from going to sleep the next time.
+    /// From now on this is the task that is woken. It begins with a step, so that nothing that came before is missed.
+    pub(crate) fn attach(&self, task: &Waker) {
+        self.state.lock().task = Some(task.clone());
+    }
+
+    /// The task has ended.
+    pub(crate) fn detach(&self) {
+        self.state.lock().task = None;
+    }
+
+    /// Wake the task. If it is awake it has one more turn.
     pub(crate) fn notify(&self) {
         let mut state = self.state.lock();
-        if !state.notified {
-            state.notified = true;
-            self.changed.notify_one();
+        state.notified = true;
+        if let Some(task) = &state.task {
+            task.wake_by_ref();
         }
     }
 
-    /// Wake the thread if it said that it sleeps until something happens. The caller has made visible what happened, and there is a
+    /// Wake the task if it said that it sleeps until something happens. The caller has made visible what happened, and there is a
     /// sequentially consistent fence between that and this call.
     pub(crate) fn notify_if_idle(&self) {
         if self.idle.load(Ordering::Relaxed) && self.idle.swap(false, Ordering::AcqRel) {
@@ -43,7 +50,7 @@ impl Wakeup {
         }
     }
 
-    /// The thread is about to sleep until something happens. False: there is work already.
+    /// The task is about to sleep until something happens. False: there is work already.
     pub(crate) fn may_sleep(&self, is_work: impl FnOnce() -> bool) -> bool {
         self.idle.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
@@ -54,61 +61,8 @@ impl Wakeup {
         true
     }
 
-    /// Sleep until notified, or for `timeout`. Once the thread is to stop, this returns at once.
-    pub(crate) fn wait(&self, timeout: Option<Duration>) {
-        let mut state = self.state.lock();
-        if !state.notified && !state.stopped {
-            match timeout {
-                Some(timeout) => drop(self.changed.wait_for(&mut state, timeout)),
-                None => self.changed.wait(&mut state),
-            }
-        }
-        state.notified = false;
-    }
-
-    /// The thread is to end. This holds for every wait of it, until another thread is started in its place.
-    pub(crate) fn stop(&self) {
-        let mut state = self.state.lock();
-        // Under the lock: a thread that does not sleep any more must also see why, or it turns in circles until it does.
-        self.stopped.store(true, Ordering::Release);
-        state.stopped = true;
-        self.changed.notify_one();
-    }
-
-    /// Whether the thread is to end.
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Acquire)
-    }
-
-    /// Whether the thread was woken, and has not slept since.
-    #[cfg(test)]
-    pub(super) fn is_notified(&self) -> bool {
-        self.state.lock().notified
-    }
-
-    /// A thread is about to be started. The one before has ended.
-    pub(crate) fn restart(&self) {
-        let mut state = self.state.lock();
-        self.stopped.store(false, Ordering::Release);
-        state.stopped = false;
-    }
-}
-
-#[cfg(all(test, not(shuttle)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stop_outlasts_every_wait() {
-        let wakeup = Wakeup::default();
-        wakeup.notify();
-        wakeup.stop();
-        // A wait that forgot it would not return.
-        (0..3).for_each(|_| wakeup.wait(None));
-        assert!(wakeup.is_stopped());
-        wakeup.restart();
-        assert!(!wakeup.is_stopped());
-        wakeup.notify();
-        wakeup.wait(None);
+    /// Whether somebody has notified since the last call. A task that is woken by others too learns by this who it was.
+    pub(crate) fn take_notified(&self) -> bool {
+        std::mem::take(&mut self.state.lock().notified)
     }
 }

@@ -10,7 +10,7 @@ use parking_lot::{Condvar, Mutex};
 use super::base;
 use super::compact::Compactor;
 use super::retain::{expire, survey};
-use super::thread::Shipping;
+use super::task::Shipping;
 use crate::error::{Error, Result, StorageErrorKind};
 use crate::log::{Log, Wakeup};
 use crate::storage::bundles::{self, Head};
@@ -77,9 +77,9 @@ impl Requests {
 }
 
 /// See the module.
-pub(super) struct Keeper<'a> {
-    log: &'a Arc<Log>,
-    shipping: &'a Shipping,
+pub(super) struct Keeper {
+    pub(super) log: Arc<Log>,
+    shipping: Arc<Shipping>,
     storage: Arc<dyn Storage>,
     /// The newest full image in storage; `None`: not looked up yet.
     newest_image: Option<Image>,
@@ -107,12 +107,12 @@ struct Image {
     seen: Instant,
 }
 
-impl<'a> Keeper<'a> {
-    pub(super) fn new(log: &'a Arc<Log>, shipping: &'a Shipping, storage: Arc<dyn Storage>) -> Keeper<'a> {
+impl Keeper {
+    pub(super) fn new(log: &Arc<Log>, shipping: &Arc<Shipping>, storage: Arc<dyn Storage>) -> Keeper {
         let compactor = Compactor::new(&storage, log.log_id());
         Keeper {
-            log,
-            shipping,
+            log: Arc::clone(log),
+            shipping: Arc::clone(shipping),
             storage,
             newest_image: None,
             failure: None,
@@ -275,7 +275,7 @@ impl<'a> Keeper<'a> {
         let base = self.log.checkpointer().pin_base()?;
         self.check_stored(base.commit().frame_no)?;
         let done = &self.shipping.stats.image_pages_done;
-        let written = base::write_image(&self.storage, self.log, &base, Level::SNAPSHOT, 0, done).await?;
+        let written = base::write_image(&self.storage, &self.log, &base, Level::SNAPSHOT, 0, done).await?;
         if written.put == Put::Created {
             self.may_have_expired = true;
             self.shipping.stats.took_snapshot();

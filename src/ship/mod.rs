@@ -1,6 +1,7 @@
 //! Shipping: from the log on this disk to storage.
 //!
-//! Two threads for each database that has storage, each with a runtime of its own:
+//! Two tasks for each database that has storage, on threads that all databases share (`task.rs`), with one runtime for the network
+//! (`network.rs`):
 //!
 //! - the *shipper* (`shipper.rs`) finds out what storage has (`reconcile.rs`), puts a base snapshot there if the log is new
 //!   (`base.rs`), and from then on a bundle of level 0 per interval (`cut.rs`): every frame, up to the last commit that is
@@ -13,13 +14,14 @@ mod base;
 pub mod compact;
 mod cut;
 mod keeper;
+mod network;
 mod reconcile;
 pub mod retain;
 mod shipper;
 mod stats;
-mod thread;
+mod task;
 
 pub use stats::Stats;
-pub(crate) use thread::{Shipping, Threads, start};
+pub(crate) use task::{Shipping, Tasks, Workers, start};
 #[cfg(test)]
-pub(crate) use thread::{keep_once, ship_once, ship_once_as};
+pub(crate) use task::{keep_once, ship_once, ship_once_as};

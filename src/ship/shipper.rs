@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::reconcile::{Decision, reconcile};
-use super::thread::Shipping;
+use super::task::Shipping;
 use super::{base, cut};
 use crate::error::{Error, Result};
 use crate::format::bundle::{Content, ObjectBuilder, Summary, Trailer};
 use crate::format::meta::StoredIn;
 use crate::io::SyncSite;
 use crate::log::Log;
+use crate::pool::Next;
 use crate::storage::bundles::Head;
 use crate::storage::{Place, Put, Storage, keys, probe};
 use crate::types::{CommitId, Level, Parent};
@@ -27,23 +28,15 @@ pub(super) const TRUST: Duration = Duration::from_secs(1800);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// What the shipper knows.
-pub(super) struct Shipper<'a> {
-    pub(super) log: &'a Arc<Log>,
-    pub(super) shipping: &'a Shipping,
+pub(super) struct Shipper {
+    pub(super) log: Arc<Log>,
+    pub(super) shipping: Arc<Shipping>,
     pub(super) storage: Arc<dyn Storage>,
     /// When storage was last seen to be as it should; `None`: not since the open, or since a failure that left it open.
     touched: Option<Touch>,
     last_put: Option<Instant>,
     retry: Duration,
     probed: bool,
-}
-
-/// When there is something to do.
-pub(super) enum Due {
-    Now,
-    In(Duration),
-    /// When a commit or a waiter wakes the thread.
-    WhenWoken,
 }
 
 /// A moment, by two clocks: one stands still while the machine sleeps, the other may be set.
@@ -53,30 +46,31 @@ struct Touch {
     at_us: u64,
 }
 
-impl<'a> Shipper<'a> {
-    pub(super) fn new(log: &'a Arc<Log>, shipping: &'a Shipping, storage: Arc<dyn Storage>) -> Shipper<'a> {
+impl Shipper {
+    pub(super) fn new(log: &Arc<Log>, shipping: &Arc<Shipping>, storage: Arc<dyn Storage>) -> Shipper {
+        let (log, shipping) = (Arc::clone(log), Arc::clone(shipping));
         Shipper { log, shipping, storage, touched: None, last_put: None, retry: RETRY_FIRST, probed: false }
     }
 
     /// When the next round is due, by the state of the log.
-    pub(super) fn due(&self) -> Due {
+    pub(super) fn due(&self) -> Next {
         let Some(stored) = self.log.stored_frame_no().filter(|_| self.touched.is_some()) else {
-            return Due::Now;
+            return Next::Now;
         };
         if self.log.published_frame_no() <= stored {
-            return if self.log.remote().shipper_may_sleep(stored) { Due::WhenWoken } else { Due::Now };
+            return if self.log.remote().shipper_may_sleep(stored) { Next::WhenWoken } else { Next::Now };
         }
         if self.log.remote().has_waiters() {
-            return Due::Now;
+            return Next::Now;
         }
         if self.log.published_frame_no() - stored >= cut::FRAMES_MAX {
             // A whole bundle: it will not become fewer puts by waiting, and the segments are wanted back.
-            return Due::Now;
+            return Next::Now;
         }
         let interval = self.log.options().shipping.interval;
         match self.last_put.map(|put| interval.saturating_sub(put.elapsed())) {
-            Some(left) if !left.is_zero() => Due::In(left.min(LOOK)),
-            _ => Due::Now,
+            Some(left) if !left.is_zero() => Next::In(left.min(LOOK)),
+            _ => Next::Now,
         }
     }
 
@@ -116,7 +110,7 @@ impl<'a> Shipper<'a> {
         while let Some(stored) = self.log.stored_frame_no().filter(|&stored| stored < target) {
             self.probe_once().await?;
             self.last_put = Some(Instant::now());
-            let shipped = cut::ship_next(&self.storage, self.log, stored, target).await;
+            let shipped = cut::ship_next(&self.storage, &self.log, stored, target).await;
             // If it failed, the bundle may be there all the same, and the next one would begin at the same frame.
             let Some(written) = shipped.inspect_err(|_| self.touched = None)? else {
                 // Nothing frees what storage lacks. Should it be gone all the same, storage is asked again, after a pause.
@@ -131,7 +125,7 @@ impl<'a> Shipper<'a> {
                 // A put of this log that was given up may have come through late.
                 self.find_place().await?;
                 if self.log.stored_frame_no().is_none_or(|now| now <= stored) {
-                    return Err(cut::taken(&*self.storage, self.log, stored + 1));
+                    return Err(cut::taken(&*self.storage, &self.log, stored + 1));
                 }
                 continue;
             }
@@ -184,7 +178,7 @@ impl<'a> Shipper<'a> {
         self.shipping.place.look_again();
         // Of a directory the probe leaves the object by which it is seen that files were removed there: it may have to be made again.
         self.probed &= Place::number(&self.shipping.url) == 0;
-        let mut decision = reconcile(&self.storage, self.log, &self.shipping.url).await?;
+        let mut decision = reconcile(&self.storage, &self.log, &self.shipping.url).await?;
         self.log.checkpointer().forget_stored_above(match decision {
             Decision::Begin { .. } => 0,
             Decision::Continue(CommitId { frame_no, .. }) | Decision::Bridge { frame_no } => frame_no,
@@ -225,7 +219,7 @@ impl<'a> Shipper<'a> {
         }
         let written = base::write_image(
             &self.storage,
-            self.log,
+            &self.log,
             &base,
             Level::ZERO,
             start_frame_no,
@@ -234,9 +228,9 @@ impl<'a> Shipper<'a> {
         .await?;
         if written.put == Put::Taken {
             // It may be one of this log, whose put was given up and came through late.
-            return match reconcile(&self.storage, self.log, &self.shipping.url).await? {
+            return match reconcile(&self.storage, &self.log, &self.shipping.url).await? {
                 Decision::Continue(commit) => Ok(commit),
-                _ => Err(cut::taken(&*self.storage, self.log, start_frame_no)),
+                _ => Err(cut::taken(&*self.storage, &self.log, start_frame_no)),
             };
         }
         self.shipping.stats.took_snapshot();

@@ -38,6 +38,7 @@ use parking_lot::Mutex;
 pub(super) use root::Known;
 pub(crate) use root::Place;
 use root::Root;
+use tokio::sync::Semaphore;
 
 /// Directories below directories are followed this far: symbolic links may lead round in circles.
 const DEEPEST: usize = 8;
@@ -52,6 +53,8 @@ const LOOKED_AT: usize = 256;
 #[derive(Clone)]
 pub(super) struct LocalStore {
     inner: Arc<Inner>,
+    /// Whoever has it may ask the disk. `None`: everybody may.
+    turn: Option<Arc<Semaphore>>,
 }
 
 struct Inner {
@@ -63,7 +66,15 @@ struct Inner {
 impl LocalStore {
     /// The store in the directory `root`, an absolute path, of which so much is known. Nothing is touched yet.
     pub fn new(root: PathBuf, known: Arc<Mutex<Known>>) -> Self {
-        Self { inner: Arc::new(Inner { root: Root::new(root, known), durable: Mutex::default() }) }
+        let inner = Inner { root: Root::new(root, known), durable: Mutex::default() };
+        Self { inner: Arc::new(inner), turn: None }
+    }
+
+    /// The same, and it is asked one thing at a time: where a disk does not answer, no more than one thread waits for it, however
+    /// often it is asked again.
+    pub fn one_at_a_time(mut self) -> Self {
+        self.turn = Some(Arc::new(Semaphore::new(1)));
+        self
     }
 
     /// Runs `work` where waiting for a disk holds nobody up.
@@ -72,9 +83,17 @@ impl LocalStore {
         work: impl FnOnce(&Inner) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let inner = Arc::clone(&self.inner);
-        tokio::task::spawn_blocking(move || work(&inner))
-            .await
-            .map_err(|source| Error::JoinError { source })?
+        let turn = match &self.turn {
+            Some(turn) => Arc::clone(turn).acquire_owned().await.ok(),
+            None => None,
+        };
+        let work = move || {
+            let result = work(&inner);
+            // Not when the caller gives up: this thread has still been waiting.
+            drop(turn);
+            result
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|source| Error::JoinError { source })?
     }
 }
 
@@ -447,5 +466,41 @@ impl LocalStore {
         })
         .await?;
         Ok(results)
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_disk_that_does_not_answer_holds_one_thread_however_often_it_is_asked() {
+        let store = LocalStore::new("/nothing/is/here".into(), Known::at_first_sight()).one_at_a_time();
+        let (release, gate) = mpsc::channel::<()>();
+        let began = Arc::new(AtomicU32::new(0));
+        let limit = Duration::from_millis(50);
+        crate::storage::runtime().expect("a runtime").block_on(async {
+            let asked = Arc::clone(&began);
+            let hung = store.blocking(move |_| {
+                asked.fetch_add(1, Ordering::SeqCst);
+                let _ = gate.recv();
+                Ok(())
+            });
+            assert!(tokio::time::timeout(limit, hung).await.is_err());
+            let ask = || {
+                let asked = Arc::clone(&began);
+                store.blocking(move |_| Ok(asked.fetch_add(1, Ordering::SeqCst)))
+            };
+            for _ in 0..10 {
+                assert!(tokio::time::timeout(Duration::from_millis(5), ask()).await.is_err());
+            }
+            assert_eq!(began.load(Ordering::SeqCst), 1, "nobody else waits for the disk");
+            release.send(()).expect("it waits");
+            assert_eq!(ask().await.expect("it answers"), 1);
+        });
     }
 }

@@ -28,8 +28,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use crate::options::StorageUrl;
+pub(crate) use backend::{Clients, open_for_keeper, open_for_shipper};
 pub use backend::{open, provide};
-pub(crate) use backend::{open_for_keeper, open_for_shipper};
 pub(crate) use local::Place;
 pub use object::ObjectStorage;
 pub use probe::{PROBE_KEY, ProbeReport, ProbeStep, check, probe};

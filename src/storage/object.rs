@@ -113,7 +113,7 @@ impl ObjectStorage {
 
     /// One request, of limited duration.
     ///
-    /// The libraries below panic on some settings of the environment. That must not end the thread that ships.
+    /// The libraries below panic on some settings of the environment. That must not end the task that ships.
     async fn limited<T>(&self, request: impl Future<Output = T>) -> Attempt<T> {
         let limit = self.policy.request_timeout;
         match tokio::time::timeout(limit, AssertUnwindSafe(request).catch_unwind()).await {

@@ -1,4 +1,4 @@
-//! The runtime on which everything asynchronous runs: of the thread that makes it, and of nobody else.
+//! The runtime on which everything asynchronous runs: the command line and restores have one each, and all that is shipped has one.
 
 use std::io;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::error::{Error, FileOp, Result};
 /// The threads of a runtime stay for as long as it does.
 const KEEP_ALIVE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// A runtime for this thread. Storage is opened on it ([`open`](super::open)), and used on it only.
+/// A runtime that goes on while a thread blocks on it. Storage is opened on it ([`open`](super::open)), and used on it only.
 ///
 /// It has a few threads beside it, for reading files, decoding and looking up names; each of them costs memory, so there are no
 /// more. tokio panics when one is needed, none is there and the system gives none, which libraries below run into as well. When
@@ -24,6 +24,7 @@ pub fn runtime() -> Result<Runtime> {
     let failed = |error| Error::io(FileOp::StartRuntime, Path::new("storage"), None, &error);
     let runtime = Builder::new_current_thread()
         .enable_all()
+        .thread_name("vwal-store")
         .max_blocking_threads(4)
         .thread_keep_alive(KEEP_ALIVE)
         .build()

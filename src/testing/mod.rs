@@ -14,7 +14,7 @@
 #[cfg(test)]
 pub mod counting;
 #[cfg(test)]
-mod faults;
+pub mod faults;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 #[cfg(test)]

@@ -13,6 +13,7 @@ use shuttle::rand::{Rng, thread_rng};
 use shuttle::sync as below;
 
 pub use shuttle::hint;
+pub use shuttle::thread;
 
 /// What a look at the clock takes.
 const LOOK: Duration = Duration::from_micros(1);

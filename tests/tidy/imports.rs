@@ -5,7 +5,7 @@ use crate::sources::{code_of, files, read, without_tests};
 /// Modules that may not import each other stand in one group.
 const ORDER: [&[&str]; 14] = [
     &["types", "error", "sync"],
-    &["memory"],
+    &["memory", "pool"],
     &["options"],
     &["format"],
     &["io", "storage"],

@@ -149,10 +149,10 @@ impl Writer {
         tail.take_back();
     }
 
-    /// After a publish: the background threads have something to do.
+    /// After a publish: the background tasks have something to do.
     fn committed(&self) {
         self.commits.fetch_add(1, Ordering::Relaxed);
-        // The background threads say that they are idle, and then look at `published` again. Here it is the other way round,
+        // The background tasks say that they are idle, and then look at `published` again. Here it is the other way round,
         // and neither may pass the other: a commit would go unnoticed until the next one.
         fence(Ordering::SeqCst);
         if self.shared.positions.note_commit(|| self.shared.io.now_us()) {

@@ -53,7 +53,7 @@ impl Known {
     }
 }
 
-/// The directory of a `file:` URL as the two threads that ship a log know it. The shipper looks whether the log is there, and
+/// The directory of a `file:` URL as the two tasks that ship a log know it. The shipper looks whether the log is there, and
 /// the keeper works in the directory that the shipper has found right, and in no other. For other stores it means nothing.
 #[derive(Debug)]
 pub(crate) struct Place {

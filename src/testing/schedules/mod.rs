@@ -11,6 +11,7 @@ mod checkpoints;
 mod commits;
 mod disk;
 mod mini_wal;
+mod pool;
 mod stops;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
