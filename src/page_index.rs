@@ -17,11 +17,12 @@ use crate::error::Result;
 use crate::memory;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// Entries in a chunk: 64 KiB of them.
-const CHUNK: usize = if cfg!(all(test, shuttle)) { 64 } else { 16384 };
-/// Chunks in a group, groups in the index: enough for 2^32 pages. (A model makes thousands of indexes, of a few pages each.)
-const GROUP: usize = 512;
-const GROUPS: usize = if cfg!(all(test, shuttle)) { 1 } else { (1 << 32) / (CHUNK * GROUP) };
+/// Entries in a chunk: 4 KiB of them, since a process may have thousands of small databases open.
+const CHUNK: usize = if cfg!(all(test, shuttle)) { 64 } else { 1024 };
+/// Chunks in a group, groups in a range, ranges in the index: enough for 2^32 pages. (A model makes thousands of indexes, of a few pages each.)
+const GROUP: usize = 256;
+const RANGE: usize = if cfg!(all(test, shuttle)) { 1 } else { 128 };
+const RANGES: usize = if cfg!(all(test, shuttle)) { 1 } else { (1 << 32) / (CHUNK * GROUP * RANGE) };
 
 /// The page was not written since the log was opened.
 const NONE: u32 = 0;
@@ -36,6 +37,7 @@ const MODULUS: u64 = (u32::MAX - FRAMES) as u64 + 1;
 
 type Chunk = Box<[AtomicU32]>;
 type Group = Box<[OnceLock<Chunk>]>;
+type Range = Box<[OnceLock<Group>]>;
 
 /// Names what the view has of a page. The content that goes with [`Content::Frame`], or with [`Content::Base`] and the number of the page,
 /// is always the same.
@@ -54,7 +56,7 @@ pub enum Content {
 
 /// See the module.
 pub struct PageIndex {
-    groups: Box<[OnceLock<Group>]>,
+    ranges: Box<[OnceLock<Range>]>,
     /// No entry is of a newer frame.
     newest: AtomicU64,
     /// No entry is of this frame or an older one.
@@ -70,7 +72,7 @@ impl PageIndex {
     /// An index without entries: the base file, of `pages` pages, has everything up to frame `checkpointed`.
     pub fn new(checkpointed: u64, pages: u32) -> Result<PageIndex> {
         Ok(PageIndex {
-            groups: memory::filled(GROUPS, "the page index", OnceLock::new)?,
+            ranges: memory::filled(RANGES, "the page index", OnceLock::new)?,
             newest: AtomicU64::new(checkpointed),
             oldest: AtomicU64::new(checkpointed),
             smallest: AtomicU32::new(pages),
@@ -103,7 +105,8 @@ impl PageIndex {
     }
 
     fn chunk(&self, page: usize) -> Option<&Chunk> {
-        self.groups[page / (CHUNK * GROUP)].get()?[page / CHUNK % GROUP].get()
+        let range = self.ranges[page / (CHUNK * GROUP * RANGE)].get()?;
+        range[page / (CHUNK * GROUP) % RANGE].get()?[page / CHUNK % GROUP].get()
     }
 
     fn slot(&self, page_no: u32) -> Option<&AtomicU32> {
@@ -145,16 +148,9 @@ impl PageIndex {
             return Ok(());
         }
         let page = page_no as usize;
-        let group = &self.groups[page / (CHUNK * GROUP)];
-        if group.get().is_none() {
-            // Of two threads that come here at once one has made it in vain.
-            let _ = group.set(memory::filled(GROUP, "the page index", OnceLock::new)?);
-        }
-        let chunk = group.get().and_then(|group| group.get(page / CHUNK % GROUP));
-        if let Some(chunk) = chunk.filter(|chunk| chunk.get().is_none()) {
-            let _ = chunk.set(memory::filled(CHUNK, "the page index", || AtomicU32::new(NONE))?);
-        }
-        Ok(())
+        let range = made(&self.ranges[page / (CHUNK * GROUP * RANGE)], RANGE, OnceLock::new)?;
+        let group = made(&range[page / (CHUNK * GROUP) % RANGE], GROUP, OnceLock::new)?;
+        made(&group[page / CHUNK % GROUP], CHUNK, || AtomicU32::new(NONE)).map(drop)
     }
 
     /// Begin to absorb the frames up to `to`, into a view of `pages` pages that has everything before them. `checkpointed`: the base file
@@ -175,7 +171,8 @@ impl PageIndex {
     fn retire(&self, checkpointed: u64) {
         self.retired.fetch_add(1, Ordering::AcqRel);
         let newest = self.newest.load(Ordering::Relaxed);
-        let groups = self.groups.iter().filter_map(OnceLock::get);
+        let ranges = self.ranges.iter().filter_map(OnceLock::get);
+        let groups = ranges.flatten().filter_map(OnceLock::get);
         for slot in groups.flatten().filter_map(OnceLock::get).flatten() {
             let entry = slot.load(Ordering::Relaxed);
             if entry >= FRAMES && self.decode(entry, newest) <= checkpointed {
@@ -198,6 +195,16 @@ impl PageIndex {
             page = end;
         }
     }
+}
+
+/// What is in a cell; made now if there is nothing.
+fn made<T>(cell: &OnceLock<Box<[T]>>, count: usize, make: impl Fn() -> T) -> Result<&[T]> {
+    if let Some(there) = cell.get() {
+        return Ok(there);
+    }
+    let new = memory::filled(count, "the page index", make)?;
+    // Of two threads that come here at once one has made it in vain.
+    Ok(cell.get_or_init(|| new))
 }
 
 /// Absorbs frames, in order. See [`PageIndex::absorb`].

@@ -147,6 +147,12 @@ impl Database {
                 self.log().database().display()
             ))
         })?;
+        let log = self.log();
+        if log.stored_frame_no().is_none() && shipping.noted(log).is_some() {
+            // Nothing was written since the open, so storage was not asked yet.
+            let asked = log.remote().wait_stored(log.published_frame_no(), log.options().shipping.timeout);
+            asked.map_err(|error| self.fence().unwrap_or(error))?;
+        }
         shipping.snapshot().map_err(|error| self.fence().unwrap_or(error))
     }
 

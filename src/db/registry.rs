@@ -70,6 +70,12 @@ impl OpenDatabase {
         if !log.has_storage() || log.check_writable().is_err() {
             return;
         }
+        // Nothing was written since storage had all of it: it is not asked.
+        if log.stored_frame_no().is_none()
+            && self.shipping().is_some_and(|shipping| shipping.noted(log).is_some())
+        {
+            return;
+        }
         let storage = log.options().shipping.storage.as_ref().map(ToString::to_string).unwrap_or_default();
         let timeout = log.options().shipping.close_timeout;
         let allowed = self.patience.begin(&storage, timeout, Instant::now());

@@ -54,6 +54,9 @@ sites! {
     /// The names that recovery found. The process before may have been killed ahead of its own fsync; without it a segment with
     /// acknowledged frames is gone, or a spare comes back under the name that it had as a segment.
     RecoveredNames,
+    /// The names of a log that was at rest when it was opened, before the first spare becomes a segment. Without it that spare comes back
+    /// under the name that it had as a segment, with what was written into it since.
+    NamesAtRest,
     /// The frames that were found, before anybody sees them, without group commit. Without it what was read is lost later.
     RecoveredFrames,
 

@@ -338,7 +338,7 @@ impl Durability {
         if self.names.are_settled.load(Ordering::Acquire) {
             Ok(())
         } else {
-            self.sync_names(SyncSite::RecoveredNames)
+            self.sync_names(SyncSite::NamesAtRest)
         }
     }
 

@@ -96,7 +96,8 @@ pub(super) async fn reconcile(storage: &Arc<dyn Storage>, log: &Log, url: &Stora
             }
         }
     }
-    let noted = log.checkpointer().noted_stored(Place::number(url))?;
+    let place = Place::number(url);
+    let noted = log.checkpointer().noted_stored(place)?.filter(|_| Place::is_directory(place));
     let local = Local {
         log_id: log.log_id(),
         parent: log.parent(),

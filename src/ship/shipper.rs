@@ -34,6 +34,8 @@ pub(super) struct Shipper {
     pub(super) storage: Arc<dyn Storage>,
     /// When storage was last seen to be as it should; `None`: not since the open, or since a failure that left it open.
     touched: Option<Touch>,
+    /// Storage was asked since the open.
+    asked: bool,
     last_put: Option<Instant>,
     retry: Duration,
     probed: bool,
@@ -49,13 +51,26 @@ struct Touch {
 impl Shipper {
     pub(super) fn new(log: &Arc<Log>, shipping: &Arc<Shipping>, storage: Arc<dyn Storage>) -> Shipper {
         let (log, shipping) = (Arc::clone(log), Arc::clone(shipping));
-        Shipper { log, shipping, storage, touched: None, last_put: None, retry: RETRY_FIRST, probed: false }
+        Shipper {
+            log,
+            shipping,
+            storage,
+            touched: None,
+            asked: false,
+            last_put: None,
+            retry: RETRY_FIRST,
+            probed: false,
+        }
     }
 
     /// When the next round is due, by the state of the log.
     pub(super) fn due(&self) -> Next {
         let Some(stored) = self.log.stored_frame_no().filter(|_| self.touched.is_some()) else {
-            return Next::Now;
+            // A session that writes nothing makes no request.
+            return match self.shipping.noted(&self.log).filter(|_| !self.asked) {
+                Some(noted) if self.log.remote().shipper_may_sleep(noted) => Next::WhenWoken,
+                _ => Next::Now,
+            };
         };
         if self.log.published_frame_no() <= stored {
             return if self.log.remote().shipper_may_sleep(stored) { Next::WhenWoken } else { Next::Now };
@@ -174,10 +189,11 @@ impl Shipper {
 
     /// Find out where storage is, and make it ready for the next frame of this log.
     async fn find_place(&mut self) -> Result<()> {
+        self.asked = true;
         self.touched = None;
         self.shipping.place.look_again();
         // Of a directory the probe leaves the object by which it is seen that files were removed there: it may have to be made again.
-        self.probed &= Place::number(&self.shipping.url) == 0;
+        self.probed &= !Place::is_directory(Place::number(&self.shipping.url));
         let mut decision = reconcile(&self.storage, &self.log, &self.shipping.url).await?;
         self.log.checkpointer().forget_stored_above(match decision {
             Decision::Begin { .. } => 0,

@@ -164,6 +164,12 @@ impl Shipping {
         &self.url
     }
 
+    /// The frame up to which storage had everything when the metadata was last written, if that is all that there is.
+    pub(crate) fn noted(&self, log: &Log) -> Option<u64> {
+        let noted = log.checkpointer().noted_stored(Place::number(&self.url)).ok()??.commit.frame_no;
+        (noted >= log.published_frame_no()).then_some(noted)
+    }
+
     /// What has been done.
     pub(crate) fn stats(&self) -> &Stats {
         &self.stats

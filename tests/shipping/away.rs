@@ -19,7 +19,7 @@ fn shipped(lab: &Lab) -> Connection {
     drop(db);
     let db = lab.open("app.db", REMOTE).unwrap();
     let opened = database(&db);
-    wait_for("finding the place", || opened.durable_frame_no() > 0);
+    opened.sync().unwrap();
     acknowledged(&db, 3);
     db
 }

@@ -10,6 +10,7 @@ mod gaps;
 mod keeping;
 mod lab;
 mod primaries;
+mod quiet;
 mod storm;
 
 #[path = "../common/campaign.rs"]

@@ -53,6 +53,9 @@ impl Known {
     }
 }
 
+/// Bit of the numbers of what is no directory.
+const BUCKET: u32 = 1 << 31;
+
 /// The directory of a `file:` URL as the two tasks that ship a log know it. The shipper looks whether the log is there, and
 /// the keeper works in the directory that the shipper has found right, and in no other. For other stores it means nothing.
 #[derive(Debug)]
@@ -69,12 +72,20 @@ impl Default for Place {
 }
 
 impl Place {
-    /// A number of 31 bits for the directory that a URL names. 0: it names none, so that nothing can take its place.
+    /// A number for the place that a URL names, by which the metadata remembers it: of 31 bits for a directory, above that for a bucket.
+    /// 0: it ends with the process.
     pub fn number(url: &StorageUrl) -> u32 {
+        let number = (crc32(0, &[url.to_string().as_bytes()]) >> 1).max(1);
         match url.scheme() {
-            Scheme::File => (crc32(0, &[url.to_string().as_bytes()]) >> 1).max(1),
-            _ => 0,
+            Scheme::File => number,
+            Scheme::Memory => 0,
+            _ => number | BUCKET,
         }
+    }
+
+    /// Whether it is a directory, whose place another one, or none, can take.
+    pub fn is_directory(number: u32) -> bool {
+        number != 0 && number & BUCKET == 0
     }
 
     /// The shipper is about to ask what is there: whatever directory it finds now is the one that it asks.

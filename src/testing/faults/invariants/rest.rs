@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use super::walk;
+use crate::io::SyncSite;
 use crate::testing::faults::rig::{Db, Rig, in_dir};
-use crate::testing::io::{Kind, TestIo};
+use crate::testing::io::{Fate, Kind, TestIo, splitmix};
 
 /// The last connection closes, after a `wal_checkpoint(TRUNCATE)`.
 fn close(db: Db) {
@@ -50,4 +52,56 @@ fn the_first_transaction_after_it_makes_the_names_durable_before_it_takes_a_spar
     assert_eq!(rig.io.tried(Kind::SyncDir), before + 1);
     db.commit_next(&mut history, 11, false);
     assert_eq!(rig.io.tried(Kind::SyncDir), before + 1, "once is enough");
+}
+
+/// A process is killed at any moment of its last close, the next one makes a commit that nobody waits for, and the power fails. What is
+/// wrong then, if anything.
+fn killed_while_closing(skipped: Option<SyncSite>) -> Result<(), String> {
+    let rig = Rig::new().with("vwal_swap", "frames>=3");
+    let (db, history) = rig.open_with_commits(9, true);
+    let from = rig.io.trace().len();
+    close(db);
+    let mut killed = Vec::new();
+    let mut at = 0;
+    walk(&rig.io, |disks, _, _| {
+        at += 1;
+        if at > from {
+            killed.push(disks.clone());
+        }
+    });
+    for (at, disks) in killed.into_iter().enumerate() {
+        let mut next = Rig::after(disks);
+        if let Some(site) = skipped {
+            next = next.without(site);
+        }
+        let db = next.open().map_err(|error| format!("killed at {at}: {error}"))?;
+        let mut history = history.clone();
+        db.commit_next(&mut history, 10, false);
+        let mut random = at as u64;
+        for _ in 0..40 {
+            let fates = splitmix(&mut random);
+            let fate = |unit: usize| if fates >> (unit % 64) & 1 == 0 { Fate::Kept } else { Fate::Lost };
+            let (db, k) = Rig::from(db.io.disks().crash(fate))
+                .open_and_check(&history)
+                .map_err(|wrong| format!("killed at {at}: {wrong}"))?;
+            if let Some(said) = db.log().last_error() {
+                return Err(format!("killed at {at}: {said}"));
+            }
+            if k < 9 {
+                return Err(format!("killed at {at}: commit {k} is the last one"));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_kill_while_a_log_is_closed_leaves_nothing_that_the_next_process_could_spoil() {
+    assert_eq!(killed_while_closing(None), Ok(()));
+}
+
+#[test]
+fn without_the_fsync_of_names_at_rest_it_does() {
+    let wrong = killed_while_closing(Some(SyncSite::NamesAtRest));
+    assert!(wrong.is_err(), "a spare under its old name is not found");
 }
