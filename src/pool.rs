@@ -130,8 +130,9 @@ impl Pool {
         drop(inner);
         let body = make(&Waker::from(Arc::new(WakesTask { crew: Arc::clone(crew), id })));
         let mut inner = crew.inner.lock();
+        let hired = crew.have_another(&mut inner);
         if inner.threads == 0 {
-            crew.hire(&mut inner)?;
+            hired?;
         }
         inner.tasks.insert(id, Task { state: State::Ready, body: Some(body) });
         inner.ready.push_back(id);
@@ -247,6 +248,14 @@ impl Crew {
         Ok(())
     }
 
+    /// Have a thread that has nothing to do, unless there are as many as there may be.
+    fn have_another(self: &Arc<Self>, inner: &mut Inner) -> io::Result<()> {
+        if inner.has_another() || inner.starting > 0 || inner.threads >= self.limit {
+            return Ok(());
+        }
+        self.hire(inner)
+    }
+
     /// What a thread does.
     fn work(self: &Arc<Self>, era: u64, id: u64) {
         (self.prepare)();
@@ -259,7 +268,8 @@ impl Crew {
             inner.ring();
             if let Some((id, body)) = inner.take() {
                 self.run(&mut inner, id, body);
-            } else if !self.rest(&mut inner, &seat) && inner.era == era && inner.threads > 1 {
+            } else if !self.rest(&mut inner, &seat) && inner.era == era && inner.has_another() {
+                // Not while the others are all in steps: what becomes ready meanwhile would wait for those, however long they take.
                 inner.threads -= 1;
                 // It is not waited for: this is all that it does.
                 inner.handles.remove(&id);
@@ -299,15 +309,9 @@ impl Crew {
 
     /// Let a task have its turn.
     fn run(self: &Arc<Self>, inner: &mut MutexGuard<'_, Inner>, id: u64, mut body: Box<dyn Step>) {
-        // Somebody has to be there for the tasks that become ready meanwhile.
-        if inner.idle.is_empty()
-            && inner.keeper.is_none()
-            && inner.starting == 0
-            && inner.threads < self.limit
-        {
-            // Without one they wait for this thread. The next turn asks the system again.
-            let _ = self.hire(inner);
-        }
+        // Somebody has to be there for the tasks that become ready meanwhile. Without one they wait for this thread; the next turn, and
+        // the next task that is started, ask the system again.
+        let _ = self.have_another(inner);
         let called = if inner.wants_hands() { inner.call_one() } else { None };
         let stepped = MutexGuard::unlocked(inner, || {
             if let Some(seat) = called {
@@ -378,6 +382,11 @@ impl Inner {
     /// A thread that has nothing to do, which the caller wakes. The one that waits for the timers is called when there is no other.
     fn call_one(&mut self) -> Option<Seat> {
         self.idle.pop().or_else(|| self.keeper.take().map(|(seat, _)| seat))
+    }
+
+    /// Whether a thread has nothing to do, or waits for the timers.
+    fn has_another(&self) -> bool {
+        !self.idle.is_empty() || self.keeper.is_some()
     }
 
     /// Whether there is something for another thread to do while this one runs a task: another task, or waiting for a timer.

@@ -22,20 +22,24 @@ use crate::wal::Wal;
 const RETRY: Duration = Duration::from_secs(1);
 /// Writers pause when nothing was committed for this long.
 const PAUSE: Duration = Duration::from_micros(200);
-/// So many databases can wait for their disks at a time, and the next one is not held up.
-const DISK_THREADS: usize = 6;
+/// So many steps of syncers, and of shippers for which commits wait, can wait for a disk at a time, and the next one is not held up.
+const DISK_THREADS: usize = 5;
+/// So many passes run at a time. They may take long, and have threads of their own: the fsyncs of the interval do not wait for them.
+const PASS_THREADS: usize = 3;
 
 /// The threads of the process that work for its open databases.
 #[derive(Clone)]
 pub(super) struct Workers {
     disk: Pool,
+    passes: Pool,
     ship: ship::Workers,
 }
 
 impl Default for Workers {
     fn default() -> Self {
         let disk = Pool::new("vwal-disk", DISK_THREADS, || {});
-        Workers { ship: ship::Workers::new(&disk), disk }
+        let passes = Pool::new("vwal-ckpt", PASS_THREADS, || {});
+        Workers { ship: ship::Workers::new(&disk), disk, passes }
     }
 }
 
@@ -51,7 +55,7 @@ impl Background {
     pub(super) fn start(wal: &Arc<Wal>, workers: &Workers) -> Result<Background> {
         let mut background = Background { wal: Arc::clone(wal), tasks: Vec::new(), shipping: None };
         if !wal.log().is_read_only() && wal.log().io().runs_threads() {
-            background.tasks = start_tasks(wal, &workers.disk)
+            background.tasks = start_tasks(wal, &workers.disk, &workers.passes)
                 .map_err(|error| Error::io(FileOp::StartThread, wal.log().database(), None, &error))?;
             background.shipping = ship::start(wal.log(), &workers.ship)?;
         }
@@ -65,12 +69,12 @@ impl Background {
 }
 
 /// Start syncer and checkpointer of a database.
-pub(crate) fn start_tasks(wal: &Arc<Wal>, pool: &Pool) -> std::io::Result<Vec<Running>> {
-    let syncer = pool.start(|waker| {
+pub(crate) fn start_tasks(wal: &Arc<Wal>, disk: &Pool, passes: &Pool) -> std::io::Result<Vec<Running>> {
+    let syncer = disk.start(|waker| {
         wal.log().syncer_wakeup().attach(waker);
         Box::new(Syncer::new(wal))
     })?;
-    let checkpointer = pool.start(|waker| {
+    let checkpointer = passes.start(|waker| {
         wal.log().checkpointer_wakeup().attach(waker);
         Box::new(Checkpointer { wal: Arc::clone(wal), is_awake: false, stuck: false })
     })?;
@@ -82,11 +86,26 @@ impl Drop for Background {
         drop(self.shipping.take());
         for task in self.tasks.drain(..) {
             if task.stop().is_err() {
-                self.wal.log().note_error(&Error::Usage("a background task of vwal panicked".into()));
+                self.wal.log().note_error(&panicked());
             }
         }
         self.wal.log().syncer_wakeup().detach();
         self.wal.log().checkpointer_wakeup().detach();
+    }
+}
+
+fn panicked() -> Error {
+    Error::Usage("a background task of vwal panicked".into())
+}
+
+/// Tells of a panic when it comes: the task is gone then, and what it was for is not done any more.
+struct TellsPanic(Arc<Wal>);
+
+impl Drop for TellsPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.log().note_error(&panicked());
+        }
     }
 }
 
@@ -109,10 +128,17 @@ impl Syncer {
 
 impl Step for Syncer {
     fn step(&mut self) -> Next {
+        let _told = TellsPanic(Arc::clone(&self.wal));
         let log = self.wal.log();
         let interval = log.options().sync_interval;
         // Each of these on its own: a disk without room for a segment or an index must not keep commits from being fsynced.
         let mut errors = Vec::new();
+        // First of all what there is a time for.
+        if let Some((_, frame_no)) = self.waiting.take_if(|(since, _)| since.elapsed() >= interval)
+            && log.synced_frame_no() < frame_no
+        {
+            errors.extend(log.durability().sync_to(log.published_frame_no(), SyncSite::UnaskedFrames).err());
+        }
         log.view().cache().prepare();
         let segment = log.writer().current_segment().map(|segment| segment.start());
         if log.writer().wants_spare()
@@ -129,11 +155,6 @@ impl Step for Syncer {
             false
         });
         errors.extend(log.writer().seal_segments().err());
-        if let Some((_, frame_no)) = self.waiting.take_if(|(since, _)| since.elapsed() >= interval)
-            && log.synced_frame_no() < frame_no
-        {
-            errors.extend(log.durability().sync_to(log.published_frame_no(), SyncSite::UnaskedFrames).err());
-        }
         errors.iter().for_each(|error| log.note_error(error));
         if self.failed && errors.is_empty() {
             log.clear_error();
@@ -194,6 +215,7 @@ impl Checkpointer {
 
 impl Step for Checkpointer {
     fn step(&mut self) -> Next {
+        let _told = TellsPanic(Arc::clone(&self.wal));
         // The first time it only looks when something is due.
         if self.is_awake {
             self.work();

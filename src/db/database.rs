@@ -90,8 +90,14 @@ impl Database {
     }
 
     /// Up to this frame everything is durable: in storage if the database has one, else on this disk. Zero: not known yet.
+    ///
+    /// Before storage has been asked it is what storage confirmed when it was last asked, if nothing was committed since.
     pub fn durable_frame_no(&self) -> u64 {
-        self.log().durable_frame_no()
+        let log = self.log();
+        if !log.has_storage() || log.stored_frame_no().is_some() {
+            return log.durable_frame_no();
+        }
+        self.inner.shipping().and_then(|shipping| shipping.noted(log)).unwrap_or(0)
     }
 
     /// The base file holds everything up to this frame.
@@ -159,7 +165,11 @@ impl Database {
     /// The state and what shipping has done, as text that Prometheus reads
     /// (<https://prometheus.io/docs/specs/om/open_metrics_spec/>).
     pub fn metrics(&self) -> String {
-        metrics::text(self.log(), self.inner.shipping().as_ref().map(|shipping| shipping.stats()))
+        metrics::text(
+            self.log(),
+            self.durable_frame_no(),
+            self.inner.shipping().as_ref().map(|shipping| shipping.stats()),
+        )
     }
 
     /// Why storage does not get on just now; shipping goes on trying.

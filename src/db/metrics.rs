@@ -13,9 +13,10 @@ use crate::ship::Stats;
 use crate::types::LogId;
 
 /// All metrics. `stats`: of the shipping, if the database has storage.
-pub(super) fn text(log: &Log, stats: Option<&Stats>) -> String {
+/// `durable_frame_no`: up to here everything is durable.
+pub(super) fn text(log: &Log, durable_frame_no: u64, stats: Option<&Stats>) -> String {
     render(log.database(), Some(log.log_id()), |registry| {
-        log_metrics(registry, log);
+        log_metrics(registry, log, durable_frame_no);
         if let Some(stats) = stats {
             shipping_metrics(registry, log, stats);
         }
@@ -74,7 +75,7 @@ fn register_log_size(registry: &mut Registry, bytes: u64) {
     registry.register_with_unit("log", "Size of those segments", Unit::Bytes, gauge(bytes));
 }
 
-fn log_metrics(registry: &mut Registry, log: &Log) {
+fn log_metrics(registry: &mut Registry, log: &Log, durable_frame_no: u64) {
     let (log_bytes, segments) = log.view().size();
     for (name, help, value) in [
         ("frame_no", "Number of the last committed frame", log.published_frame_no()),
@@ -82,7 +83,7 @@ fn log_metrics(registry: &mut Registry, log: &Log) {
         (
             "durable_frame_no",
             "Up to here everything is durable: in storage, if there is one",
-            log.durable_frame_no(),
+            durable_frame_no,
         ),
         (
             "checkpointed_frame_no",

@@ -110,7 +110,7 @@ pub struct Meta {
     pub parent: Option<Parent>,
     /// Storage had everything up to this commit when this was last written with storage; frame 0: never.
     pub stored: CommitId,
-    /// The directories that have something of this log, the one that was used last first.
+    /// The places of storage that have something of this log, the one that was used last first.
     pub places: [StoredIn; PLACES],
 }
 

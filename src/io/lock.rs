@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use nix::errno::Errno;
+#[cfg(target_os = "linux")]
 use nix::fcntl::{FcntlArg, fcntl};
 
 use crate::error::{Error, FileOp, Result};
@@ -71,15 +72,25 @@ pub fn this_program() -> String {
     path.as_deref().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// A lock of the open file, not of the process: closing another descriptor of the file does not drop it. (Only Linux has
-/// them.)
+/// Lock or unlock a byte of a file, for the open file and not for the process: closing another descriptor of the file does not drop the
+/// lock.
 #[cfg(target_os = "linux")]
-fn lock_argument(lock: &libc::flock) -> FcntlArg<'_> {
-    FcntlArg::F_OFD_SETLK(lock)
+fn set_byte(file: &fs::File, byte: u64, kind: libc::c_int) -> nix::Result<libc::c_int> {
+    let lock = libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: byte as libc::off_t,
+        l_len: 1,
+        // Has to be 0 for a lock of the open file (fcntl(2)).
+        l_pid: 0,
+    };
+    fcntl(file, FcntlArg::F_OFD_SETLK(&lock))
 }
+
+/// Only Linux has such locks, and elsewhere those of the process may conflict with the `flock`, which keeps others away all the same.
 #[cfg(not(target_os = "linux"))]
-fn lock_argument(lock: &libc::flock) -> FcntlArg<'_> {
-    FcntlArg::F_SETLK(lock)
+fn set_byte(_: &fs::File, _: u64, _: libc::c_int) -> nix::Result<libc::c_int> {
+    Err(Errno::ENOTSUP)
 }
 
 impl LockFile {
@@ -127,24 +138,11 @@ impl LockFile {
         Ok(Ok(LockFile { file, path, slot, read_only, released: AtomicBool::new(false) }))
     }
 
-    fn set_byte(&self, byte: u64, kind: libc::c_int) -> nix::Result<libc::c_int> {
-        fcntl(
-            &self.file,
-            lock_argument(&libc::flock {
-                l_type: kind as libc::c_short,
-                l_whence: libc::SEEK_SET as libc::c_short,
-                l_start: byte as libc::off_t,
-                l_len: 1,
-                // Has to be 0 for a lock of the open file (fcntl(2)).
-                l_pid: 0,
-            }),
-        )
-    }
-
     /// Lock a byte of the file. False: another process has it locked. What this one has locked already, it gets again.
     pub fn lock_byte(&self, byte: u64) -> Result<bool> {
-        match self.set_byte(byte, libc::F_WRLCK) {
-            Ok(_) => Ok(true),
+        match set_byte(&self.file, byte, libc::F_WRLCK) {
+            // Where there are no such locks, this process is the only one that has the log open.
+            Ok(_) | Err(Errno::ENOTSUP | Errno::ENOSYS | Errno::EINVAL) => Ok(true),
             Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
             Err(errno) => Err(Error::io(FileOp::Lock, &self.path, Some(byte), &errno.into())),
         }
@@ -153,7 +151,7 @@ impl LockFile {
     /// Give a byte of the file up.
     pub fn unlock_byte(&self, byte: u64) {
         // It cannot fail for a lock that is held; and if it did, the kernel would do it when the file is closed.
-        let _ = self.set_byte(byte, libc::F_UNLCK);
+        let _ = set_byte(&self.file, byte, libc::F_UNLCK);
     }
 
     /// Give the lock up.

@@ -54,6 +54,9 @@ sites! {
     /// The names that recovery found. The process before may have been killed ahead of its own fsync; without it a segment with
     /// acknowledged frames is gone, or a spare comes back under the name that it had as a segment.
     RecoveredNames,
+    /// The metadata of a log that was at rest when it was opened, before anything is written that relies on it. Without it the state before it
+    /// comes back, which may be that of another log.
+    MetaAtRest,
     /// The names of a log that was at rest when it was opened, before the first spare becomes a segment. Without it that spare comes back
     /// under the name that it had as a segment, with what was written into it since.
     NamesAtRest,

@@ -13,6 +13,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::copy::replace_by_copy;
 use super::group::{Call, GroupCommit, Step, Ticket};
+use super::meta_file::SharedMeta;
 use super::place::Place;
 use super::shared::Shared;
 use super::view::View;
@@ -32,6 +33,9 @@ pub(crate) struct Durability {
     place: Arc<Place>,
     state: SyncState,
     names: Names,
+    meta: Arc<SharedMeta>,
+    /// What was found at the open would survive a power loss: the metadata, and the names in the directory.
+    is_settled: AtomicBool,
     /// Fsyncs of segments that made commits durable.
     fsyncs: AtomicU64,
 }
@@ -42,8 +46,6 @@ struct Names {
     fsync: crate::sync::Mutex<()>,
     changed: AtomicU64,
     durable: AtomicU64,
-    /// Those that were found at the open would survive a power loss.
-    are_settled: AtomicBool,
 }
 
 #[derive(Default)]
@@ -111,19 +113,22 @@ impl Drop for Leading<'_> {
 }
 
 impl Durability {
-    /// `names_are_durable`: those that were found in the directory.
+    /// `is_settled`: what was found at the open would survive a power loss.
     pub(super) fn new(
         shared: &Arc<Shared>,
         view: &Arc<View>,
         place: &Arc<Place>,
-        names_are_durable: bool,
+        meta: &Arc<SharedMeta>,
+        is_settled: bool,
     ) -> Durability {
         Durability {
             shared: Arc::clone(shared),
             view: Arc::clone(view),
             place: Arc::clone(place),
             state: SyncState::default(),
-            names: Names { are_settled: AtomicBool::new(names_are_durable), ..Names::default() },
+            names: Names::default(),
+            meta: Arc::clone(meta),
+            is_settled: AtomicBool::new(is_settled),
             fsyncs: AtomicU64::new(0),
         }
     }
@@ -332,14 +337,24 @@ impl Durability {
         self.names.changed.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Before a spare becomes a segment: the process before may have died before it fsynced the directory, and the spare could come back
-    /// under the name that it had as a segment, with what is written into it now.
-    pub(super) fn settle_names(&self) -> Result<()> {
-        if self.names.are_settled.load(Ordering::Acquire) {
-            Ok(())
-        } else {
-            self.sync_names(SyncSite::NamesAtRest)
+    /// Whether what was found at the open would survive a power loss.
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_settled.load(Ordering::Acquire)
+    }
+
+    /// Before anything is written into a log that was at rest when it was opened. The process before may have died before it fsynced its
+    /// metadata, and the state before that could come back, of another log perhaps. And before it fsynced the directory: a spare
+    /// could come back under the name that it had as a segment, with what is written into it now.
+    pub(super) fn settle(&self) -> Result<()> {
+        if self.is_settled() {
+            return Ok(());
         }
+        if let Some(meta) = &*self.meta.lock() {
+            meta.settle(|error| self.poison_if_fsync_failed(error))?;
+        }
+        self.sync_names(SyncSite::NamesAtRest)?;
+        self.is_settled.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// Fsync the directory if a name of a segment in it is new. Whoever finds it done already may rely on it: it counts
@@ -360,7 +375,6 @@ impl Durability {
             .sync_dir(&self.shared.dir, site)
             .inspect_err(|error| self.poison_if_fsync_failed(error))?;
         self.names.durable.fetch_max(changed, Ordering::AcqRel);
-        self.names.are_settled.store(true, Ordering::Release);
         Ok(())
     }
 }

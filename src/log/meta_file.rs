@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::format::meta::{META_SLOT_SIZE, Meta};
 use crate::io::{File, Io, OpenMode, PathKind, SyncSite};
+use crate::sync::Mutex;
 
 /// The name of the file in the log directory.
 pub const META_NAME: &str = "meta";
@@ -17,6 +18,9 @@ pub(crate) struct MetaFile {
     file: Arc<dyn File>,
     current: Meta,
 }
+
+/// The metadata as the parts of a log share it. `None`: the log is open read-only.
+pub(super) type SharedMeta = Mutex<Option<MetaFile>>;
 
 /// Read both slots. `Ok(None)`: neither was ever written, or there is no file.
 ///
@@ -70,6 +74,13 @@ impl MetaFile {
     /// The current state.
     pub fn get(&self) -> Meta {
         self.current
+    }
+
+    /// Write the state that was read again, where it is, and make it durable: it may have been in the page cache alone, and a failed fsync
+    /// may have taken that for written. The other slot stays as it is meanwhile.
+    pub fn settle(&self, sync_failed: impl FnOnce(&Error)) -> Result<()> {
+        self.file.write_at(&self.current.encode(), self.current.slot_offset())?;
+        self.file.sync(SyncSite::MetaAtRest).inspect_err(sync_failed)
     }
 
     /// Write the next state and make it durable. The sequence number is set here. When the write fails, the state before

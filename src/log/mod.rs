@@ -102,11 +102,12 @@ impl Log {
     fn of(recovered: Recovered) -> Log {
         let Recovered { shared, segments, index, cache, crc, spares, sizes, meta, has_footer, .. } =
             recovered;
-        let (names_are_durable, lock) = (recovered.names_are_durable, recovered.lock);
+        let (is_settled, lock) = (recovered.is_settled, recovered.lock);
+        let meta = Arc::new(Mutex::new(meta));
         let shared = Arc::new(shared);
         let view = Arc::new(View::new(&shared, Some(segments), Arc::new(index), cache));
         let place = Arc::new(Place::new(&shared, &view));
-        let durability = Arc::new(Durability::new(&shared, &view, &place, names_are_durable));
+        let durability = Arc::new(Durability::new(&shared, &view, &place, &meta, is_settled));
         let writer = Arc::new(Writer::new(&shared, &view, &place, &durability, crc, spares, sizes));
         let remote = Arc::new(Remote::new(&shared));
         let parts = Parts {

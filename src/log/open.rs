@@ -90,6 +90,7 @@ pub(super) fn open(mut source: LogSource) -> Result<Option<Recovered>> {
     if let Some(before) = meta.filter(|meta| meta.has_intent() && found.end() < meta.intent_frame_no) {
         meta = Some(completed(&source.dir, &before, &base)?);
         found = recover::find(&*source.io, &source.dir, meta.as_ref(), source.read_only)?;
+        found.has_made_meta = true;
         base = BaseState::read(&*source.base, meta.as_ref())?;
     }
     let (meta, found) = match decide(&source, meta, &base, &found)? {

@@ -45,6 +45,8 @@ pub(super) struct Found {
     torn: Vec<PathBuf>,
     /// Damage that nothing of the log is lost by.
     harmless: Vec<Error>,
+    /// The metadata that this goes with is not in the file: it was made of the footer.
+    pub(super) has_made_meta: bool,
 }
 
 impl Found {
@@ -53,6 +55,7 @@ impl Found {
         let has_segments = !(self.chain.is_empty() && self.stale.is_empty() && self.torn.is_empty());
         let has_copies = self.names.iter().any(|name| name.ends_with(COPY_SUFFIX));
         !self.names.is_empty()
+            && !self.has_made_meta
             && !has_segments
             && !has_copies
             && !meta.has_intent()
@@ -154,8 +157,8 @@ pub(super) struct Recovered {
     pub(super) meta: Option<MetaFile>,
     /// The base file carries a footer of this log.
     pub(super) has_footer: bool,
-    /// Which names the directory has would survive a power loss.
-    pub(super) names_are_durable: bool,
+    /// What was found would survive a power loss: the metadata, and the names in the directory.
+    pub(super) is_settled: bool,
     pub(super) lock: Arc<LockFile>,
 }
 
@@ -227,7 +230,7 @@ pub(super) fn build(
         sizes,
         meta: meta_file,
         has_footer,
-        names_are_durable: !is_at_rest,
+        is_settled: !is_at_rest,
         lock,
     })
 }
@@ -254,8 +257,8 @@ fn tidy(
     let io = &*source.io;
     let fresh = found.names.is_empty();
     if found.is_at_rest(&meta, base) {
-        // A session that writes nothing makes no fsync. Nothing relies on this metadata rather than the one before it: no segment goes
-        // because of what it says. On the names something relies when a spare becomes a segment (`Durability::settle_names`).
+        // A session that writes nothing makes no fsync. What relies on this metadata and on these names is written later, and makes
+        // them durable before that (`Durability::settle`).
         spares.adopt(io, &found.names)?;
         return MetaFile::open(io, &source.dir, meta);
     }

@@ -75,6 +75,40 @@ fn a_task_goes_on_when_it_is_woken_and_when_its_time_has_come() {
 }
 
 #[test]
+fn a_step_that_takes_longer_than_idle_threads_are_kept_holds_up_nobody() {
+    let pool = Pool::with_keep("test-pool", 3, || {}, Duration::from_millis(20));
+    let (release, gate) = mpsc::channel::<()>();
+    let entered = Arc::new(AtomicU32::new(0));
+    let inside = Arc::clone(&entered);
+    let (slow, _) = start(&pool, move || {
+        inside.fetch_add(1, Ordering::SeqCst);
+        let _ = gate.recv_timeout(LIMIT);
+        Next::Never
+    });
+    let steps = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&steps);
+    let (quick, waker) = start(&pool, move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Next::WhenWoken
+    });
+    until("both began", || entered.load(Ordering::SeqCst) == 1 && steps.load(Ordering::SeqCst) == 1);
+    std::thread::sleep(Duration::from_millis(300));
+    waker.wake_by_ref();
+    until("the other one has its turn", || steps.load(Ordering::SeqCst) == 2);
+    std::thread::sleep(Duration::from_millis(300));
+    let counted = Arc::clone(&steps);
+    let (late, _) = start(&pool, move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Next::WhenWoken
+    });
+    until("one that comes later has its turn", || steps.load(Ordering::SeqCst) == 3);
+    release.send(()).expect("the slow one still waits");
+    for task in [slow, quick, late] {
+        assert_eq!(task.stop(), Ok(()));
+    }
+}
+
+#[test]
 fn slow_tasks_do_not_hold_up_the_others_up_to_the_limit() {
     let pool = pool(3);
     let (release, gate) = mpsc::channel::<()>();

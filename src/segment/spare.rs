@@ -139,10 +139,11 @@ impl SpareFiles {
     }
 
     /// Keep one small spare for the next process and remove the others: a closed database should not hold much more disk
-    /// than its pages.
-    pub fn shrink(&self, io: &dyn Io) {
+    /// than its pages. `cuts`: the names of the spares are durable, and the one that is kept may be cut.
+    pub fn shrink(&self, io: &dyn Io, cuts: bool) {
         let mut state = self.state.lock();
-        if let Some(kept) = state.files.first()
+        if cuts
+            && let Some(kept) = state.files.first()
             && let Ok(file) = io.open(kept, OpenMode::ReadWrite)
             && file.size().is_ok_and(|size| size > KEPT_BYTES)
         {

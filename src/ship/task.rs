@@ -37,7 +37,7 @@ const RETRIES: RetryPolicy = RetryPolicy {
 const NO_THREAD_PAUSE: Duration = Duration::from_secs(2);
 
 /// Reading and compressing is done for so many databases at a time.
-const THREADS: usize = 4;
+const THREADS: usize = 3;
 
 /// The threads that ship the open databases of a process.
 #[derive(Clone)]
@@ -164,10 +164,13 @@ impl Shipping {
         &self.url
     }
 
-    /// The frame up to which storage had everything when the metadata was last written, if that is all that there is.
+    /// The last frame, if the metadata says that storage has everything, and the base file has it as well: then there is nothing to do
+    /// before the next commit. `None` where the log is to take over, which is for storage to hear.
     pub(crate) fn noted(&self, log: &Log) -> Option<u64> {
         let noted = log.checkpointer().noted_stored(Place::number(&self.url)).ok()??.commit.frame_no;
-        (noted >= log.published_frame_no()).then_some(noted)
+        // More than the log has would be a log that lost commits, and storage is asked what to think of that.
+        let is_all = noted == log.published_frame_no() && noted == log.checkpointed_frame_no();
+        (is_all && log.options().shipping.take_over.is_none()).then_some(noted)
     }
 
     /// What has been done.

@@ -47,8 +47,8 @@ impl ExclusiveOwners {
 
 /// What a dead process leaves to whoever finds it.
 pub trait Heir: Send + Sync {
-    /// A process died with the write lock, which the caller holds now. What `wal.c` published is published, and what it did not is
-    /// taken back. Doing it twice changes nothing: the heir may die, too.
+    /// A process died with the write lock, which the caller holds now: its transaction ends. Doing it twice changes nothing: the heir may
+    /// die, too.
     fn end_dead_writer(&self);
 }
 

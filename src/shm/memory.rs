@@ -55,7 +55,10 @@ impl SharedMemory {
     ) -> Result<SharedMemory> {
         let file = if read_only { None } else { make_file(io, &dir.join(SHM_NAME))? };
         let control = match &file {
-            Some(file) => Backing::of(&**file)?,
+            Some(file) => Backing::of(&**file).inspect_err(|_| {
+                // On a full disk its blocks are of use to others.
+                let _ = io.remove_file(&dir.join(SHM_NAME));
+            })?,
             None => Backing::Own(Arc::new(Control::new())),
         };
         let mut memory = SharedMemory { file, control, liveness, slot: 0, cleaning: Mutex::new(()) };

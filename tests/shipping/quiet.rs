@@ -71,3 +71,16 @@ fn a_snapshot_is_made_although_nothing_was_written() {
     assert_eq!(database(&db).snapshot().unwrap(), database(&db).frame_no());
     assert_eq!(count(&db), 1);
 }
+
+#[test]
+fn a_session_that_is_to_take_over_does_so_although_it_only_reads() {
+    let lab = stored();
+    fs::rename(lab.path("store"), lab.path("elsewhere")).unwrap();
+    fs::create_dir(lab.path("store")).unwrap();
+    let db = lab.open("app.db", "").unwrap();
+    let log_id = database(&db).log_id();
+    drop(db);
+    let db = lab.open("app.db", &format!("&vwal_take_over={log_id}")).unwrap();
+    assert_eq!(count(&db), 1);
+    wait_for("a base snapshot", || database(&db).durable_frame_no() == database(&db).frame_no());
+}

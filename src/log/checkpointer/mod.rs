@@ -28,7 +28,7 @@ pub(crate) use pin::PinnedBase;
 
 use super::base::BaseState;
 use super::durability::Durability;
-use super::meta_file::MetaFile;
+use super::meta_file::SharedMeta;
 use super::place::Place;
 use super::remote::Remote;
 use super::shared::Shared;
@@ -48,8 +48,7 @@ pub(crate) struct Checkpointer {
     durability: Arc<Durability>,
     writer: Arc<Writer>,
     remote: Arc<Remote>,
-    /// `None`: the log is open read-only.
-    meta: Mutex<Option<MetaFile>>,
+    meta: Arc<SharedMeta>,
     /// A thread holds this while it writes to the base file or frees segments.
     pass: Mutex<()>,
     /// The base file carries a footer of this log.
@@ -70,7 +69,7 @@ pub(super) struct Parts<'a> {
 }
 
 impl Checkpointer {
-    pub(super) fn new(parts: &Parts<'_>, meta: Option<MetaFile>, has_footer: bool) -> Checkpointer {
+    pub(super) fn new(parts: &Parts<'_>, meta: Arc<SharedMeta>, has_footer: bool) -> Checkpointer {
         Checkpointer {
             shared: Arc::clone(parts.shared),
             view: Arc::clone(parts.view),
@@ -78,7 +77,7 @@ impl Checkpointer {
             durability: Arc::clone(parts.durability),
             writer: Arc::clone(parts.writer),
             remote: Arc::clone(parts.remote),
-            meta: Mutex::new(meta),
+            meta,
             pass: Mutex::new(()),
             has_footer: AtomicBool::new(has_footer),
             pins: AtomicU32::new(0),

@@ -15,6 +15,8 @@ impl Checkpointer {
 
     /// The next state of the metadata, durably.
     pub(super) fn put_meta(&self, meta: Meta, site: SyncSite) -> Result<()> {
+        // It goes over the state before the current one, which is the only one on the disk perhaps.
+        self.durability.settle()?;
         self.with_meta(|file| file.put(meta, site, |error| self.durability.poison_if_fsync_failed(error)))
     }
 
@@ -57,6 +59,8 @@ impl Checkpointer {
     }
 
     fn note(&self, stored: StoredIn) -> Result<()> {
+        // What the metadata says already may be in the page cache alone, and somebody is about to rely on it.
+        self.durability.settle()?;
         let before = self.meta()?;
         let meta = before.with_stored(stored);
         if meta == before { Ok(()) } else { self.put_meta(meta, SyncSite::StoredPosition) }

@@ -202,6 +202,7 @@ impl Writer {
 
     /// Give the space of spare files back.
     pub(crate) fn shrink_spares(&self) {
-        self.spares.shrink(&*self.shared.io);
+        // One that may come back under the name that it had as a segment stays whole: cut, it would look like damage.
+        self.spares.shrink(&*self.shared.io, self.durability.is_settled());
     }
 }

@@ -148,7 +148,7 @@ impl Writer {
     /// same frame, or is told why not.
     fn swap_segment(&self, tail: &mut Tail) -> Result<()> {
         if !self.place.has_no_names() {
-            self.durability.settle_names()?;
+            self.durability.settle()?;
         }
         let (start_frame_no, previous_crc) = tail.position();
         let header = SegmentHeader {

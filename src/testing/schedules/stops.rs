@@ -31,7 +31,7 @@ fn model(with_failure: bool) {
     }
     // Nor does the wait of a thread that could end.
     let pool = Pool::with_keep("model", 2, || {}, Duration::from_secs(3600));
-    let tasks = start_tasks(&db.wal, &pool).expect("there are threads");
+    let tasks = start_tasks(&db.wal, &pool, &pool).expect("there are threads");
     for k in 1..=COMMITS {
         let committed = db.commit(k, &[1, 2], 2, thread_rng().r#gen());
         assert!(with_failure || committed.is_ok(), "{committed:?}");
