@@ -91,13 +91,13 @@ impl Database {
 
     /// Up to this frame everything is durable: in storage if the database has one, else on this disk. Zero: not known yet.
     ///
-    /// Before storage has been asked it is what storage confirmed when it was last asked, if nothing was committed since.
+    /// Before storage has been asked, and while it does not answer, it is what storage confirmed when it was last asked.
     pub fn durable_frame_no(&self) -> u64 {
         let log = self.log();
         if !log.has_storage() || log.stored_frame_no().is_some() {
             return log.durable_frame_no();
         }
-        self.inner.shipping().and_then(|shipping| shipping.noted(log)).unwrap_or(0)
+        self.inner.shipping().map_or(0, |shipping| shipping.last_known(log))
     }
 
     /// The base file holds everything up to this frame.

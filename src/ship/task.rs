@@ -164,6 +164,12 @@ impl Shipping {
         &self.url
     }
 
+    /// The frame up to which storage had everything when it was last asked, by the metadata; 0: it never was.
+    pub(crate) fn last_known(&self, log: &Log) -> u64 {
+        let noted = log.checkpointer().noted_stored(Place::number(&self.url)).ok().flatten();
+        noted.map_or(0, |noted| noted.commit.frame_no.min(log.published_frame_no()))
+    }
+
     /// The last frame, if the metadata says that storage has everything, and the base file has it as well: then there is nothing to do
     /// before the next commit. `None` where the log is to take over, which is for storage to hear.
     pub(crate) fn noted(&self, log: &Log) -> Option<u64> {
