@@ -349,8 +349,9 @@ impl Durability {
         if self.is_settled() {
             return Ok(());
         }
-        if let Some(meta) = &*self.meta.lock() {
-            meta.settle(|error| self.poison_if_fsync_failed(error))?;
+        if let Some(meta) = &mut *self.meta.lock() {
+            // Once more, in the other slot: an fsync of what a failed one took for written would write nothing.
+            meta.put(meta.get(), SyncSite::MetaAtRest, |error| self.poison_if_fsync_failed(error))?;
         }
         self.sync_names(SyncSite::NamesAtRest)?;
         self.is_settled.store(true, Ordering::Release);

@@ -76,13 +76,6 @@ impl MetaFile {
         self.current
     }
 
-    /// Write the state that was read again, where it is, and make it durable: it may have been in the page cache alone, and a failed fsync
-    /// may have taken that for written. The other slot stays as it is meanwhile.
-    pub fn settle(&self, sync_failed: impl FnOnce(&Error)) -> Result<()> {
-        self.file.write_at(&self.current.encode(), self.current.slot_offset())?;
-        self.file.sync(SyncSite::MetaAtRest).inspect_err(sync_failed)
-    }
-
     /// Write the next state and make it durable. The sequence number is set here. When the write fails, the state before
     /// still counts, and the slot can be written again; `sync_failed` is told of an fsync that failed.
     pub fn put(&mut self, mut meta: Meta, site: SyncSite, sync_failed: impl FnOnce(&Error)) -> Result<()> {
