@@ -6,6 +6,7 @@ use super::{meta_of, walk};
 use crate::io::SyncSite;
 use crate::testing::faults::rig::{BASE, Content, Db, History, Rig, in_dir};
 use crate::testing::io::{Disks, Fate, Kind, TestIo, splitmix};
+use crate::wal::LockKind;
 
 /// The last connection closes, after a `wal_checkpoint(TRUNCATE)`.
 fn close(db: Db) {
@@ -114,7 +115,8 @@ fn killed_while_closing() -> (Vec<Disks>, History) {
 }
 
 fn commit_unasked(db: &Db, history: &mut History) {
-    db.commit_next(history, MANY + 1, false);
+    let last = *history.keys().next_back().unwrap();
+    db.commit_next(history, last + 1, false);
 }
 
 #[test]
@@ -138,6 +140,25 @@ fn nor_does_a_process_spoil_it_that_only_closes_it() {
         db.log().release_lock();
     };
     assert_eq!(go_on(killed, None, &history, only_close, |k| k == MANY), Ok(()));
+}
+
+/// Segments are freed while later ones are still needed, and a process is killed at any moment of that.
+fn killed_while_freeing() -> (Vec<Disks>, History) {
+    let rig = Rig::new().with("vwal_swap", "frames>=3");
+    let (db, mut history) = rig.open_with_commits(6, true);
+    db.backfill(6);
+    assert!(db.writer.lock(0, 1, LockKind::Exclusive));
+    db.restart().unwrap();
+    db.roll_back();
+    (7..=9).for_each(|k| db.commit_next(&mut history, k, true));
+    let free = || assert!(db.log().checkpointer().checkpoint().is_ok());
+    (moments(&rig.io, free), history)
+}
+
+#[test]
+fn a_kill_while_segments_are_freed_leaves_nothing_that_the_next_process_could_spoil() {
+    let (killed, history) = killed_while_freeing();
+    assert_eq!(go_on(killed, None, &history, commit_unasked, |k| k >= 9), Ok(()));
 }
 
 /// The base file of a log at rest is replaced, and a process is killed at any moment in which it begins a log for the new one.
