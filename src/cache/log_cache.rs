@@ -1,7 +1,7 @@
 //! What the cache keeps for one log: contents of pages, by names that never stand for another content.
 //!
 //! The page in a frame is known by the number of the frame, wherever it is read: in the log, or in the base file when a pass has brought it
-//! there. So a pass changes nothing here, whoever runs it, and what is in use stays. A page that no frame of the log has is known by its
+//! there. So a pass changes nothing here, in whichever process it runs, and no page leaves the cache because of it. A page that no frame of the log has is known by its
 //! number. Whether a copy is what its name says is decided before it is kept; after that it may come at any time, and be forgotten at any
 //! time. Only the numbers of frames that were rolled back are given again ([`LogCache::remove_frames`]).
 

@@ -12,7 +12,7 @@
 //!
 //! | part | owns |
 //! |---|---|
-//! | [`Shared`] | what does not change, the positions, the wake-ups of the threads, what is told of errors |
+//! | [`Shared`] | what does not change, the positions, the wake-ups of the tasks, what is told of errors |
 //! | [`View`] | segments, page index, cache |
 //! | [`Place`] | whether the names of database and log directory still lead to this log |
 //! | [`Durability`] | fsyncs, group commit, poison, names of segments |

@@ -178,8 +178,11 @@ pub(super) fn build(
     let spares = spare_files(&source, &sizes);
     // Before the files go that it is about.
     found.harmless.iter().for_each(source.report);
-    let meta_file =
-        if source.read_only { None } else { Some(tidy(&source, meta, base, &mut found, &spares)?) };
+    let meta_file = match is_at_rest {
+        _ if source.read_only => None,
+        true => Some(leave_at_rest(&source, meta, &found, &spares)?),
+        false => Some(tidy(&source, meta, base, &mut found, &spares)?),
+    };
     // Whoever cannot write can do nothing about it.
     let durable = if source.read_only { end } else { found.durable(&meta).min(end) };
     let last_error = found.harmless.last().map(ToString::to_string);
@@ -246,6 +249,13 @@ fn spare_files(source: &LogSource, sizes: &SegmentSizes) -> SpareFiles {
     )
 }
 
+/// A session that writes nothing makes no fsync. What relies on this metadata and on these names is written later, and makes them durable
+/// before that (`Durability::settle`).
+fn leave_at_rest(source: &LogSource, meta: Meta, found: &Found, spares: &SpareFiles) -> Result<MetaFile> {
+    spares.adopt(&*source.io, &found.names)?;
+    MetaFile::open(&*source.io, &source.dir, meta)
+}
+
 /// Make what was found durable, and remove what may not come back. Returns the metadata file.
 fn tidy(
     source: &LogSource,
@@ -256,12 +266,6 @@ fn tidy(
 ) -> Result<MetaFile> {
     let io = &*source.io;
     let fresh = found.names.is_empty();
-    if found.is_at_rest(&meta, base) {
-        // A session that writes nothing makes no fsync. What relies on this metadata and on these names is written later, and makes
-        // them durable before that (`Durability::settle`).
-        spares.adopt(io, &found.names)?;
-        return MetaFile::open(io, &source.dir, meta);
-    }
     let mut meta_file = None;
     if !fresh {
         // What was read may only be in the page cache: the process before was killed before its fsync, or the fsync

@@ -1,4 +1,4 @@
-//! What the parts of a log have in common: what does not change while it is open, its positions, the wake-ups of its threads, and what
+//! What the parts of a log have in common: what does not change while it is open, its positions, the wake-ups of its tasks, and what
 //! is told of errors. Each part is given this and the parts that it needs, and knows nothing of [`super::Log`].
 
 use std::path::PathBuf;
@@ -32,11 +32,11 @@ pub(crate) struct Shared {
     /// What other processes see, too.
     pub(super) memory: Arc<SharedMemory>,
     pub(super) positions: SharedPositions,
-    /// Wakes the thread that swaps, seals and fsyncs segments.
+    /// Wakes the task that swaps, seals and fsyncs segments.
     pub(super) syncer: Wakeup,
-    /// Wakes the thread that runs passes.
+    /// Wakes the task that runs passes.
     pub(super) checkpointer: Wakeup,
-    /// Wakes the thread that ships.
+    /// Wakes the task that ships.
     pub(super) shipper: Wakeup,
     pub(super) trouble: Trouble,
     /// The last connection is gone. A handle that an application still has may not write any more.

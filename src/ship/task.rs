@@ -164,16 +164,20 @@ impl Shipping {
         &self.url
     }
 
+    /// What the metadata says of this place; `None`: nothing, or it cannot be read.
+    fn in_metadata(&self, log: &Log) -> Option<u64> {
+        Some(log.checkpointer().noted_stored(Place::number(&self.url)).ok()??.commit.frame_no)
+    }
+
     /// The frame up to which storage had everything when it was last asked, by the metadata; 0: it never was.
     pub(crate) fn last_known(&self, log: &Log) -> u64 {
-        let noted = log.checkpointer().noted_stored(Place::number(&self.url)).ok().flatten();
-        noted.map_or(0, |noted| noted.commit.frame_no.min(log.published_frame_no()))
+        self.in_metadata(log).map_or(0, |noted| noted.min(log.published_frame_no()))
     }
 
     /// The last frame, if the metadata says that storage has everything, and the base file has it as well: then there is nothing to do
     /// before the next commit. `None` where the log is to take over, which is for storage to hear.
     pub(crate) fn noted(&self, log: &Log) -> Option<u64> {
-        let noted = log.checkpointer().noted_stored(Place::number(&self.url)).ok()??.commit.frame_no;
+        let noted = self.in_metadata(log)?;
         // More than the log has would be a log that lost commits, and storage is asked what to think of that.
         let is_all = noted == log.published_frame_no() && noted == log.checkpointed_frame_no();
         (is_all && log.options().shipping.take_over.is_none()).then_some(noted)
@@ -206,7 +210,7 @@ pub(super) trait Work: Sized + Send + 'static {
     /// One round. Returns when to look again.
     fn work(&mut self) -> impl Future<Output = Next> + Send;
 
-    /// Nobody will do this work any more; whoever waits for it is told.
+    /// The task has ended, and no other one does its work. Tell those who wait for it.
     fn gone(log: &Log, shipping: &Shipping);
 }
 

@@ -76,8 +76,8 @@ impl Control {
         self.head.magic.store(MAGIC, Ordering::Release);
     }
 
-    /// A process takes this slot. It comes before the first share of that process, so whoever misses it is found by the sharer
-    /// (`locks.rs`).
+    /// A process takes this slot. It calls this before it first shares a lock. A process that wants a lock exclusively, and does not look at
+    /// this slot yet, has put itself into the word of the owner before that, and the sharer sees it there (`locks.rs`).
     pub(super) fn use_slot(&self, slot: usize) {
         self.head.slots_used.fetch_max(slot as u32 + 1, Ordering::SeqCst);
     }

@@ -45,7 +45,7 @@ impl ExclusiveOwners {
     }
 }
 
-/// What a dead process leaves to whoever finds it.
+/// Ends what a dead process has begun.
 pub trait Heir: Send + Sync {
     /// A process died with the write lock, which the caller holds now: its transaction ends. Doing it twice changes nothing: the heir may
     /// die, too.

@@ -7,7 +7,7 @@
 //! | [`Process`] | who has the database open; cleaning up after the dead |
 //! | [`SharedMemory`] | the mapping, and the regions of the wal-index in it |
 //!
-//! The memory is made anew by whoever recovers the log, and nothing of it outlives the last process. Every field is an atomic, and is
+//! The process that recovers the log makes the memory anew, and the last one to close it removes the file. Every field is an atomic, and is
 //! changed without a system call. Any process may die between any two of its steps, so each part says what it leaves then, and
 //! what others do about it. The layout is in docs/format.md.
 

@@ -74,7 +74,7 @@ impl Liveness for LockFile {
     }
 }
 
-/// The byte of the lock file that stands for a slot. Byte 0 is not one of a process.
+/// The byte of the lock file that the process in a slot locks. No process locks byte 0.
 fn byte_of(slot: usize) -> u64 {
     slot as u64 + 1
 }

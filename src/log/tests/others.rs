@@ -43,6 +43,14 @@ fn damage(log: &Log, frame_no: u64) {
     file.write_at(&[9], segment.frame_offset(frame_no) + 100).unwrap();
 }
 
+/// A log over files that note what is done to them, and where it is.
+fn recorded() -> (Place, Arc<Recorder>, Arc<Log>) {
+    let place = Place::new();
+    let io = Recorder::new(&place);
+    let log = Arc::new(place.open_on(Arc::clone(&io) as Arc<dyn Io>, Options::new()).unwrap());
+    (place, io, log)
+}
+
 fn starts(view: &View) -> Vec<u64> {
     view.segments().iter().map(|segment| segment.start()).collect()
 }
@@ -69,9 +77,7 @@ fn a_frame_that_was_taken_back_is_not_read_for_the_one_in_the_next_segment() {
 
 #[test]
 fn a_segment_that_is_begun_while_the_names_are_listed_is_found_by_the_next_listing() {
-    let place = Place::new();
-    let io = Recorder::new(&place);
-    let log = Arc::new(place.open_on(Arc::clone(&io) as Arc<dyn Io>, Options::new()).unwrap());
+    let (_place, io, log) = recorded();
     commit(&log, 2, &[(2, 1)]);
     let writer = Arc::clone(&log);
     *io.after_list.lock() = Some(Box::new(move || {
@@ -86,9 +92,7 @@ fn a_segment_that_is_begun_while_the_names_are_listed_is_found_by_the_next_listi
 
 #[test]
 fn a_segment_that_is_freed_while_the_names_are_listed_is_no_error() {
-    let place = Place::new();
-    let io = Recorder::new(&place);
-    let log = Arc::new(place.open_on(Arc::clone(&io) as Arc<dyn Io>, Options::new()).unwrap());
+    let (_place, io, log) = recorded();
     commit(&log, 2, &[(2, 1), (2, 2)]);
     log.writer().retire_current();
     commit(&log, 2, &[(2, 3)]);
@@ -108,9 +112,7 @@ fn a_segment_that_is_freed_while_the_names_are_listed_is_no_error() {
 /// The frame is only in the log when a reader looks; and when it comes to read it, a pass has brought it to the base file and freed the segment.
 #[test]
 fn a_page_whose_frame_goes_while_it_is_looked_up_is_read_from_the_base_file() {
-    let place = Place::new();
-    let io = Recorder::new(&place);
-    let log = Arc::new(place.open_on(Arc::clone(&io) as Arc<dyn Io>, Options::new()).unwrap());
+    let (_place, io, log) = recorded();
     commit(&log, 2, &[(2, 1), (2, 2)]);
     absorb(&log);
     log.writer().retire_current();
