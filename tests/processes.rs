@@ -1,0 +1,22 @@
+//! Several processes on one database.
+//!
+//! The members of a group are real processes: Python with its own SQLite, and the `sqlite3` shell. This program starts them,
+//! stops and kills them, and checks what they say. Everything runs on stock SQLite first (the VFS `unix`, in WAL mode), which
+//! shows that the tests ask for nothing that SQLite does not give; then on vwal.
+//!
+//! vwal serves one process at a time so far, so its part runs only with `VWAL_PROCESSES=1` in the environment.
+
+#[path = "processes/child.rs"]
+mod child;
+#[path = "common/extension.rs"]
+mod extension;
+#[path = "processes/member.rs"]
+mod member;
+#[path = "processes/semantics.rs"]
+mod semantics;
+#[path = "processes/setting.rs"]
+mod setting;
+#[path = "processes/steps.rs"]
+mod steps;
+#[path = "processes/stopped.rs"]
+mod stopped;
