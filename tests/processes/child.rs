@@ -59,6 +59,11 @@ impl Child {
         Child { name: name.to_owned(), process, input, lines, said, complained }
     }
 
+    /// What failures call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Sends a line. A child that has ended does not get it.
     pub fn tell(&mut self, line: &str) {
         if let Some(input) = &mut self.input {

@@ -2,6 +2,9 @@
 milliseconds, lines of text). A request is SQL, or begins with a full stop:
 
 .open FILE PARAMS TIMEOUT   .close   .timeout MS   .data_version   .backup FILE PAGES   .go
+
+With `host SOCKET` as its last arguments it serves members that are relays (relay.py) instead, each on a thread of its own: the
+same requests, and all connections in one process.
 """
 
 import faulthandler
@@ -9,6 +12,7 @@ import json
 import os
 import queue
 import signal
+import socket
 import sqlite3
 import sys
 import threading
@@ -22,17 +26,6 @@ if extension:
     loader.load_extension(extension)
     loader.close()
 
-requests = queue.SimpleQueue()
-db = None
-version = None
-
-
-def listen():
-    for line in sys.stdin:
-        requests.put(json.loads(line))
-    # The test is over, however it ended.
-    os._exit(0)
-
 
 def shown(value):
     if value is None:
@@ -42,77 +35,106 @@ def shown(value):
     return str(value)
 
 
-def rows(sql):
-    out = []
-    statement = ""
-    for part in sql.split(";"):
-        statement += part
-        if not statement.strip():
-            statement = ""
-        # Not every semicolon ends a statement: those of a trigger, or in a text, do not.
-        elif sqlite3.complete_statement(statement + ";"):
-            cursor = db.execute(statement)
-            out += ["|".join(map(shown, row)) for row in cursor.fetchall()]
-            statement = ""
+class Session:
+    """One connection. `next_request` returns None at the end, `send` takes bytes."""
+
+    def __init__(self, next_request, send):
+        self.next_request, self.send = next_request, send
+        self.db = self.version = None
+
+    def serve(self):
+        while (request := self.next_request()) is not None:
+            self.begun = time.monotonic()
+            try:
+                self.answer(self.done(request))
+            except sqlite3.Error as error:
+                self.answer([f"! {getattr(error, 'sqlite_errorname', type(error).__name__)} {error}"])
+        if self.db:
+            self.db.close()
+
+    def answer(self, lines):
+        took = int((time.monotonic() - self.begun) * 1000)
+        self.send((json.dumps([took, lines]) + "\n").encode())
+
+    def done(self, request):
+        if not request.startswith("."):
+            return self.rows(request)
+        verb, *words = request.split(" ")
+        if verb == ".open":
+            name, params, timeout = words
+            uri = f"file:{name}?vfs={vfs}&{params}"
+            self.db = sqlite3.connect(uri, uri=True, timeout=int(timeout) / 1000, isolation_level=None)
+            self.version = None
+        elif verb == ".close":
+            self.db.close()
+            self.db = None
+        elif verb == ".timeout":
+            self.db.execute(f"PRAGMA busy_timeout={words[0]}").fetchall()
+        elif verb == ".data_version":
+            # The number itself means nothing, only whether it is another one.
+            before, self.version = self.version, self.db.execute("PRAGMA data_version").fetchone()[0]
+            return ["first" if before is None else "same" if before == self.version else "changed"]
+        elif verb == ".backup":
+            return self.backup(*words)
         else:
-            statement += ";"
-    assert not statement.strip(), statement
-    return out
+            return [f"! no request {request}"]
+        return []
+
+    def rows(self, sql):
+        out = []
+        statement = ""
+        for part in sql.split(";"):
+            statement += part
+            if not statement.strip():
+                statement = ""
+            # Not every semicolon ends a statement: those of a trigger, or in a text, do not.
+            elif sqlite3.complete_statement(statement + ";"):
+                cursor = self.db.execute(statement)
+                out += ["|".join(map(shown, row)) for row in cursor.fetchall()]
+                statement = ""
+            else:
+                statement += ";"
+        assert not statement.strip(), statement
+        return out
+
+    def backup(self, name, pages):
+        """Copies the database; after the first step it answers, and waits for `.go`."""
+        is_first = True
+
+        def progress(status, remaining, total):
+            nonlocal is_first
+            if is_first:
+                is_first = False
+                self.answer([f"{remaining} of {total} remain"])
+                assert self.next_request() == ".go"
+
+        to = sqlite3.connect(f"file:{name}?vfs=unix", uri=True, isolation_level=None)
+        self.db.backup(to, pages=int(pages), progress=progress, sleep=0)
+        to.close()
+        return ["copied"]
 
 
-def backup(name, pages):
-    """Copies the database; after the first step it answers, and waits for `.go`."""
-    is_first = True
-
-    def progress(status, remaining, total):
-        nonlocal is_first
-        if is_first:
-            is_first = False
-            answer([f"{remaining} of {total} remain"])
-            assert requests.get() == ".go"
-
-    to = sqlite3.connect(f"file:{name}?vfs=unix", uri=True, isolation_level=None)
-    db.backup(to, pages=int(pages), progress=progress, sleep=0)
-    to.close()
-    return ["copied"]
+def listen(requests):
+    for line in sys.stdin:
+        requests.put(json.loads(line))
+    # The test is over, however it ended.
+    os._exit(0)
 
 
-def done(request):
-    global db, version
-    if not request.startswith("."):
-        return rows(request)
-    verb, *words = request.split(" ")
-    if verb == ".open":
-        name, params, timeout = words
-        uri = f"file:{name}?vfs={vfs}&{params}"
-        db = sqlite3.connect(uri, uri=True, timeout=int(timeout) / 1000, isolation_level=None)
-        version = None
-    elif verb == ".close":
-        db.close()
-        db = None
-    elif verb == ".timeout":
-        db.execute(f"PRAGMA busy_timeout={words[0]}").fetchall()
-    elif verb == ".data_version":
-        # The number itself means nothing, only whether it is another one.
-        before, version = version, db.execute("PRAGMA data_version").fetchone()[0]
-        return ["first" if before is None else "same" if before == version else "changed"]
-    elif verb == ".backup":
-        return backup(*words)
-    else:
-        return [f"! no request {request}"]
-    return []
+def serve_relay(relay):
+    lines = relay.makefile("r")
+    with relay:
+        Session(lambda: json.loads(line) if (line := lines.readline()) else None, relay.sendall).serve()
 
 
-def answer(lines):
-    took = int((time.monotonic() - begun) * 1000)
-    os.write(1, (json.dumps([took, lines]) + "\n").encode())
-
-
-threading.Thread(target=listen, daemon=True).start()
-while True:
-    request = requests.get()
-    begun = time.monotonic()
-    try:
-        answer(done(request))
-    except sqlite3.Error as error:
-        answer([f"! {getattr(error, 'sqlite_errorname', type(error).__name__)} {error}"])
+requests = queue.SimpleQueue()
+threading.Thread(target=listen, args=(requests,), daemon=True).start()
+if sys.argv[3:4] == ["host"]:
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(sys.argv[4])
+    server.listen()
+    print("listening", flush=True)
+    while True:
+        relay, _ = server.accept()
+        threading.Thread(target=serve_relay, args=(relay,), daemon=True).start()
+Session(requests.get, lambda answer: os.write(1, answer)).serve()

@@ -18,6 +18,23 @@ pub struct Member {
     is_busy: bool,
 }
 
+/// A process that has the connections of several members.
+pub struct Host(Child);
+
+/// Where it listens, in the directory of the test.
+const SOCKET: &str = "host.socket";
+
+impl Host {
+    /// Starts it in the directory `home`.
+    pub fn start(engine: Engine, home: &Path) -> Host {
+        let mut command = python("member.py", engine, home);
+        command.args(["host", SOCKET]);
+        let child = Child::start("one process", command);
+        assert_eq!(child.line(LIMIT).as_deref(), Ok("listening"));
+        Host(child)
+    }
+}
+
 /// What a member answered.
 #[derive(Debug)]
 pub struct Answer {
@@ -31,6 +48,13 @@ impl Member {
     /// Starts a member in the directory `home`.
     pub fn start(name: &str, engine: Engine, home: &Path) -> Member {
         Member { child: Child::start(name, python("member.py", engine, home)), is_busy: false }
+    }
+
+    /// A member whose connection is in the process `host`.
+    pub fn in_process(name: &str, host: &Host, home: &Path) -> Member {
+        let mut relay = python("relay.py", Engine::Stock, home);
+        relay.args(["host", SOCKET]);
+        Member { child: Child::start(&format!("{name} of {}", host.0.name()), relay), is_busy: false }
     }
 
     /// Sends a request, and does not wait.

@@ -23,23 +23,43 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::child::Child;
-use crate::member::{Answer, LIMIT, Member};
-use crate::setting::{Engine, bare};
+use crate::member::{Answer, Host, LIMIT, Member};
+use crate::setting::{Engine, bare, has_processes};
 
 /// How long something that waits is watched waiting.
 const WHILE: Duration = Duration::from_millis(200);
 /// An answer that is to come at once comes in this time, on a busy machine too.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
+/// Where the connections of a script are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Each in a process of its own.
+    Apart,
+    /// All in one process: what vwal can do as well while it serves one process at a time.
+    Together,
+}
+
 /// Runs `script` on stock SQLite, then on vwal, where it must say the same.
 pub fn same_as_stock(script: &str) {
-    let said: Vec<_> =
-        Engine::all().into_iter().map(|engine| (engine, Scene::new(engine).play(script))).collect();
-    let [(_, stock), (_, vwal)] = said.as_slice() else { return };
+    let stock = Scene::new(Engine::Stock, Place::Apart).play(script);
+    // A shell is a process of its own, and so is who is killed.
+    if !script.contains("sh:") && !script.contains(".kill") {
+        compare(&stock, &Scene::new(Engine::Vwal, Place::Together).play(script), Place::Together);
+    }
+    if has_processes() {
+        compare(&stock, &Scene::new(Engine::Vwal, Place::Apart).play(script), Place::Apart);
+    }
+}
+
+fn compare(stock: &[String], vwal: &[String], place: Place) {
     for (at, (expected, found)) in stock.iter().zip(vwal).enumerate() {
         if expected != found {
             let before = &stock[at.saturating_sub(8)..at];
-            panic!("step {at} differs, after\n{}\nstock: {expected}\nvwal:  {found}", before.join("\n"));
+            panic!(
+                "{place:?}: step {at} differs, after\n{}\nstock: {expected}\nvwal:  {found}",
+                before.join("\n")
+            );
         }
     }
     assert_eq!(stock.len(), vwal.len(), "both take the same steps");
@@ -49,14 +69,17 @@ pub fn same_as_stock(script: &str) {
 struct Scene {
     engine: Engine,
     home: TempDir,
+    /// The process of all members, if they have one.
+    host: Option<Host>,
     members: BTreeMap<String, Member>,
     said: Vec<String>,
 }
 
 impl Scene {
-    fn new(engine: Engine) -> Scene {
+    fn new(engine: Engine, place: Place) -> Scene {
         let home = tempfile::tempdir().expect("a temporary directory");
-        Scene { engine, home, members: BTreeMap::new(), said: Vec::new() }
+        let host = (place == Place::Together).then(|| Host::start(engine, home.path()));
+        Scene { engine, home, host, members: BTreeMap::new(), said: Vec::new() }
     }
 
     fn play(mut self, script: &str) -> Vec<String> {
@@ -130,7 +153,11 @@ impl Scene {
     fn member(&mut self, name: &str) -> &mut Member {
         let engine = if name == "P" { Engine::Stock } else { self.engine };
         let home = self.home.path();
-        self.members.entry(name.to_owned()).or_insert_with(|| Member::start(name, engine, home))
+        let host = self.host.as_ref().filter(|_| name != "P");
+        self.members.entry(name.to_owned()).or_insert_with(|| match host {
+            Some(host) => Member::in_process(name, host, home),
+            None => Member::start(name, engine, home),
+        })
     }
 
     /// The rows that a shell of its own prints, or its error.

@@ -150,7 +150,7 @@ fn short_shells_beside_a_member_that_stays() {
         sh: INSERT INTO t VALUES (3); PRAGMA integrity_check; SELECT count(*) FROM t;
         = ok
         = 3
-        P: .open
+        P: .open immutable=1
         P: SELECT count(*) FROM t; PRAGMA integrity_check
         = 3
         = ok",
