@@ -7,17 +7,37 @@
 //! vwal serves one process at a time so far, so its part runs only with `VWAL_PROCESSES=1` in the environment. Scripts of steps
 //! run on vwal in any case, with all connections in one process.
 
+#[path = "processes/calls.rs"]
+mod calls;
+#[path = "processes/calm.rs"]
+mod calm;
+#[path = "common/campaign.rs"]
+mod campaign;
 #[path = "processes/child.rs"]
 mod child;
 #[path = "common/extension.rs"]
 mod extension;
+#[path = "processes/group.rs"]
+mod group;
+#[path = "processes/kills.rs"]
+mod kills;
 #[path = "processes/member.rs"]
 mod member;
+#[path = "processes/planted.rs"]
+mod planted;
+#[path = "common/random.rs"]
+mod random;
 #[path = "processes/semantics.rs"]
 mod semantics;
 #[path = "processes/setting.rs"]
 mod setting;
+#[path = "processes/short.rs"]
+mod short;
 #[path = "processes/steps.rs"]
 mod steps;
 #[path = "processes/stopped.rs"]
 mod stopped;
+#[path = "processes/told.rs"]
+mod told;
+#[path = "processes/worker.rs"]
+mod worker;

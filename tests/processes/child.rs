@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -23,6 +24,8 @@ pub struct Child {
     lines: Receiver<String>,
     said: Tail,
     complained: Tail,
+    /// Reads what it says.
+    reader: JoinHandle<()>,
 }
 
 /// Why there is no line.
@@ -41,6 +44,11 @@ impl Child {
         Child::listening(name, &mut command, lines, move |line| drop(sender.send(line)))
     }
 
+    /// Starts `command` and gives each of its lines to `hear`, on a thread of its own.
+    pub fn heard_by(name: &str, mut command: Command, hear: impl FnMut(String) + Send + 'static) -> Child {
+        Child::listening(name, &mut command, channel().1, hear)
+    }
+
     fn listening(
         name: &str,
         command: &mut Command,
@@ -54,14 +62,19 @@ impl Child {
         });
         let input = process.stdin.take();
         let (said, complained) = (Tail::default(), Tail::default());
-        read(process.stdout.take().expect("a pipe"), Arc::clone(&said), hear);
+        let reader = read(process.stdout.take().expect("a pipe"), Arc::clone(&said), hear);
         read(process.stderr.take().expect("a pipe"), Arc::clone(&complained), drop);
-        Child { name: name.to_owned(), process, input, lines, said, complained }
+        Child { name: name.to_owned(), process, input, lines, said, complained, reader }
     }
 
     /// What failures call it.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Sends a line. A child that has ended does not get it.
@@ -90,6 +103,15 @@ impl Child {
         // It may have ended by itself; then there is nothing to do.
         let _ = self.process.kill();
         self.process.wait().expect("the child is gone");
+    }
+
+    /// Waits until everything that it and its own children have said is heard. They have to end for that.
+    pub fn is_heard(&self, limit: Duration) -> bool {
+        let start = Instant::now();
+        while !self.reader.is_finished() && start.elapsed() < limit {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.reader.is_finished()
     }
 
     /// Waits until it has ended by itself.
@@ -136,7 +158,11 @@ impl Drop for Child {
     }
 }
 
-fn read(pipe: impl Read + Send + 'static, tail: Tail, mut hear: impl FnMut(String) + Send + 'static) {
+fn read(
+    pipe: impl Read + Send + 'static,
+    tail: Tail,
+    mut hear: impl FnMut(String) + Send + 'static,
+) -> JoinHandle<()> {
     std::thread::spawn(move || {
         // A line that a kill has cut short has no end, and counts for nothing.
         let mut pipe = BufReader::new(pipe);
@@ -151,7 +177,7 @@ fn read(pipe: impl Read + Send + 'static, tail: Tail, mut hear: impl FnMut(Strin
             drop(tail);
             hear(std::mem::take(&mut line));
         }
-    });
+    })
 }
 
 /// Where the threads of a process wait in the kernel, as far as this system tells.

@@ -103,6 +103,11 @@ impl Member {
         self.ask(&format!(".open app.db {params} {timeout}")).lines.join("\n")
     }
 
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         self.child.signal(signal);
