@@ -9,7 +9,7 @@ use crate::setting::Engine;
 use crate::worker::Role;
 
 /// How long the members work.
-const TIME: Duration = Duration::from_secs(3);
+const TIME: Duration = Duration::from_secs(2);
 
 /// Four writers and two readers, with as little rest as can be.
 fn work(engine: Engine, seed: u64) {

@@ -10,7 +10,7 @@ use crate::member::Member;
 use crate::setting::Engine;
 
 /// How long a member is stopped: long enough for anybody who would take it for dead.
-const PAUSE: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_secs(2);
 /// The busy timeout of those who are to give up while it is stopped, in milliseconds.
 const SHORT: u64 = 100;
 
