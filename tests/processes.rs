@@ -17,6 +17,8 @@ mod campaign;
 mod child;
 #[path = "common/extension.rs"]
 mod extension;
+#[path = "processes/fatal_calls.rs"]
+mod fatal_calls;
 #[path = "processes/group.rs"]
 mod group;
 #[path = "processes/kills.rs"]
@@ -31,6 +33,8 @@ mod random;
 mod semantics;
 #[path = "processes/setting.rs"]
 mod setting;
+#[path = "processes/shell.rs"]
+mod shell;
 #[path = "processes/short.rs"]
 mod short;
 #[path = "processes/steps.rs"]

@@ -70,6 +70,7 @@ impl Group {
             checkpoint: *random.pick(&[20, 20, 1000]),
             pace: self.plan.pace,
             fork: false,
+            fatal: None,
         }
     }
 
@@ -231,5 +232,6 @@ fn checker(plan: &Plan) -> Options {
         checkpoint: 1000,
         pace: plan.pace,
         fork: false,
+        fatal: None,
     }
 }

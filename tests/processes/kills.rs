@@ -206,7 +206,7 @@ fn one_process_at_a_time() {
     for engine in [Engine::Stock, Engine::Vwal] {
         let mut random = Random::new(7);
         let params = "vwal_swap=frames%3E%3D20".to_owned();
-        let mut group = Group::new(Plan { engine, page_size: 4096, params, pace: 1 });
+        let mut group = Group::new(Plan { engine, page_size: 512, params, pace: 1 });
         for round in 0..6 {
             let role = [Role::Writer, Role::Short, Role::Reader][round % 3];
             let options = group.options(1 + round % 2, role, &mut random);

@@ -27,6 +27,12 @@ def payload(member, number):
     return (text * (length // len(text) + 1))[:length]
 
 
+def is_busy(error):
+    # Python before 3.11 does not tell the code.
+    code = getattr(error, "sqlite_errorcode", None)
+    return "locked" in str(error) if code is None else code & 0xFF == 5
+
+
 def connect(vfs, options):
     # A busy timeout can be set only after a connection is open, and opening may need a lock.
     until = time.monotonic() + PATIENCE
@@ -37,7 +43,7 @@ def connect(vfs, options):
             )
             break
         except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > until:
+            if not is_busy(error) or time.monotonic() > until:
                 raise
             time.sleep(0.001)
     db.execute(f"PRAGMA synchronous={options['synchronous']}")

@@ -6,6 +6,7 @@ use crate::campaign::Campaign;
 use crate::group::{Group, Plan};
 use crate::random::Random;
 use crate::setting::Engine;
+use crate::shell;
 use crate::worker::Role;
 
 /// How long the members work.
@@ -57,4 +58,32 @@ fn beside_a_reader_that_stays() {
 #[test]
 fn all_of_them() {
     campaign(["short alone", "short alone, stock"], None);
+}
+
+/// Shells that move money, beside a member that stays and short ones.
+#[test]
+fn shells() {
+    for engine in Engine::all() {
+        let plan = Plan { engine, page_size: 4096, params: "vwal_swap=frames%3E%3D20".to_owned(), pace: 2 };
+        let mut random = Random::new(11);
+        let mut group = Group::new(plan);
+        for (member, role) in [(1, Role::Writer), (2, Role::Short)] {
+            let options = group.options(member, role, &mut random);
+            group.start(options);
+        }
+        group.all_ready();
+        let start = Instant::now();
+        while start.elapsed() < TIME {
+            let (from, to, amount) = (random.below(10), 10 + random.below(10), random.below(50));
+            let transfer = format!(
+                ".timeout 60000\nBEGIN IMMEDIATE;
+                UPDATE account SET balance = balance - {amount} WHERE id = {from};
+                UPDATE account SET balance = balance + {amount} WHERE id = {to};
+                SELECT sum(balance) FROM account; COMMIT;"
+            );
+            assert_eq!(shell::run(engine, group.home(), &transfer), ["20000"], "{engine:?}");
+            group.all_go_on();
+        }
+        group.finish();
+    }
 }

@@ -22,9 +22,9 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::child::Child;
-use crate::member::{Answer, Host, LIMIT, Member};
-use crate::setting::{Engine, bare, has_processes};
+use crate::member::{Answer, Host, Member};
+use crate::setting::{Engine, has_processes};
+use crate::shell;
 
 /// How long something that waits is watched waiting.
 const WHILE: Duration = Duration::from_millis(200);
@@ -130,7 +130,7 @@ impl Scene {
         let end = step.find([':', '&']).unwrap_or_else(|| panic!("no step: {step}"));
         let (name, request) = (&step[..end], step[end + 1..].trim());
         if name == "sh" {
-            return Some(self.shell(request));
+            return Some(shell::run(self.engine, self.home.path(), request));
         }
         let request = whole(request);
         if request == ".kill" {
@@ -158,29 +158,6 @@ impl Scene {
             Some(host) => Member::in_process(name, host, home),
             None => Member::start(name, engine, home),
         })
-    }
-
-    /// The rows that a shell of its own prints, or its error.
-    fn shell(&self, sql: &str) -> Vec<String> {
-        let mut command = std::process::Command::new("sqlite3");
-        command.args(["-batch", "-bail", "-nullvalue", "NULL"]).current_dir(self.home.path());
-        bare(&mut command);
-        let mut shell = Child::start("the shell", command);
-        if self.engine == Engine::Vwal {
-            shell.tell(&format!(".load {}", self.engine.extension().display()));
-        }
-        shell.tell(&format!(".open file:app.db?vfs={}", self.engine.vfs()));
-        shell.tell(sql);
-        shell.tell(".exit");
-        let Some(status) = shell.ended(LIMIT) else { panic!("a shell hangs\n{}", shell.portrait()) };
-        let mut lines = Vec::new();
-        while let Ok(line) = shell.line(LIMIT) {
-            lines.push(line);
-        }
-        if !status.success() {
-            lines.push(format!("! the shell ended with {status}"));
-        }
-        lines
     }
 }
 

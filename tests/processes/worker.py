@@ -96,7 +96,7 @@ class Member:
             ledger.write(db, member, number, count, self.random)
         except sqlite3.OperationalError as error:
             # Who has begun to read cannot wait for a writer: its snapshot will be stale.
-            if is_immediate or "locked" not in str(error):
+            if is_immediate or not ledger.is_busy(error):
                 raise
             db.execute("ROLLBACK")
             return

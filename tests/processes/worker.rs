@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::child::Child;
-use crate::setting::{Engine, python};
+use crate::setting::{Engine, bare, python};
 
 /// The most members that a ledger has: as in `ledger.py`.
 pub const MEMBERS: usize = 64;
@@ -97,6 +97,8 @@ pub struct Options {
     pub pace: u32,
     /// It forks before it opens the database, and both processes are members.
     pub fork: bool,
+    /// It is killed at this system call, when it makes that for this time.
+    pub fatal: Option<(&'static str, u64)>,
 }
 
 impl Options {
@@ -108,6 +110,17 @@ impl Options {
         })
         .to_string()
     }
+}
+
+/// `command` under strace, which kills it. The process that is started is `command` itself, and strace one of its children.
+fn killed_at(call: &str, time: u64, command: &Command) -> Command {
+    let mut strace = Command::new("strace");
+    strace.args(["-D", "-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
+    strace.args(["-e", &format!("inject={call}:signal=KILL:when={time}")]);
+    strace.arg(command.get_program()).args(command.get_args());
+    strace.current_dir(command.get_current_dir().expect("members have a directory"));
+    bare(&mut strace);
+    strace
 }
 
 /// How far a member has come.
@@ -144,6 +157,9 @@ impl Worker {
     pub fn start(engine: Engine, home: &Path, options: Options, ledger: &Ledger) -> Worker {
         let mut command = python("worker.py", engine, home);
         command.arg(options.json());
+        if let Some((call, time)) = options.fatal {
+            command = killed_at(call, time, &command);
+        }
         let name = format!("member {} ({:?}, {engine:?}, {})", options.member, options.role, options.json());
         let progress = Arc::new(Progress::default());
         let (heard, ledger) = (Arc::clone(&progress), ledger.clone());
@@ -230,6 +246,11 @@ impl Worker {
     /// The process that it has forked has not been killed.
     pub fn has_child(&self) -> bool {
         self.has_child
+    }
+
+    /// Things that it has done.
+    pub fn ticks(&self) -> u64 {
+        self.progress.ticks.load(Ordering::Acquire)
     }
 
     /// How it ended, if it has, and everything that it said has been heard.

@@ -64,6 +64,51 @@ fn journal_mode_delete_works_after_the_other_process_closed() {
 }
 
 #[test]
+fn the_other_process_comes_back_to_wal_mode() {
+    same_as_stock(
+        "A: .open
+        A: PRAGMA journal_mode=WAL; CREATE TABLE t(x); INSERT INTO t VALUES (1)
+        A: PRAGMA journal_mode=DELETE; INSERT INTO t VALUES (2)
+        = delete
+        # A stays open, and finds out when it next looks.
+        B: .open
+        B: PRAGMA journal_mode=WAL; INSERT INTO t VALUES (3)
+        = wal
+        A: SELECT count(*) FROM t; INSERT INTO t VALUES (4); PRAGMA journal_mode
+        = 3
+        = wal
+        B: BEGIN; SELECT count(*) FROM t
+        = 4
+        A: INSERT INTO t VALUES (5)
+        B: SELECT count(*) FROM t; COMMIT; SELECT count(*) FROM t; PRAGMA integrity_check
+        = 4
+        = 5
+        = ok",
+    );
+}
+
+#[test]
+fn a_transaction_in_rollback_mode_keeps_the_other_process_from_wal_mode() {
+    same_as_stock(
+        "A: .open
+        A: PRAGMA journal_mode=WAL; CREATE TABLE t(x); INSERT INTO t VALUES (1)
+        B: .open
+        A: PRAGMA journal_mode=DELETE
+        = delete
+        A: BEGIN IMMEDIATE; INSERT INTO t VALUES (2)
+        B: PRAGMA journal_mode=WAL
+        ! SQLITE_BUSY database is locked
+        A: COMMIT
+        B: PRAGMA journal_mode=WAL; SELECT count(*) FROM t
+        = wal
+        = 2
+        A: INSERT INTO t VALUES (3); SELECT count(*) FROM t; PRAGMA journal_mode
+        = 3
+        = wal",
+    );
+}
+
+#[test]
 fn journal_mode_delete_works_after_the_other_process_was_killed() {
     same_as_stock(
         "A: .open
