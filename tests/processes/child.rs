@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// What is kept of the lines that a child wrote.
-const KEPT: usize = 30;
+const KEPT: usize = 60;
 
 type Tail = Arc<Mutex<VecDeque<String>>>;
 

@@ -13,10 +13,14 @@ import os
 import queue
 import signal
 import socket
-import sqlite3
 import sys
 import threading
 import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.dont_write_bytecode = True
+import errorlog
+import sqlite3
 
 faulthandler.register(signal.SIGUSR1, all_threads=True)
 vfs, extension = sys.argv[1:3]

@@ -11,13 +11,15 @@ import json
 import os
 import random
 import signal
-import sqlite3
 import sys
 import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
+import errorlog
+import sqlite3
+
 import ledger
 
 vfs, extension, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
