@@ -43,8 +43,8 @@ pub enum Error {
         /// What was found, what was expected, and what can be done.
         what: String,
     },
-    /// Another process holds the log of this database.
-    #[error("'{}' is in use by {holder}: vwal serves one process at a time; close it there and try again", path.display())]
+    /// Another process has the database open, and this one and that one cannot share it.
+    #[error("'{}' is in use by {holder}, which cannot share it; close it there and try again", path.display())]
     Busy {
         /// The database.
         path: PathBuf,

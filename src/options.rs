@@ -268,6 +268,29 @@ impl Options {
         Options { given: 0, ..self.clone() }
     }
 
+    /// The options that a database can have of its own, as a process has it open: a line for each.
+    pub(crate) fn to_text(&self) -> String {
+        let of_databases = KEYS.iter().filter_map(|&(key, param, _)| Some((key, param?)));
+        let lines = of_databases.map(|(key, param)| format!("{param}={}\n", self.show(key)));
+        lines.collect()
+    }
+
+    /// These options, but those of a database that another process has open.
+    ///
+    /// Errors: one that was given for this one differs, or the text is of another version of vwal.
+    pub(crate) fn inherited(&self, open: &str) -> Result<Options> {
+        let mut inherited = self.clone();
+        for line in open.lines() {
+            let (param, value) = line.split_once('=').unwrap_or((line, ""));
+            inherited.set_param(param, value)?;
+        }
+        inherited.given = self.given;
+        match self.conflicts_with(&inherited) {
+            Some(conflict) => Err(Error::Usage(conflict)),
+            None => Ok(inherited),
+        }
+    }
+
     /// Whether these options explicitly give a parameter another value than the log was opened with (`open`), and
     /// which. What is not given follows the open log.
     pub(crate) fn conflicts_with(&self, open: &Options) -> Option<String> {
@@ -283,7 +306,7 @@ impl Options {
         }
         let conflicts = conflicts.join("; ");
         (!conflicts.is_empty()).then(|| {
-            format!("the database is already open in this process with other options: {conflicts}; give the same or none")
+            format!("the database is already open with other options: {conflicts}; give the same or none")
         })
     }
 

@@ -155,20 +155,21 @@ impl PageIndex {
 
     /// Begin to absorb the frames up to `to`, into a view of `pages` pages that has everything before them. `checkpointed`: the base file
     /// has everything up to this frame.
-    pub fn absorb(&self, to: u64, checkpointed: u64, pages: u32) -> Absorption<'_> {
+    /// `largest`: no entry is of a page after this one.
+    pub fn absorb(&self, to: u64, checkpointed: u64, largest: u32, pages: u32) -> Absorption<'_> {
         // A quarter of the window is more than enough for what is absorbed between two looks; `to` is at most half of it after `checkpointed`.
         if to.saturating_sub(self.oldest.load(Ordering::Relaxed)) > self.window() / 4 * 3 {
             self.retire(checkpointed);
         }
         self.newest.fetch_max(to, Ordering::AcqRel);
-        Absorption { index: self, pages, largest: pages }
+        Absorption { index: self, pages, largest }
     }
 
     /// Frames up to `checkpointed` are in the base file: their entries say so from now on, and no more which frames they were.
     ///
     /// Copies of base pages that are in a cache may be of the time before those pages were written, so it may not find any of them
     /// any more: the count of retirements is part of their names.
-    fn retire(&self, checkpointed: u64) {
+    pub fn retire(&self, checkpointed: u64) {
         self.retired.fetch_add(1, Ordering::AcqRel);
         let newest = self.newest.load(Ordering::Relaxed);
         let ranges = self.ranges.iter().filter_map(OnceLock::get);
@@ -180,6 +181,22 @@ impl PageIndex {
             }
         }
         self.oldest.store(checkpointed, Ordering::Relaxed);
+        self.newest.fetch_max(checkpointed, Ordering::AcqRel);
+    }
+
+    /// No entry is of a newer frame.
+    pub fn newest(&self) -> u64 {
+        self.newest.load(Ordering::Acquire)
+    }
+
+    /// The smallest number of pages that the database has had, as far as the index knows.
+    pub fn smallest(&self) -> u32 {
+        self.smallest.load(Ordering::Acquire)
+    }
+
+    /// The database may have had so few pages once.
+    pub fn shrink(&self, pages: u32) {
+        self.smallest.fetch_min(pages, Ordering::AcqRel);
     }
 
     /// The database ends after page `pages`. There are no entries of frames after page `largest`.
@@ -237,6 +254,11 @@ impl Absorption<'_> {
     /// Pages of the database as of the last commit.
     pub fn pages(&self) -> u32 {
         self.pages
+    }
+
+    /// No entry is of a page after this one.
+    pub fn largest(&self) -> u32 {
+        self.largest
     }
 }
 

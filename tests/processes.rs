@@ -2,10 +2,7 @@
 //!
 //! The members of a group are real processes: Python with its own SQLite, and the `sqlite3` shell. This program starts them,
 //! stops and kills them, and checks what they say. Everything runs on stock SQLite first (the VFS `unix`, in WAL mode), which
-//! shows that the tests ask for nothing that SQLite does not give; then on vwal.
-//!
-//! vwal serves one process at a time so far, so its part runs only with `VWAL_PROCESSES=1` in the environment. Scripts of steps
-//! run on vwal in any case, with all connections in one process.
+//! shows that the tests ask for nothing that SQLite does not give; then on vwal. Scripts of steps run on vwal once more with all connections in one process.
 
 #[path = "processes/calls.rs"]
 mod calls;

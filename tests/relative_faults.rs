@@ -221,8 +221,14 @@ fn a_second_process_is_noticed() {
     let lab = Lab::new(Engine::Vwal);
     let db = lab.create("a.db", "");
     query(&db, TABLE);
-    let answer = remote::Process::start().open("x", &Engine::Vwal.uri(&lab.path("a.db"), ""));
-    assert!(answer.starts_with("!5") && answer.contains(&std::process::id().to_string()), "{answer}");
+    let mut other = remote::Process::start();
+    assert_eq!(other.open("x", &Engine::Vwal.uri(&lab.path("a.db"), "")), "");
+    assert_eq!(query(&db, "SELECT count(*) FROM vwal_processes"), "2");
+    query(&db, "BEGIN IMMEDIATE");
+    assert!(other.sql("x", &rows(1, 1, 10)).starts_with("!5"), "the write lock holds for both");
+    query(&db, "COMMIT");
+    assert_eq!(other.sql("x", &rows(1, 1, 10)), "");
+    assert_eq!(query(&db, "SELECT count(*) FROM t"), "1");
 }
 
 /// "Page sizes other than 4096 were reported as corruption."

@@ -69,6 +69,7 @@ pub fn detach(db: &Path) -> Result<Report, Failure> {
 /// Drain the log of the vwal database at `path` and remove it.
 pub fn leave(path: &Path) -> Result<(), Failure> {
     let conn = open::through_vwal(path, &[])?;
+    check_alone(&conn, path)?;
     if let Ok(database) = Database::of(&conn, "main")
         && database.status().storage.is_some()
     {
@@ -90,6 +91,23 @@ pub fn leave(path: &Path) -> Result<(), Failure> {
         )));
     }
     Ok(())
+}
+
+/// Whether no other process has the database open. An error names them.
+fn check_alone(conn: &rusqlite::Connection, path: &Path) -> Result<(), Failure> {
+    let Ok(database) = Database::of(conn, "main") else { return Ok(()) };
+    let processes = database.processes();
+    let others = processes.iter().filter(|process| process.pid != std::process::id());
+    let names: Vec<String> =
+        others.map(|process| format!("process {} ({})", process.pid, process.program)).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "'{}' is in use by {}: close it there and try again",
+        path.display(),
+        names.join(", ")
+    )))
 }
 
 /// The journal mode afterwards. SQLite gives it as a row, and commits after that: the last step has the error.

@@ -5,7 +5,7 @@
 //! - *checkpointer*: runs a pass when enough has been absorbed; and when the oldest commit is old enough, absorbs what
 //!   open read transactions allow, and runs one then.
 //!
-//! Both sleep while there is nothing to do: an idle database costs no wake-ups.
+//! Both sleep while there is nothing to do: an idle database costs no wake-ups, unless several processes have it open.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,8 @@ use crate::wal::Wal;
 
 /// A task that failed is tried again after this long.
 const RETRY: Duration = Duration::from_secs(1);
+/// While other processes have the database open, what they leave undone when they die is looked for this often.
+const WATCH: Duration = Duration::from_secs(1);
 /// Writers pause when nothing was committed for this long.
 const PAUSE: Duration = Duration::from_micros(200);
 /// So many steps of syncers, and of shippers for which commits wait, can wait for a disk at a time, and the next one is not held up.
@@ -140,7 +142,7 @@ impl Step for Syncer {
             errors.extend(log.durability().sync_to(log.published_frame_no(), SyncSite::UnaskedFrames).err());
         }
         log.view().cache().prepare();
-        let segment = log.writer().current_segment().map(|segment| segment.start());
+        let segment = log.writer().current_start();
         if log.writer().wants_spare()
             && self.spare_failed_at != Some(segment)
             && log.durability().check_poison().is_ok()
@@ -172,8 +174,9 @@ impl Step for Syncer {
         };
         // Once the log is poisoned there is nothing left to try.
         let tries_again = self.failed && log.durability().check_poison().is_ok();
+        let watch = log.memory().has_others().then_some(WATCH);
         let most = if look_again { Some(PAUSE) } else { tries_again.then_some(RETRY) };
-        timeout.into_iter().chain(most).min().map_or(Next::WhenWoken, Next::In)
+        timeout.into_iter().chain(most).chain(watch).min().map_or(Next::WhenWoken, Next::In)
     }
 }
 
@@ -221,7 +224,9 @@ impl Step for Checkpointer {
             self.work();
         }
         self.is_awake = true;
-        match if self.stuck { Some(RETRY) } else { due_in(self.wal.log()) } {
+        let watch = self.wal.log().memory().has_others().then_some(WATCH);
+        let due = if self.stuck { Some(RETRY) } else { due_in(self.wal.log()) };
+        match due.into_iter().chain(watch).min() {
             Some(Duration::ZERO) => Next::Now,
             Some(time) => Next::In(time),
             None => Next::WhenWoken,

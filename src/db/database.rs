@@ -154,6 +154,14 @@ impl Database {
             ))
         })?;
         let log = self.log();
+        if let Some(other) = log.memory().other_shipper() {
+            return Err(Error::Usage(format!(
+                "process {} ({}) ships '{}' to its storage: take the snapshot there",
+                other.pid,
+                other.program,
+                log.database().display()
+            )));
+        }
         if log.stored_frame_no().is_none() && shipping.noted(log).is_some() {
             // Nothing was written since the open, so storage was not asked yet.
             let asked = log.remote().wait_stored(log.published_frame_no(), log.options().shipping.timeout);
@@ -210,6 +218,7 @@ impl Database {
     /// The current state.
     pub fn status(&self) -> Status {
         let log = self.log();
+        self.know_all_segments();
         let (log_bytes, segment_count) = log.view().size();
         Status {
             path: log.database().to_owned(),
@@ -231,9 +240,20 @@ impl Database {
         self.log().memory().processes()
     }
 
+    /// A process that shares the log with others knows of the segments that it needed.
+    fn know_all_segments(&self) {
+        let log = self.log();
+        if log.memory().was_shared()
+            && let Err(error) = log.view().look()
+        {
+            log.note_error(&error);
+        }
+    }
+
     /// The segments that hold frames, oldest first.
     pub fn segments(&self) -> Vec<SegmentInfo> {
-        let current = self.log().writer().current_segment();
+        self.know_all_segments();
+        let current = self.log().writer().current_start();
         let segments = self.log().view().segments();
         segments
             .iter()
@@ -241,7 +261,7 @@ impl Database {
             .map(|segment| SegmentInfo {
                 start_frame_no: segment.start(),
                 end_frame_no: segment.end(),
-                state: segment.state(current.as_ref().is_some_and(|current| Arc::ptr_eq(segment, current))),
+                state: segment.state(current == Some(segment.start())),
                 bytes: segment.used_bytes(),
                 path: self.log().place().path_now(segment.path()),
             })

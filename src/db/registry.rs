@@ -45,9 +45,13 @@ impl OpenDatabase {
         // The tasks must not be at the files while those are removed.
         let background = self.background.lock().take();
         drop(background);
-        let result = handle.leave();
+        // Nobody joins a log whose directory is being removed.
+        let is_closed = self.wal.log().close_door();
+        let result = if is_closed { handle.leave() } else { Err(self.busy()) };
         if result.is_ok() {
-            self.wal.log().release_lock();
+            self.wal.log().release_lock(true);
+        } else {
+            self.wal.log().open_door();
         }
         result.inspect_err(|_| {
             // The database stays virtual, so it needs its tasks again.
@@ -86,14 +90,34 @@ impl OpenDatabase {
         }
     }
 
+    fn busy(&self) -> Error {
+        let holder = "a process that opens or closes it, and does not get on".into();
+        Error::Busy { path: self.wal.log().database().to_owned(), holder }
+    }
+
     fn close(&self) {
         let log = self.wal.log();
         let has_left = self.wal.has_left();
         let is_whole = !has_left && log.check_writable().is_ok();
-        if is_whole {
+        if is_whole && !log.has_others() {
             self.ship_the_rest();
         }
         drop(self.background.lock().take());
+        if is_whole && log.has_others() {
+            // Their tasks may be asleep, and nobody wakes them. Before the door is closed: a process may have been stopped in an fsync.
+            self.sync_last().unwrap_or_else(|error| log.note_error(&error));
+        }
+        // An opener that comes now finds either a process that has the log open, or a log that was closed.
+        let is_last = log.close_door() && !log.has_others();
+        if is_last {
+            self.close_as_last(has_left, is_whole);
+        }
+        log.release_lock(is_last);
+    }
+
+    /// No other process has the database open, and none can open it meanwhile.
+    fn close_as_last(&self, has_left: bool, is_whole: bool) {
+        let log = self.wal.log();
         if !has_left && !log.is_read_only() && log.base().is_unlinked() {
             // There is nothing to bring forward.
             if let Err(error) = log.end_unlinked() {
@@ -102,13 +126,17 @@ impl OpenDatabase {
         } else if is_whole {
             self.flush().unwrap_or_else(|error| log.note_error(&error));
         }
-        log.release_lock();
+    }
+
+    fn sync_last(&self) -> Result<()> {
+        let log = self.wal.log();
+        log.durability().sync_to(log.published_frame_no(), SyncSite::LastFrames)
     }
 
     /// What is committed becomes durable, where the next open looks for it.
     fn flush(&self) -> Result<()> {
         let log = self.wal.log();
-        let synced = log.durability().sync_to(log.published_frame_no(), SyncSite::LastFrames);
+        let synced = self.sync_last();
         if log.place().is_gone() {
             // Nobody will find the log again, so the base file must have all of it.
             return log.checkpointer().drain().map(drop);

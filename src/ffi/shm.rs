@@ -19,6 +19,9 @@ const BACKFILL: usize = 2 * 48;
 const READ_MARKS: usize = BACKFILL + 4;
 const BACKFILL_ATTEMPTED: usize = READ_MARKS + 5 * 4 + 8;
 
+/// Bytes of a region: `WALINDEX_PGSZ` of `wal.c`.
+const REGION_SIZE: usize = 32768;
+
 pub(super) struct ShmFile {
     memory: Arc<SharedMemory>,
     regions: Mutex<Vec<Box<dyn Mapping>>>,
@@ -36,9 +39,10 @@ impl ShmFile {
     }
 
     fn word(&self, offset: usize) -> Option<&AtomicU32> {
-        let first = self.first.load(Ordering::Acquire);
+        let mut first = self.first.load(Ordering::Acquire);
         if first.is_null() {
-            return None;
+            // Another process may have made it.
+            first = self.map(0, REGION_SIZE, false).ok()??;
         }
         // SAFETY: `first` is the start of a region of at least a page that stays mapped for as long as `self` lives,
         // and the offset is a multiple of four within it. SQLite reads and writes these
@@ -54,10 +58,7 @@ impl SharedIndex for ShmFile {
         }
         let mut regions = self.regions.lock();
         while regions.len() <= index {
-            if !extend {
-                return Ok(None);
-            }
-            let region = self.memory.make_region(regions.len(), size)?;
+            let Some(region) = self.memory.region(regions.len(), size, extend)? else { return Ok(None) };
             regions.push(region);
         }
         let pointer = regions[index].pointer();

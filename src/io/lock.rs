@@ -1,8 +1,11 @@
-//! The lock that says which process owns a log.
+//! The lock of a log: which processes have it open.
 //!
 //! It is an `flock` on a file of its own: it does not collide with the `fcntl` locks that SQLite takes on the database,
-//! and is not dropped when some other descriptor of the file is closed. The file holds the owner's pid and name, for the
-//! message that the next process shows.
+//! and is not dropped when some other descriptor of the file is closed. Processes share it that can tell each other apart: each of them
+//! locks a byte of the file (`shm/processes.rs`). One that cannot has it alone: vwal 0.1, one that may not write, or on a system that has no
+//! locks of open files. The file holds the pid and the name of the first process, for the message that another one shows.
+//!
+//! Byte 0 is the *door*: who has it locked comes or goes. So nobody joins a log that is just being closed, or recovers one that is just being opened.
 
 use std::fs;
 use std::io::{Read, Seek, Write};
@@ -10,12 +13,21 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 #[cfg(target_os = "linux")]
 use nix::fcntl::{FcntlArg, fcntl};
 
 use crate::error::{Error, FileOp, Result};
+
+/// The byte of the lock file that is the door.
+const DOOR: u64 = 0;
+/// The bytes that processes lock which have the log open.
+const FIRST_MEMBER: u64 = 1;
+const MEMBERS: u64 = 64;
+/// Who comes or goes has the door for moments, or for as long as recovery or the last fsyncs take.
+const DOOR_WAIT: Duration = Duration::from_secs(10);
 
 /// Descriptors of the locks that this process holds.
 ///
@@ -63,6 +75,10 @@ pub struct LockFile {
     path: PathBuf,
     slot: Option<&'static AtomicI32>,
     read_only: bool,
+    /// Other processes can have it, too.
+    shared: AtomicBool,
+    /// It was taken, and not only tried.
+    owned: AtomicBool,
     released: AtomicBool,
 }
 
@@ -87,19 +103,54 @@ fn set_byte(file: &fs::File, byte: u64, kind: libc::c_int) -> nix::Result<libc::
     fcntl(file, FcntlArg::F_OFD_SETLK(&lock))
 }
 
+/// Whether another open file has a byte of a range locked. Nothing changes by that.
+#[cfg(target_os = "linux")]
+fn is_any_locked(file: &fs::File, first: u64, count: u64) -> bool {
+    let mut lock = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: first as libc::off_t,
+        l_len: count as libc::off_t,
+        l_pid: 0,
+    };
+    match fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock)) {
+        Ok(_) => lock.l_type != libc::F_UNLCK as libc::c_short,
+        Err(Errno::ENOTSUP | Errno::ENOSYS | Errno::EINVAL) => false,
+        // Where it cannot be told, a log is not taken for one that nobody has open.
+        Err(_) => true,
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_any_locked(_: &fs::File, _: u64, _: u64) -> bool {
+    false
+}
+
 /// Only Linux has such locks, and elsewhere those of the process may conflict with the `flock`, which keeps others away all the same.
 #[cfg(not(target_os = "linux"))]
 fn set_byte(_: &fs::File, _: u64, _: libc::c_int) -> nix::Result<libc::c_int> {
     Err(Errno::ENOTSUP)
 }
 
+/// Lock the door. False: somebody else has it for all of `wait`.
+fn close_door(file: &fs::File, wait: Duration) -> nix::Result<bool> {
+    let until = Instant::now() + wait;
+    let mut sleep = Duration::from_micros(50);
+    loop {
+        match set_byte(file, DOOR, libc::F_WRLCK) {
+            Ok(_) => return Ok(true),
+            Err(Errno::EAGAIN | Errno::EACCES) if Instant::now() >= until => return Ok(false),
+            Err(Errno::EAGAIN | Errno::EACCES) => {}
+            Err(errno) => return Err(errno),
+        }
+        std::thread::sleep(sleep);
+        sleep = (2 * sleep).min(Duration::from_millis(5));
+    }
+}
+
 impl LockFile {
-    /// Take the lock in `file`, which `path` led to, or say who has it. `read_only`: it is not written to.
-    pub(super) fn acquire(
-        path: &Path,
-        mut file: fs::File,
-        read_only: bool,
-    ) -> Result<Result<LockFile, Holder>> {
+    /// Take the lock in `file`, which `path` led to, and close the door; or say who has it. `read_only`: it is not written to, and not shared.
+    pub(super) fn acquire(path: &Path, file: fs::File, read_only: bool) -> Result<Result<LockFile, Holder>> {
         let error = |error: std::io::Error| Error::io(FileOp::Lock, path, None, &error);
         let meta = file.metadata().map_err(error)?;
         if !meta.is_file() || meta.nlink() > 1 {
@@ -108,14 +159,43 @@ impl LockFile {
                         database open";
             return Err(Error::corrupt(path, None, what));
         }
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => {
-                // At most a line or two of ours; a hostile file is not read to its end.
-                let mut text = String::new();
-                let _ = (&mut file).take(512).read_to_string(&mut text);
-                return Ok(Err(Holder::parse(&text)));
+        // First of all: a child that is forked meanwhile closes it.
+        let descriptor = file.as_raw_fd();
+        let slot = DESCRIPTORS
+            .iter()
+            .find(|slot| slot.compare_exchange(-1, descriptor, Ordering::Relaxed, Ordering::Relaxed).is_ok());
+        let lock = LockFile {
+            file,
+            path: path.to_owned(),
+            slot,
+            read_only,
+            shared: AtomicBool::new(!read_only),
+            owned: AtomicBool::new(false),
+            released: AtomicBool::new(false),
+        };
+        let file = &lock.file;
+        let blocked = |file: &fs::File| {
+            // At most a line or two of ours; a hostile file is not read to its end.
+            let mut text = String::new();
+            let _ = { file }.take(512).read_to_string(&mut text);
+            Ok(Err(Holder::parse(&text)))
+        };
+        if !read_only {
+            // Before the `flock`, so that who waits here keeps nobody from having that alone.
+            match close_door(file, DOOR_WAIT) {
+                Ok(true) => {}
+                Ok(false) => return blocked(file),
+                // No process could be told from another.
+                Err(Errno::ENOTSUP | Errno::ENOSYS | Errno::EINVAL) => {
+                    lock.shared.store(false, Ordering::Relaxed)
+                }
+                Err(errno) => return Err(error(errno.into())),
             }
+        }
+        let is_shared = lock.shared.load(Ordering::Relaxed);
+        match if is_shared { file.try_lock_shared() } else { file.try_lock() } {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return blocked(file),
             Err(fs::TryLockError::Error(failed)) => return Err(error(failed)),
         }
         // The owner before may have removed the directory (the database left WAL mode) between the open and the lock.
@@ -124,18 +204,48 @@ impl LockFile {
         if (held.dev(), held.ino()) != (named.dev(), named.ino()) {
             return Err(error(std::io::ErrorKind::NotFound.into()));
         }
-        if !read_only {
+        if !read_only && !is_any_locked(file, FIRST_MEMBER, MEMBERS) {
             let text = format!("{}\n{}\n", std::process::id(), this_program());
             // Only for the message that others show: on a full disk the lock is as good without it.
+            let mut write = file;
             let _ =
-                file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes()));
+                file.set_len(0).and_then(|()| write.rewind()).and_then(|()| write.write_all(text.as_bytes()));
         }
-        let descriptor = file.as_raw_fd();
-        let slot = DESCRIPTORS
-            .iter()
-            .find(|slot| slot.compare_exchange(-1, descriptor, Ordering::Relaxed, Ordering::Relaxed).is_ok());
-        let path = path.to_owned();
-        Ok(Ok(LockFile { file, path, slot, read_only, released: AtomicBool::new(false) }))
+        lock.owned.store(true, Ordering::Relaxed);
+        Ok(Ok(lock))
+    }
+
+    /// Whether another process has the log open, too.
+    pub fn has_others(&self) -> bool {
+        self.shared.load(Ordering::Relaxed) && is_any_locked(&self.file, FIRST_MEMBER, MEMBERS)
+    }
+
+    /// Have the lock alone, although this process could share it. The door is closed, and there is no other process.
+    ///
+    /// Errors: vwal 0.1 has just taken it.
+    pub fn make_exclusive(&self) -> Result<()> {
+        if !self.shared.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let locked = self.file.try_lock().map_err(std::io::Error::from);
+        self.unlock_byte(DOOR);
+        locked.map_err(|error| Error::io(FileOp::Lock, &self.path, None, &error))
+    }
+
+    /// Nobody comes or goes until [`LockFile::open_door`]. False: somebody else has the door, and does not give it up.
+    pub fn close_door(&self) -> Result<bool> {
+        if !self.shared.load(Ordering::Relaxed) {
+            return Ok(true);
+        }
+        close_door(&self.file, DOOR_WAIT)
+            .map_err(|errno| Error::io(FileOp::Lock, &self.path, Some(DOOR), &errno.into()))
+    }
+
+    /// Others may come and go again.
+    pub fn open_door(&self) {
+        if self.shared.load(Ordering::Relaxed) {
+            self.unlock_byte(DOOR);
+        }
     }
 
     /// Lock a byte of the file. False: another process has it locked. What this one has locked already, it gets again.
@@ -162,11 +272,12 @@ impl LockFile {
         if let Some(slot) = self.slot {
             slot.store(-1, Ordering::Relaxed);
         }
-        if !self.read_only {
+        if !self.read_only && self.owned.load(Ordering::Relaxed) && !self.has_others() {
             // Nobody holds it any more; a stale name would only mislead.
             let _ = self.file.set_len(0);
         }
-        // Closing is not enough: a child that is between fork and exec has the descriptor too, and with it the lock.
+        // Closing is not enough: a child that is between fork and exec has the descriptor too, and with it the locks.
+        self.open_door();
         let _ = self.file.unlock();
     }
 
@@ -189,7 +300,7 @@ impl LockFile {
         &self.file
     }
 
-    /// Who holds the lock at `path`, if anybody does. Takes nothing and changes nothing.
+    /// Who holds the lock at `path`, if anybody does: of several processes one. Takes nothing and changes nothing.
     pub fn holder(path: &Path) -> Result<Option<Holder>> {
         let error = |error: std::io::Error| Error::io(FileOp::Read, path, None, &error);
         let mut file = match fs::OpenOptions::new()
@@ -202,8 +313,8 @@ impl LockFile {
             Err(failed) => return Err(error(failed)),
         };
         match file.try_lock_shared() {
-            Ok(()) => Ok(None),
-            Err(fs::TryLockError::WouldBlock) => {
+            Ok(()) if !is_any_locked(&file, DOOR, MEMBERS + 1) => Ok(None),
+            Ok(()) | Err(fs::TryLockError::WouldBlock) => {
                 let mut text = String::new();
                 (&mut file).take(512).read_to_string(&mut text).map_err(error)?;
                 Ok(Some(Holder::parse(&text)))

@@ -13,13 +13,14 @@ use std::sync::{Arc, PoisonError};
 
 use super::copy::replace_by_copy;
 use super::group::{Call, GroupCommit, Step, Ticket};
-use super::meta_file::SharedMeta;
+use super::meta_file::Metadata;
 use super::place::Place;
 use super::shared::Shared;
 use super::view::View;
 use crate::error::{Error, Result};
 use crate::io::SyncSite;
 use crate::segment::Segment;
+use crate::shm::Section;
 use crate::sync::Instant;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 // Not those of `parking_lot`: its `notify_all` wakes one, which wakes the next one, and so on. Here all are woken by one
@@ -32,20 +33,11 @@ pub(crate) struct Durability {
     view: Arc<View>,
     place: Arc<Place>,
     state: SyncState,
-    names: Names,
-    meta: Arc<SharedMeta>,
-    /// What was found at the open would survive a power loss: the metadata, and the names in the directory.
-    is_settled: AtomicBool,
+    /// Held by a thread that fsyncs the log directory.
+    names: crate::sync::Mutex<()>,
+    meta: Arc<Metadata>,
     /// Fsyncs of segments that made commits durable.
     fsyncs: AtomicU64,
-}
-
-/// Names in the log directory: how often they changed, and how much of that is durable.
-#[derive(Default)]
-struct Names {
-    fsync: crate::sync::Mutex<()>,
-    changed: AtomicU64,
-    durable: AtomicU64,
 }
 
 #[derive(Default)]
@@ -113,22 +105,20 @@ impl Drop for Leading<'_> {
 }
 
 impl Durability {
-    /// `is_settled`: what was found at the open would survive a power loss.
+    /// Of a log that has just been opened.
     pub(super) fn new(
         shared: &Arc<Shared>,
         view: &Arc<View>,
         place: &Arc<Place>,
-        meta: &Arc<SharedMeta>,
-        is_settled: bool,
+        meta: &Arc<Metadata>,
     ) -> Durability {
         Durability {
             shared: Arc::clone(shared),
             view: Arc::clone(view),
             place: Arc::clone(place),
             state: SyncState::default(),
-            names: Names::default(),
+            names: crate::sync::Mutex::default(),
             meta: Arc::clone(meta),
-            is_settled: AtomicBool::new(is_settled),
             fsyncs: AtomicU64::new(0),
         }
     }
@@ -152,8 +142,10 @@ impl Durability {
     }
 
     fn sync_between(&self, frame_no: u64, limit: u64, site: SyncSite) -> Result<()> {
+        self.check_not_closed()?;
         let mut inner = self.state.lock();
         loop {
+            self.adopt_poison(&mut inner);
             if let Some(result) = self.outcome(&inner, frame_no, site.promises()) {
                 return result;
             }
@@ -174,6 +166,7 @@ impl Durability {
         let mut inner = self.state.lock();
         let mut ticket = Ticket::default();
         loop {
+            self.adopt_poison(&mut inner);
             if let Some(result) = self.outcome(&inner, frame_no, true) {
                 inner.group.leave(&mut ticket);
                 return result;
@@ -187,6 +180,14 @@ impl Durability {
                 Step::Wait { number, until } => inner = self.state.wait(inner, number, until),
             }
         }
+    }
+
+    /// A handle that outlives the last connection may not fsync: others may have the slot of this process by now.
+    fn check_not_closed(&self) -> Result<()> {
+        if !self.shared.closed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        Err(Error::NotVirtual(format!("'{}'", self.shared.database.display())))
     }
 
     /// What is known of the frames up to `frame_no`: that they are durable, or that no fsync will be believed any more.
@@ -212,9 +213,21 @@ impl Durability {
     /// covered; it does not count.
     fn lead(&self, target: u64, site: SyncSite) -> Result<()> {
         let leading = Leading(self);
-        let result = self.sync_files(target, site);
+        // Of all processes: each is told of an error for itself, and nobody may take frames for durable before the others know of it.
+        let alone = self.shared.memory.enter(Section::Fsync);
+        // Another process may have done it meanwhile.
+        let result = if self.shared.memory.state().is_poisoned() || self.shared.positions.synced() >= target {
+            Ok(())
+        } else {
+            self.sync_files(target, site)
+        };
         std::mem::forget(leading);
         let mut inner = self.state.lock();
+        self.adopt_poison(&mut inner);
+        let result = match (&inner.poison, result) {
+            (Some(poison), Ok(())) => Err(poison.clone()),
+            (_, result) => result,
+        };
         match &result {
             Ok(()) => {
                 self.shared.positions.sync(target);
@@ -223,6 +236,7 @@ impl Durability {
             // It could not be tried: an error of this caller. The others try for themselves.
             Err(_) => {}
         }
+        drop(alone);
         let is_poisoned = inner.poison.is_some();
         let finished = inner.group.finish(Instant::now());
         drop(inner);
@@ -244,6 +258,7 @@ impl Durability {
     /// Fsync every segment that has frames up to `target` which are not durable, and the directory if names in it changed.
     fn sync_files(&self, target: u64, site: SyncSite) -> Result<()> {
         let synced = self.shared.positions.synced();
+        self.view.know(target)?;
         let mut segments = self.view.segments();
         // The last one is the current one; of the others those that end after the durable frames.
         let last = segments.last().cloned();
@@ -287,15 +302,29 @@ impl Durability {
     fn set_poison(&self, inner: &mut Inner, error: &Error) {
         inner.poison.get_or_insert_with(|| poison_of(error));
         self.state.poisoned.store(true, Ordering::Release);
+        self.shared.memory.state().poison();
         self.shared.trouble.note_error(error);
+    }
+
+    /// An fsync may have failed in another process.
+    fn adopt_poison(&self, inner: &mut Inner) {
+        if inner.poison.is_some() || !self.shared.memory.state().is_poisoned() {
+            return;
+        }
+        let message =
+            "an fsync failed in another process that has the database open, which was told of it".into();
+        inner.poison = Some(Error::Poisoned { path: self.shared.dir.clone(), message });
+        self.state.poisoned.store(true, Ordering::Release);
     }
 
     /// The error that every commit gets once the log is poisoned.
     pub(crate) fn check_poison(&self) -> Result<()> {
-        if !self.state.poisoned.load(Ordering::Acquire) {
+        if !self.shared.memory.state().is_poisoned() {
             return Ok(());
         }
-        match &self.state.lock().poison {
+        let mut inner = self.state.lock();
+        self.adopt_poison(&mut inner);
+        match &inner.poison {
             Some(poison) => Err(poison.clone()),
             None => Ok(()),
         }
@@ -334,12 +363,12 @@ impl Durability {
 
     /// A segment got a new name.
     pub(super) fn name_changed(&self) {
-        self.names.changed.fetch_add(1, Ordering::AcqRel);
+        self.shared.memory.state().change_names();
     }
 
     /// Whether what was found at the open would survive a power loss.
     pub(super) fn is_settled(&self) -> bool {
-        self.is_settled.load(Ordering::Acquire)
+        self.shared.memory.state().is_settled()
     }
 
     /// Before anything is written into a log that was at rest when it was opened. The process before may have died before it fsynced its
@@ -349,33 +378,37 @@ impl Durability {
         if self.is_settled() {
             return Ok(());
         }
-        if let Some(meta) = &mut *self.meta.lock() {
+        let state = self.shared.memory.state();
+        self.meta.with(|meta| {
+            if state.is_settled() {
+                return Ok(());
+            }
             // Once more, in the other slot: an fsync of what a failed one took for written would write nothing.
-            meta.put(meta.get(), SyncSite::MetaAtRest, |error| self.poison_if_fsync_failed(error))?;
-        }
+            meta.put(meta.get(), SyncSite::MetaAtRest, |error| self.poison_if_fsync_failed(error))
+        })?;
         self.sync_names(SyncSite::NamesAtRest)?;
-        self.is_settled.store(true, Ordering::Release);
+        state.settle();
         Ok(())
     }
 
     /// Fsync the directory if a name of a segment in it is new. Whoever finds it done already may rely on it: it counts
     /// from the end of the fsync.
     pub(super) fn sync_new_names(&self, site: SyncSite) -> Result<()> {
-        let changed = self.names.changed.load(Ordering::Acquire);
-        if self.names.durable.load(Ordering::Acquire) >= changed { Ok(()) } else { self.sync_names(site) }
+        let state = self.shared.memory.state();
+        if state.names_durable() >= state.names_changed() { Ok(()) } else { self.sync_names(site) }
     }
 
     /// Fsync the directory. After a failure the names of segments that commits depend on may be lost as well.
     pub(crate) fn sync_names(&self, site: SyncSite) -> Result<()> {
         // The system tells an error once: nobody may try again before the log is poisoned.
-        let _alone = self.names.fsync.lock();
+        let _alone = self.names.lock();
         self.check_poison()?;
-        let changed = self.names.changed.load(Ordering::Acquire);
+        let changed = self.shared.memory.state().names_changed();
         self.shared
             .io
             .sync_dir(&self.shared.dir, site)
             .inspect_err(|error| self.poison_if_fsync_failed(error))?;
-        self.names.durable.fetch_max(changed, Ordering::AcqRel);
+        self.shared.memory.state().names_are_durable(changed);
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::format::meta::{META_SLOT_SIZE, Meta};
 use crate::io::{File, Io, OpenMode, PathKind, SyncSite};
+use crate::shm::{Section, SharedMemory};
 use crate::sync::Mutex;
 
 /// The name of the file in the log directory.
@@ -19,8 +20,41 @@ pub(crate) struct MetaFile {
     current: Meta,
 }
 
-/// The metadata as the parts of a log share it. `None`: the log is open read-only.
-pub(super) type SharedMeta = Mutex<Option<MetaFile>>;
+/// The metadata as the parts of a log share it, and the processes.
+pub(crate) struct Metadata {
+    memory: Arc<SharedMemory>,
+    /// `None`: the log is open read-only.
+    file: Mutex<Option<MetaFile>>,
+}
+
+impl Metadata {
+    pub(super) fn new(memory: &Arc<SharedMemory>, file: Option<MetaFile>) -> Metadata {
+        Metadata { memory: Arc::clone(memory), file: Mutex::new(file) }
+    }
+
+    /// Use the file, which holds the newest state, whichever process wrote that. `None`: the log is open read-only.
+    pub(super) fn with<T>(&self, use_file: impl FnOnce(&mut MetaFile) -> Result<T>) -> Result<Option<T>> {
+        let mut file = self.file.lock();
+        let Some(file) = &mut *file else { return Ok(None) };
+        let entered = self.memory.enter(Section::Metadata);
+        let state = self.memory.state();
+        if entered.is_inherited() {
+            // The process that died may have written a state that is in the page cache alone.
+            state.unsettle();
+        }
+        if entered.is_inherited() || state.meta_sequence() != file.current.sequence {
+            let again = file.read_again();
+            if again.is_err() && entered.is_inherited() {
+                entered.abandon();
+                return again.map(|()| None);
+            }
+            again?;
+        }
+        let result = use_file(file);
+        state.set_meta_sequence(file.current.sequence);
+        result.map(Some)
+    }
+}
 
 /// Read both slots. `Ok(None)`: neither was ever written, or there is no file.
 ///
@@ -30,7 +64,10 @@ pub fn read_meta(io: &dyn Io, dir: &Path) -> Result<Option<Meta>> {
     if io.kind(&path)? == PathKind::Missing {
         return Ok(None);
     }
-    let file = io.open(&path, OpenMode::Read)?;
+    newest_of(&*io.open(&path, OpenMode::Read)?, &path)
+}
+
+fn newest_of(file: &dyn File, path: &Path) -> Result<Option<Meta>> {
     let mut newest: Option<Meta> = None;
     let mut damage = None;
     for slot in 0..2u64 {
@@ -42,7 +79,7 @@ pub fn read_meta(io: &dyn Io, dir: &Path) -> Result<Option<Meta>> {
                 newest = Some(meta)
             }
             Ok(_) => {}
-            Err(problem) => damage = Some(Error::corrupt(&path, offset, problem)),
+            Err(problem) => damage = Some(Error::corrupt(path, offset, problem)),
         }
     }
     match (newest, damage) {
@@ -69,6 +106,14 @@ impl MetaFile {
         io.rename(&new, &path)?;
         made.file = io.open(&path, OpenMode::ReadWrite)?;
         Ok(made)
+    }
+
+    /// Another process may have written the file.
+    fn read_again(&mut self) -> Result<()> {
+        let path = self.file.path();
+        let what = "it was there, and neither of its slots was ever written now";
+        self.current = newest_of(&*self.file, path)?.ok_or_else(|| Error::corrupt(path, 0, what))?;
+        Ok(())
     }
 
     /// The current state.

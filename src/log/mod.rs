@@ -30,6 +30,7 @@ mod checkpointer;
 mod copy;
 mod durability;
 mod group;
+mod join;
 mod judge;
 mod meta_file;
 mod open;
@@ -54,6 +55,7 @@ use checkpointer::Parts;
 pub(crate) use checkpointer::{Checkpointer, PinnedBase};
 pub(crate) use durability::Durability;
 pub(crate) use judge::{Depth as ReadDepth, Fate, Finding, Judged, Verdict, judge, read};
+use meta_file::Metadata;
 pub(crate) use meta_file::NEW_META_NAME;
 pub use meta_file::{META_NAME, read_meta};
 pub(crate) use open::{completed, new_log_id};
@@ -94,21 +96,29 @@ impl Log {
     /// table in `which.rs`; nothing is changed then.
     pub fn open(source: LogSource) -> Result<Option<Log>> {
         let Some(recovered) = open::open(source)? else { return Ok(None) };
+        let (lock, is_joined) = (Arc::clone(&recovered.lock), recovered.segments.is_none());
         let log = Log::of(recovered);
-        open::make_durable(&log.shared, &log.durability)?;
+        if is_joined {
+            // The process that recovered it has seen to that, and nobody waits for another one while the door is closed.
+            lock.open_door();
+            return Ok(Some(log));
+        }
+        if let Err(error) = open::make_durable(&log.shared, &log.durability) {
+            log.shared.memory.leave();
+            return Err(error);
+        }
+        lock.open_door();
         Ok(Some(log))
     }
 
     fn of(recovered: Recovered) -> Log {
-        let Recovered { shared, segments, index, cache, crc, spares, sizes, meta, has_footer, .. } =
-            recovered;
-        let (is_settled, lock) = (recovered.is_settled, recovered.lock);
-        let meta = Arc::new(Mutex::new(meta));
+        let Recovered { shared, segments, index, cache, spares, sizes, meta, has_footer, lock } = recovered;
+        let meta = Arc::new(Metadata::new(&shared.memory, meta));
         let shared = Arc::new(shared);
-        let view = Arc::new(View::new(&shared, Some(segments), Arc::new(index), cache));
+        let view = Arc::new(View::new(&shared, segments, index, cache));
         let place = Arc::new(Place::new(&shared, &view));
-        let durability = Arc::new(Durability::new(&shared, &view, &place, &meta, is_settled));
-        let writer = Arc::new(Writer::new(&shared, &view, &place, &durability, crc, spares, sizes));
+        let durability = Arc::new(Durability::new(&shared, &view, &place, &meta));
+        let writer = Arc::new(Writer::new(&shared, &view, &place, &durability, spares, sizes));
         let remote = Arc::new(Remote::new(&shared));
         let parts = Parts {
             shared: &shared,
@@ -362,19 +372,43 @@ impl Log {
         self.place.remove_aside()
     }
 
-    /// The last connection is gone: from here on another process may open the log.
-    pub(crate) fn release_lock(&self) {
+    /// Whether another process has the log open, too. While the door is closed nobody comes or goes.
+    pub(crate) fn has_others(&self) -> bool {
+        self.shared.memory.has_others()
+    }
+
+    /// The last connection of this process is about to go: keep others from coming and going until [`Log::release_lock`]. Where somebody else does
+    /// not give the door up, the log is left as others have it.
+    pub(crate) fn close_door(&self) -> bool {
+        let lock = self.lock.lock().clone();
+        lock.is_some_and(|lock| lock.close_door().unwrap_or(false))
+    }
+
+    /// Others may come and go again.
+    pub(crate) fn open_door(&self) {
+        if let Some(lock) = &*self.lock.lock() {
+            lock.open_door();
+        }
+    }
+
+    /// The last connection of this process is gone: from here on another process may have the log alone. `is_last`: no other process has it open.
+    pub(crate) fn release_lock(&self, is_last: bool) {
         let _pass = self.checkpointer.close();
         let mut lock = self.lock.lock();
         // Until now another thread could make it step aside, also after the last close had looked.
         if lock.is_some()
+            && is_last
             && let Err(error) = self.place.remove_aside()
         {
             self.note_error(&error);
         }
         if let Some(lock) = lock.take() {
+            if is_last {
+                self.shared.memory.remove_file(&*self.shared.io, &self.shared.dir);
+            } else {
+                self.writer.spares().remove(&*self.shared.io);
+            }
             self.shared.memory.leave();
-            self.shared.memory.remove_file(&*self.shared.io, &self.shared.dir);
             lock.release();
         }
     }

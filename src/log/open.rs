@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::base::{BaseState, Difference, at_footer};
 use super::durability::Durability;
+use super::join::join;
 use super::meta_file::{META_NAME, read_meta};
 use super::place::{aside_name, move_aside};
 use super::recover::{self, Found, Recovered};
@@ -84,6 +85,9 @@ fn refusal(source: &LogSource, meta: Option<Meta>, difference: Option<Difference
 /// Open the log of a database, or make it. `Ok(None)`: the database has no log (now), and none was asked for.
 pub(super) fn open(mut source: LogSource) -> Result<Option<Recovered>> {
     let Some(lock) = take_lock(&mut source)? else { return Ok(None) };
+    if lock.has_others() {
+        return join(source, lock).map(Some);
+    }
     let mut meta = read_meta(&*source.io, &source.dir)?;
     let mut found = recover::find(&*source.io, &source.dir, meta.as_ref(), source.read_only)?;
     let mut base = BaseState::read(&*source.base, meta.as_ref())?;
@@ -303,7 +307,7 @@ fn take_lock(source: &mut LogSource) -> Result<Option<LockFile>> {
 }
 
 /// Another process holds the log.
-fn held(source: &LogSource, holder: &Holder) -> Result<Error> {
+pub(super) fn held(source: &LogSource, holder: &Holder) -> Result<Error> {
     let holder = match source.base.size()? {
         // Its base file was never without a page.
         0 => format!(

@@ -98,7 +98,7 @@ impl Place {
 
     /// Whether the log directory was found to be removed, renamed or replaced.
     pub(crate) fn is_gone(&self) -> bool {
-        self.is_gone.load(Ordering::Acquire)
+        self.is_gone.load(Ordering::Acquire) || self.shared.memory.state().is_gone()
     }
 
     /// The error of commits when [`Place::is_gone`]; `None` once the database is removed, too.
@@ -114,13 +114,19 @@ impl Place {
         };
         Some(Error::Io {
             op: FileOp::LookAt,
-            path: self.missing.lock().clone(),
+            path: self.missing(),
             offset: None,
             kind: std::io::ErrorKind::NotFound,
             message: format!(
                 "the log directory was removed, renamed or replaced while it was open, and commits in it would not be found again. {advice}"
             ),
         })
+    }
+
+    /// What was looked for in vain, here or in another process.
+    fn missing(&self) -> PathBuf {
+        let missing = self.missing.lock().clone();
+        if missing.as_os_str().is_empty() { self.shared.dir.clone() } else { missing }
     }
 
     /// Whether the database and the log directory are both removed: nobody will look for a name in it, and it takes no new one.
@@ -135,7 +141,7 @@ impl Place {
 
     /// Look whether the current segment still has its name, and note it when it has not.
     pub(crate) fn look(&self) {
-        if self.is_gone() {
+        if self.is_gone() || self.shared.memory.state().has_left() {
             return;
         }
         let Some(segment) = self.view.last() else { return };
@@ -146,6 +152,12 @@ impl Place {
         // Where the database is not at its path either, it was moved with its log, or removed with it.
         if !self.is_in_place() {
             return;
+        }
+        let now = self.shared.memory.state().tail();
+        let is_current = (now.start, now.seed) == (Some(segment.start()), segment.seed());
+        if self.shared.memory.was_shared() && !is_current {
+            // Another process may have freed the segment, or removed it since it had no frames.
+            return self.look_at_directory();
         }
         // A pass may just have freed the segment: then its name went with its entry in the list.
         if !self.view.last().is_some_and(|last| Arc::ptr_eq(&last, &segment)) {
@@ -164,6 +176,8 @@ impl Place {
     fn note_gone(&self, missing: &Path) {
         *self.missing.lock() = missing.to_owned();
         self.is_gone.store(true, Ordering::Release);
+        // Before the synced position moves: by that, other processes would take their commits for durable.
+        self.shared.memory.state().set_gone();
         if let Some(error) = self.gone() {
             self.shared.trouble.note_error(&error);
         }

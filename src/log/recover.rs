@@ -30,7 +30,7 @@ use crate::format::meta::Meta;
 use crate::io::{File, Io, LockFile, OpenMode, SyncSite};
 use crate::page_index::PageIndex;
 use crate::segment::{Scan, Segment, SpareFiles, parse_segment_name, segment_name};
-use crate::shm::{Liveness, SharedMemory, SharedPositions, Start};
+use crate::shm::{Liveness, SharedMemory, SharedPositions, Start, TailState};
 use crate::sync::atomic::AtomicBool;
 
 /// What is in the log directory.
@@ -146,20 +146,69 @@ pub(super) fn find(io: &dyn Io, dir: &Path, meta: Option<&Meta>, read_only: bool
 /// The result of recovery: what the parts of an open log are made of.
 pub(super) struct Recovered {
     pub(super) shared: Shared,
-    pub(super) segments: Vec<Arc<Segment>>,
+    /// `None`: other processes have the log open, and what is needed is looked up.
+    pub(super) segments: Option<Vec<Arc<Segment>>>,
     pub(super) index: PageIndex,
     pub(super) cache: LogCache,
-    /// Checksum of the last frame.
-    pub(super) crc: u32,
     pub(super) spares: SpareFiles,
     pub(super) sizes: SegmentSizes,
     /// `None`: the log is open read-only.
     pub(super) meta: Option<MetaFile>,
     /// The base file carries a footer of this log.
     pub(super) has_footer: bool,
-    /// What was found would survive a power loss: the metadata, and the names in the directory.
-    pub(super) is_settled: bool,
     pub(super) lock: Arc<LockFile>,
+}
+
+/// What a process has of its own for an open log.
+pub(super) struct Tools {
+    pub(super) memory: Arc<SharedMemory>,
+    pub(super) lock: Arc<LockFile>,
+    pub(super) spares: SpareFiles,
+    pub(super) sizes: SegmentSizes,
+    /// What recovery has found.
+    pub(super) last_error: Option<String>,
+}
+
+impl Recovered {
+    pub(super) fn of(
+        source: LogSource,
+        meta: &Meta,
+        tools: Tools,
+        segments: Option<Vec<Arc<Segment>>>,
+        index: PageIndex,
+        meta_file: Option<MetaFile>,
+        has_footer: bool,
+    ) -> Recovered {
+        let shared = Shared {
+            log_id: meta.log_id,
+            parent: meta.parent,
+            page_size: meta.page_size,
+            positions: SharedPositions(Arc::clone(&tools.memory)),
+            memory: tools.memory,
+            syncer: Wakeup::default(),
+            checkpointer: Wakeup::default(),
+            shipper: Wakeup::default(),
+            trouble: Trouble::new(tools.last_error, source.report),
+            closed: AtomicBool::new(false),
+            io: source.io,
+            dir: source.dir,
+            database: source.database,
+            base: source.base,
+            options: source.options,
+            read_only: source.read_only,
+        };
+        Recovered {
+            shared,
+            segments,
+            index,
+            cache: LogCache::new(source.cache, meta.page_size),
+            spares: tools.spares,
+            sizes: tools.sizes,
+            meta: meta_file,
+            has_footer,
+            lock: tools.lock,
+        }
+    }
 }
 
 /// Recover the log. From here on the directory is changed.
@@ -175,7 +224,7 @@ pub(super) fn build(
     let fresh = found.names.is_empty();
     let is_at_rest = found.is_at_rest(&meta, base);
     let sizes = SegmentSizes::new(&source.options.swap, FrameLayout::new(meta.page_size));
-    let spares = spare_files(&source, &sizes);
+    let spares = spare_files(&source, &sizes, 0);
     // Before the files go that it is about.
     found.harmless.iter().for_each(source.report);
     let meta_file = match is_at_rest {
@@ -202,50 +251,35 @@ pub(super) fn build(
         base_pages: base.whole_pages(meta.page_size).min(meta.db_size_pages),
         oldest_us: if end > meta.checkpointed_frame_no { io.now_us() } else { 0 },
     });
+    let state = memory.state();
+    state.set_tail(TailState { start: None, seed: 0, crc });
+    state.set_complete_before(end + 1);
+    state.doubt(end);
+    state.set_base(io.identity(&source.database)?);
+    state.set_meta_sequence(meta_file.as_ref().map_or(0, |file| file.get().sequence));
+    if !is_at_rest {
+        state.settle();
+    }
+    let fits = state.set_options(&source.options.to_text());
     memory.complete();
-    let shared = Shared {
-        log_id: meta.log_id,
-        parent: meta.parent,
-        page_size: meta.page_size,
-        memory,
-        positions,
-        syncer: Wakeup::default(),
-        checkpointer: Wakeup::default(),
-        shipper: Wakeup::default(),
-        trouble: Trouble::new(last_error, source.report),
-        closed: AtomicBool::new(false),
-        io,
-        dir: source.dir,
-        database: source.database,
-        base: source.base,
-        options: source.options,
-        read_only: source.read_only,
-    };
-    let cache = LogCache::new(source.cache, meta.page_size);
+    if !fits || !memory.is_shared() {
+        // Another process could not find out what it has to know.
+        lock.make_exclusive()?;
+    }
     let has_footer = fresh || base.footer() == Some(meta.footer());
-    Ok(Recovered {
-        shared,
-        segments,
-        index,
-        cache,
-        crc,
-        spares,
-        sizes,
-        meta: meta_file,
-        has_footer,
-        is_settled: !is_at_rest,
-        lock,
-    })
+    let tools = Tools { memory, lock, spares, sizes, last_error };
+    Ok(Recovered::of(source, &meta, tools, Some(segments), index, meta_file, has_footer))
 }
 
 /// The pool of files for segments to come.
-fn spare_files(source: &LogSource, sizes: &SegmentSizes) -> SpareFiles {
+pub(super) fn spare_files(source: &LogSource, sizes: &SegmentSizes, slot: usize) -> SpareFiles {
     // A log that is written to at full speed is a few times as large as it should be when a pass ends, and larger still when
     // passes wait for storage.
     let times = if source.options.shipping.storage.is_some() { 8 } else { 4 };
     SpareFiles::new(
         &source.dir,
         source.options.checkpoint_size.saturating_mul(times) / sizes.spare_bytes() + 2,
+        slot,
     )
 }
 
@@ -318,7 +352,7 @@ fn copy_cut_segments(source: &LogSource, found: &mut Found) -> Result<()> {
 fn index_of(segments: &[Arc<Segment>], meta: &Meta, end: u64) -> Result<(PageIndex, u32)> {
     let checkpointed = meta.checkpointed_frame_no;
     let index = PageIndex::new(checkpointed, meta.db_size_pages)?;
-    let mut absorption = index.absorb(end, checkpointed, meta.db_size_pages);
+    let mut absorption = index.absorb(end, checkpointed, meta.db_size_pages, meta.db_size_pages);
     for segment in segments {
         let mut has_memory = Ok(());
         segment.for_each_mark(checkpointed + 1, end, |frame_no, mark| {

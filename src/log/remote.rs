@@ -14,6 +14,9 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Condvar, Instant, Mutex, MutexGuard};
 use crate::types::CommitId;
 
+/// While another process may ship the log, it is looked this often how far it is.
+const LOOK: Duration = Duration::from_millis(2);
+
 /// See the module. Every log has one; without storage it is never looked at.
 pub(crate) struct Remote {
     shared: Arc<Shared>,
@@ -28,6 +31,8 @@ struct Inner {
     fence: Option<Error>,
     /// Why storage does not get on.
     trouble: Option<Error>,
+    /// This process has asked storage. What follows is of no meaning before.
+    has_asked: bool,
     /// The place of storage, by its number in the metadata, and when the last commit was made that it has, microseconds since 1970.
     place: u32,
     stored_us: u64,
@@ -48,7 +53,8 @@ impl Remote {
     /// The commit up to which storage has everything. `None`: not known.
     pub(super) fn stored(&self) -> Option<StoredIn> {
         let inner = self.inner.lock();
-        let frame_no = self.shared.positions.stored()?;
+        // Where another process ships the log, that one knows.
+        let frame_no = self.shared.positions.stored().filter(|_| inner.has_asked)?;
         Some(StoredIn { place: inner.place, commit: CommitId { frame_no, commit_us: inner.stored_us } })
     }
 
@@ -63,6 +69,7 @@ impl Remote {
     /// Storage was asked, and has this.
     pub(crate) fn set_found_stored(&self, found: StoredIn) {
         let mut inner = self.inner.lock();
+        inner.has_asked = true;
         (inner.place, inner.stored_us) = (found.place, found.commit.commit_us);
         self.shared.positions.find_stored(found.commit.frame_no);
         self.stored_moved(inner);
@@ -124,7 +131,14 @@ impl Remote {
         if !self.shared.positions.is_fenced() {
             return None;
         }
-        self.inner.lock().fence.clone()
+        let fence = self.inner.lock().fence.clone();
+        // Another process was told.
+        let what = "another process that has the database open was told so, and has the details".into();
+        Some(fence.unwrap_or_else(|| {
+            let url =
+                self.shared.options.shipping.storage.as_ref().map(ToString::to_string).unwrap_or_default();
+            Error::Fenced { url, what }
+        }))
     }
 
     /// Whether a write transaction may begin: the log is not fenced off, and there is room in the backlog. It may be waited for;
@@ -149,9 +163,9 @@ impl Remote {
                 BacklogFull::Wait => self.shared.options.shipping.timeout,
             };
         let mut inner = self.inner.lock();
-        while self.shared.unshipped_bytes() >= limit && inner.fence.is_none() {
+        while self.shared.unshipped_bytes() >= limit && !self.shared.positions.is_fenced() {
             // Where shipping has stopped already nobody will wake this thread.
-            let expired = inner.stopped || self.moved.wait_until(&mut inner, deadline).timed_out();
+            let expired = inner.stopped || self.wait_until(&mut inner, deadline);
             if (expired || inner.stopped) && self.shared.unshipped_bytes() >= limit {
                 return Err(Error::Backlog {
                     path: self.shared.database.clone(),
@@ -174,15 +188,15 @@ impl Remote {
         }
         let deadline = Instant::now() + timeout;
         self.waiters.fetch_add(1, Ordering::SeqCst);
+        self.shared.memory.begin_waiting();
         self.shared.shipper.notify();
         let mut inner = self.inner.lock();
         let result = loop {
             if self.shared.positions.stored().is_some_and(|stored| stored >= frame_no) {
                 break Ok(());
             }
-            let expired = inner.fence.is_some()
-                || inner.stopped
-                || self.moved.wait_until(&mut inner, deadline).timed_out();
+            let expired =
+                self.shared.positions.is_fenced() || inner.stopped || self.wait_until(&mut inner, deadline);
             if expired && self.shared.positions.stored().is_none_or(|stored| stored < frame_no) {
                 break Err(Error::NotStored {
                     path: self.shared.database.clone(),
@@ -194,12 +208,23 @@ impl Remote {
         };
         drop(inner);
         self.waiters.fetch_sub(1, Ordering::SeqCst);
+        self.shared.memory.end_waiting();
         result
     }
 
     /// Whether anybody waits for storage: then there is no reason to collect more commits.
     pub(crate) fn has_waiters(&self) -> bool {
-        self.waiters.load(Ordering::SeqCst) > 0
+        self.waiters.load(Ordering::SeqCst) > 0 || self.shared.memory.has_waiters()
+    }
+
+    /// Wait until something changes. True: the time is over.
+    fn wait_until(&self, inner: &mut MutexGuard<'_, Inner>, deadline: Instant) -> bool {
+        if !self.shared.memory.may_have_others() {
+            return self.moved.wait_until(inner, deadline).timed_out();
+        }
+        // The process that ships the log may be another one, which wakes nobody here.
+        self.moved.wait_until(inner, deadline.min(Instant::now() + LOOK));
+        Instant::now() >= deadline
     }
 
     /// The shipper is about to sleep until the next commit. False: there is one already.

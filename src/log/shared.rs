@@ -56,7 +56,7 @@ impl Shared {
 
     /// Errors: the log is closed, or read-only.
     pub(super) fn check_open(&self) -> Result<()> {
-        if self.closed.load(Ordering::Relaxed) {
+        if self.closed.load(Ordering::Relaxed) || self.memory.state().has_left() {
             return Err(Error::NotVirtual(format!("'{}'", self.database.display())));
         }
         if self.read_only { Err(Error::ReadOnly { path: self.dir.clone() }) } else { Ok(()) }

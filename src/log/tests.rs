@@ -304,7 +304,8 @@ fn the_current_segment_is_neither_freed_nor_sealed_while_it_begins() {
         let _stop = StopOnDrop(&stop);
         for round in 0..300u32 {
             let last = commit(&log, &[round as u8]);
-            let current = log.writer().current_segment().unwrap();
+            let current = log.writer().current_start().unwrap();
+            let current = log.view().find_segment(current).unwrap().unwrap();
             assert!(
                 log.view().find_segment(last).unwrap().is_some(),
                 "round {round}: frame {last} is in no segment"

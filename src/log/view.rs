@@ -16,6 +16,7 @@
 mod segments;
 
 use std::cell::RefCell;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::shared::Shared;
@@ -25,18 +26,29 @@ use crate::format::frame::FRAME_HEADER_SIZE;
 use crate::memory;
 use crate::page_index::{Content, PageIndex};
 use crate::segment::{FrameMark, Segment};
+use crate::shm::Section;
 use crate::sync::Mutex;
-use crate::sync::atomic::{Ordering, fence};
+use crate::sync::atomic::{AtomicU64, Ordering, fence};
 use segments::Segments;
 
 /// The segments, which frame is the newest absorbed one of a page, and pages in memory.
 pub(crate) struct View {
     shared: Arc<Shared>,
     segments: Segments,
-    /// One for all who have the log open.
-    pub(super) index: Arc<PageIndex>,
+    /// Of this process.
+    pub(super) index: PageIndex,
     pub(super) cache: LogCache,
-    absorbing: Mutex<()>,
+    absorbing: Mutex<Indexed>,
+    /// [`Indexed::to`], for readers.
+    indexed_to: AtomicU64,
+}
+
+/// How far the page index goes.
+struct Indexed {
+    /// It has every frame up to this one that the base file lacks.
+    to: u64,
+    /// No entry is of a page after this one.
+    pages: u32,
 }
 
 /// Where bytes of the database file are that somebody wants to read.
@@ -66,15 +78,17 @@ impl View {
     pub(super) fn new(
         shared: &Arc<Shared>,
         segments: Option<Vec<Arc<Segment>>>,
-        index: Arc<PageIndex>,
+        index: PageIndex,
         cache: LogCache,
     ) -> View {
+        let (to, pages) = (index.newest(), index.smallest().max(shared.positions.view_pages()));
         View {
             shared: Arc::clone(shared),
             segments: Segments::new(shared, segments),
             index,
             cache,
-            absorbing: Mutex::new(()),
+            absorbing: Mutex::new(Indexed { to, pages }),
+            indexed_to: AtomicU64::new(to),
         }
     }
 
@@ -92,8 +106,14 @@ impl View {
     ///
     /// Errors: as of [`View::catch_up`]; nothing is absorbed then.
     pub(super) fn absorb(&self, frame_no: u64) -> Result<bool> {
-        let _guard = self.absorbing.lock();
         let positions = &self.shared.positions;
+        if frame_no.min(positions.published()) <= positions.absorbed() {
+            return Ok(false);
+        }
+        // Before the lock, which readers want: a process that was stopped in the section must not hold them up.
+        let _alone = self.shared.memory.enter(Section::Absorption);
+        let mut indexed = self.absorbing.lock();
+        self.index_absorbed(&mut indexed)?;
         let from = positions.absorbed() + 1;
         let to = frame_no.min(positions.published());
         if to < from {
@@ -108,12 +128,74 @@ impl View {
             }
         });
         let Some(last) = last_commit else { return Ok(false) };
-        let mut absorption = self.index.absorb(last, positions.checkpointed(), positions.view_pages());
-        self.for_each_mark(from, last, |frame_no, mark| {
-            absorption.frame(frame_no, mark.page_no, mark.db_size_pages);
-        });
-        positions.absorb(last, absorption.pages());
+        let pages = self.index_frames(&self.segments(), &mut indexed, last, positions.view_pages());
+        positions.absorb(last, pages);
         Ok(true)
+    }
+
+    /// Have entries for all frames that are absorbed.
+    ///
+    /// Errors: frames that another process has written cannot be read.
+    fn index_absorbed(&self, indexed: &mut Indexed) -> Result<()> {
+        let positions = &self.shared.positions;
+        loop {
+            let to = positions.absorbed();
+            if indexed.to >= to {
+                return Ok(());
+            }
+            let known = self.learn(indexed.to + 1, to);
+            // What is not in this list any more was freed, which is seen next.
+            let segments = self.segments();
+            // After the frames were looked up, and before they are relied on: segments whose frames are in the base file may have been freed, and
+            // the list is not whole then.
+            let free = positions.checkpointed().min(positions.generation_base());
+            // Of a segment that was opened later than that, the frames that the base file has are not known either.
+            let skipped = known.as_ref().map_or(0, |&first| first - 1).max(free);
+            if skipped > indexed.to {
+                self.skip(indexed, skipped);
+                continue;
+            }
+            known?;
+            let pages = indexed.pages;
+            self.index_frames(&segments, indexed, to, pages);
+            if self.shared.memory.was_shared() {
+                self.segments.forget_free();
+            }
+        }
+    }
+
+    /// The index has nothing of the frames up to `to`, which are all in the base file: neither do the cached pages of before count any more.
+    ///
+    /// No read transaction of this process is older than those frames: it would keep the generation from ending, and the next one from being absorbed.
+    fn skip(&self, indexed: &mut Indexed, to: u64) {
+        self.index.retire(to);
+        self.index.shrink(self.shared.positions.base_pages());
+        indexed.pages = indexed.pages.max(self.shared.positions.view_pages());
+        indexed.to = to;
+        self.indexed_to.store(to, Ordering::Release);
+    }
+
+    /// Have entries for the frames up to `to`, the end of a commit, whose marks are known. `pages`: of the database before them. Returns those after
+    /// them.
+    fn index_frames(&self, segments: &[Arc<Segment>], indexed: &mut Indexed, to: u64, pages: u32) -> u32 {
+        let mut absorption =
+            self.index.absorb(to, self.shared.positions.checkpointed(), pages.max(indexed.pages), pages);
+        for segment in segments {
+            segment.for_each_mark(indexed.to + 1, to, |frame_no, mark| {
+                absorption.frame(frame_no, mark.page_no, mark.db_size_pages);
+            });
+        }
+        (indexed.to, indexed.pages) = (to, absorption.largest());
+        self.indexed_to.store(to, Ordering::Release);
+        absorption.pages()
+    }
+
+    /// Have entries for all frames that are absorbed, as far as readers need them.
+    fn follow(&self) -> Result<()> {
+        if self.indexed_to.load(Ordering::Acquire) >= self.shared.positions.absorbed() {
+            return Ok(());
+        }
+        self.index_absorbed(&mut self.absorbing.lock())
     }
 
     /// Know the pages of all frames up to `to` that are not absorbed, so that to absorb them cannot fail.
@@ -121,18 +203,54 @@ impl View {
     /// Errors: frames that another process has written cannot be read, or there is no memory for the list of them.
     pub(crate) fn catch_up(&self, to: u64) -> Result<()> {
         let positions = &self.shared.positions;
-        self.learn(positions.absorbed() + 1, to.min(positions.published()))
+        self.index_absorbed(&mut self.absorbing.lock())?;
+        self.learn(positions.absorbed() + 1, to.min(positions.published())).map(drop)
     }
 
-    /// Know the pages of published frames. What this process has written it knows.
-    fn learn(&self, from: u64, to: u64) -> Result<()> {
-        let mut next = from;
+    /// Know the pages of published frames. What this process has written it knows. Returns the first frame from which on it knows all: it is
+    /// later than `from` where the base file has those before.
+    fn learn(&self, from: u64, to: u64) -> Result<u64> {
+        let (mut next, mut first) = (from, from);
         while next <= to {
             let segment = self.segment_of(next)?;
-            segment.read_marks(to)?;
-            next = segment.end() + 1;
+            // Once: another thread may have the segment end later meanwhile.
+            let end = segment.end().min(to);
+            segment.read_marks(end)?;
+            if segment.first() > next {
+                first = segment.first();
+            }
+            let mut has_memory = Ok(());
+            segment.for_each_mark(next, end, |_, mark| {
+                if has_memory.is_ok() {
+                    has_memory = self.index.prepare(mark.page_no);
+                }
+            });
+            has_memory?;
+            next = end + 1;
         }
-        Ok(())
+        Ok(first)
+    }
+
+    /// Have all segments with published frames up to `frame_no`, as far as they go.
+    ///
+    /// Errors: one of another process cannot be opened.
+    pub(super) fn know(&self, frame_no: u64) -> Result<()> {
+        self.segments.know(frame_no)
+    }
+
+    /// The segment to which a process appends after frame `published`: it begins at `start`, and its head has the checksum `seed`.
+    pub(super) fn current_segment(&self, start: u64, seed: u32, published: u64) -> Result<Arc<Segment>> {
+        self.segments.current(start, seed, published)
+    }
+
+    /// Have all segments with published frames, with their ends, and forget those that were freed.
+    pub(crate) fn look(&self) -> Result<()> {
+        self.segments.look()
+    }
+
+    /// The files of segments that end at `limit` or before it, and that this process does not know.
+    pub(super) fn free_files(&self, limit: u64) -> Result<Vec<PathBuf>> {
+        self.segments.free_files(limit)
     }
 
     /// Have a new segment, which comes after all others.
@@ -183,13 +301,14 @@ impl View {
             && segment.end() >= next
             && segment.first() <= next
         {
-            segment.read_marks(to)?;
+            let end = segment.end().min(to);
+            segment.read_marks(end)?;
             let mut goes_on = true;
-            segment.for_each_mark(next, to, |frame_no, mark| goes_on = goes_on && visit(frame_no, mark));
+            segment.for_each_mark(next, end, |frame_no, mark| goes_on = goes_on && visit(frame_no, mark));
             if !goes_on {
                 break;
             }
-            next = segment.end().min(to) + 1;
+            next = end + 1;
         }
         Ok(())
     }
@@ -234,11 +353,14 @@ impl View {
     }
 
     fn segment_of(&self, frame_no: u64) -> Result<Arc<Segment>> {
-        let published = self.shared.positions.published();
-        let has_it = |segment: &Arc<Segment>| segment.end() >= frame_no || frame_no > published;
-        self.find_segment(frame_no)?.filter(has_it).ok_or_else(|| {
-            Error::corrupt(&self.shared.dir, None, format!("frame {frame_no} is in none of the segments"))
-        })
+        for _ in 0..2 {
+            let Some(segment) = self.find_segment(frame_no)? else { break };
+            // After the segment was found: where it ends may be as of before the frame was published.
+            if segment.end() >= frame_no || frame_no > self.shared.positions.published() {
+                return Ok(segment);
+            }
+        }
+        Err(Error::corrupt(&self.shared.dir, None, format!("frame {frame_no} is in none of the segments")))
     }
 
     /// The segment that has a frame, or would have it.
@@ -291,7 +413,8 @@ impl View {
         let (true, Ok(page_no)) = (is_page, u32::try_from(offset / page_size as u64 + 1)) else { return };
         // The bytes come first, then the entry.
         fence(Ordering::Acquire);
-        if let Some(key) = key_of(page_no, content)
+        if self.indexed_to.load(Ordering::Acquire) >= self.shared.positions.absorbed()
+            && let Some(key) = key_of(page_no, content)
             && self.index.get(page_no) == content
         {
             self.cache.keep(key, page);
@@ -333,6 +456,7 @@ impl View {
     fn read_view_page(&self, page_no: u64, within: usize, buf: &mut [u8]) -> Result<ViewRead> {
         let Ok(page_no) = u32::try_from(page_no) else { return Ok(ViewRead::Here(0)) };
         loop {
+            self.follow()?;
             let content = self.index.get(page_no);
             if key_of(page_no, content).is_some_and(|key| self.cache.read(key, within, buf)) {
                 return Ok(ViewRead::Here(buf.len()));

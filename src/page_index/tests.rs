@@ -12,7 +12,7 @@ fn index(checkpointed: u64, pages: u32) -> PageIndex {
 /// A transaction of these pages, whose last frame is `to`.
 fn absorb(index: &PageIndex, to: u64, before: u32, pages: &[u32], after: u32) {
     pages.iter().for_each(|&page_no| index.prepare(page_no).expect("memory"));
-    let mut absorption = index.absorb(to, 0, before);
+    let mut absorption = index.absorb(to, 0, before, before);
     for (&page_no, left) in pages.iter().zip((0..pages.len() as u64).rev()) {
         absorption.frame(to - left, page_no, if left == 0 { after } else { 0 });
     }
@@ -36,7 +36,7 @@ fn frame_numbers_beyond_32_bits_are_told_apart() {
         for step in 1..200 {
             absorb(&index, base + step, 1000, &[step as u32], 1000);
         }
-        index.absorb(base + index.window() / 4 * 3, base, 1000);
+        index.absorb(base + index.window() / 4 * 3, base, 1000, 1000);
         for step in 1..200 {
             assert_eq!(index.get(step as u32), Content::Frame(base + step), "base {base}");
         }
@@ -74,7 +74,7 @@ fn a_page_that_a_transaction_wrote_and_cut_off_is_cut_off() {
 fn a_smaller_size_within_one_absorption_counts() {
     let index = index(0, 9);
     (1..=9).for_each(|page_no| index.prepare(page_no).expect("memory"));
-    let mut absorption = index.absorb(5, 0, 9);
+    let mut absorption = index.absorb(5, 0, 9, 9);
     absorption.frame(1, 7, 9);
     absorption.frame(2, 1, 4);
     absorption.frame(3, 8, 0);
@@ -101,7 +101,7 @@ fn frames_that_leave_the_window_are_pages_of_the_base_file() {
         for _ in 0..1000 {
             let room = index.window() / 2 - (absorbed - checkpointed);
             let to = absorbed + random(room.min(9) + 1);
-            let mut absorption = index.absorb(to, checkpointed, PAGES);
+            let mut absorption = index.absorb(to, checkpointed, PAGES, PAGES);
             for frame_no in absorbed + 1..=to {
                 // One page is written once in a long while.
                 let page_no = if random(300) == 0 { 1 } else { 2 + random(u64::from(PAGES) - 1) as u32 };

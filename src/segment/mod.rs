@@ -277,6 +277,19 @@ impl Segment {
         Ok(true)
     }
 
+    /// Whether the file still has the head of this segment.
+    pub fn has_its_head(&self) -> bool {
+        scan::read_head(&*self.file).is_ok_and(|(header, ..)| header == self.header)
+    }
+
+    /// Whether another process has sealed the segment, durably.
+    pub fn learn_seal(&self) -> Result<bool> {
+        let (header, seal, _) = scan::read_head(&*self.file)?;
+        let is_sealed = header == self.header && seal.is_some_and(|seal| seal.end_frame_no == self.end());
+        self.sealed.fetch_or(is_sealed, Ordering::AcqRel);
+        Ok(is_sealed)
+    }
+
     /// Make the seal durable.
     pub fn sync_seal(&self) -> Result<()> {
         self.file.sync(SyncSite::Seal)?;

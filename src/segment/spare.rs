@@ -24,11 +24,21 @@ pub fn is_spare_name(name: &str) -> bool {
         .is_some_and(|number| number.len() == 20 && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// The pool of spare files of one log.
+/// A name has two digits for the slot, and so many numbers after them.
+const NUMBERS: u64 = 1_000_000_000_000_000_000;
+
+/// The number in the name of a spare, without the slot.
+fn number_of(name: &str) -> u64 {
+    name.get(2..20).and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// The pool of spare files of one process.
 pub struct SpareFiles {
     /// Spares kept; the rest of the freed files is removed.
     keep: usize,
     dir: PathBuf,
+    /// The slot of the process, which is part of the names: those of another process are others.
+    slot: usize,
     state: Mutex<State>,
 }
 
@@ -41,9 +51,9 @@ struct State {
 impl SpareFiles {
     /// An empty pool for the log directory `dir`. It keeps about `wanted` files: as many as a checkpoint pass frees at once,
     /// so that a busy log does not remove files only to write new ones.
-    pub fn new(dir: &Path, wanted: u64) -> SpareFiles {
+    pub fn new(dir: &Path, wanted: u64, slot: usize) -> SpareFiles {
         let keep = wanted.clamp(*KEEP.start(), *KEEP.end()) as usize;
-        SpareFiles { keep, dir: dir.to_owned(), state: Mutex::default() }
+        SpareFiles { keep, dir: dir.to_owned(), slot, state: Mutex::default() }
     }
 
     /// Take over the spares that an earlier process left. What is more than the pool holds is removed.
@@ -51,9 +61,7 @@ impl SpareFiles {
         let mut state = self.state.lock();
         for name in names.iter().filter(|name| is_spare_name(name)) {
             let path = self.dir.join(name);
-            if let Ok(number) = name[..20].parse::<u64>() {
-                state.next = state.next.max(number.saturating_add(1));
-            }
+            state.next = state.next.max(number_of(name) + 1);
             if state.files.len() < self.keep {
                 // It is opened again when it is needed; whether it can be is better known now.
                 io.open(&path, OpenMode::ReadWrite)?;
@@ -65,6 +73,30 @@ impl SpareFiles {
         Ok(())
     }
 
+    /// Remove the spares of a process that had the slot before and died, and give none the name of one that is there.
+    pub fn remove_left(&self, io: &dyn Io, names: &[String]) {
+        let spares = || names.iter().filter(|name| is_spare_name(name));
+        let last = spares().map(|name| number_of(name)).max();
+        let mut state = self.state.lock();
+        state.next = state.next.max(last.map_or(0, |last| last + 1));
+        let slot = format!("{:02}", self.slot);
+        for name in spares().filter(|name| name.starts_with(&slot)) {
+            // Where it stays it takes room, and nothing else.
+            let _ = io.remove_file(&self.dir.join(name));
+        }
+    }
+
+    /// Remove all of them.
+    pub fn remove(&self, io: &dyn Io) {
+        for path in std::mem::take(&mut self.state.lock().files) {
+            let _ = io.remove_file(&path);
+        }
+    }
+
+    fn slot_of(&self, path: &Path) -> Option<usize> {
+        path.file_name()?.to_str()?.get(..2)?.parse().ok()
+    }
+
     /// Whether there is no spare.
     pub fn is_empty(&self) -> bool {
         self.state.lock().files.is_empty()
@@ -73,7 +105,7 @@ impl SpareFiles {
     fn new_path(&self) -> PathBuf {
         let mut state = self.state.lock();
         state.next += 1;
-        self.dir.join(format!("{:020}.free", state.next))
+        self.dir.join(format!("{:02}{:018}.free", self.slot, state.next % NUMBERS))
     }
 
     /// Write a new file of `len` bytes and fsync it. Not in the pool yet: see [`SpareFiles::add`].
@@ -109,9 +141,14 @@ impl SpareFiles {
     /// A spare, for a new segment at `path`: the file is renamed there. The directory must be fsynced before anything
     /// that depends on the name is acknowledged.
     pub fn take(&self, io: &dyn Io, path: &Path) -> Result<Option<Arc<dyn File>>> {
-        let Some(spare) = self.state.lock().files.pop() else { return Ok(None) };
-        io.rename(&spare, path)?;
-        Ok(Some(io.open(path, OpenMode::ReadWrite)?))
+        loop {
+            let Some(spare) = self.state.lock().files.pop() else { return Ok(None) };
+            match io.rename(&spare, path) {
+                // It was taken over from another process, and the next one with the slot of that has removed it.
+                Err(error) if error.is_not_found() && self.slot_of(&spare) != Some(self.slot) => {}
+                renamed => return renamed.and_then(|()| io.open(path, OpenMode::ReadWrite)).map(Some),
+            }
+        }
     }
 
     /// Rename a segment file that is no longer needed, so that it is not a segment any more. Not in the pool yet: see

@@ -61,6 +61,14 @@ impl Requests {
         (inner.asked > inner.done).then_some(inner.asked)
     }
 
+    /// This process does not ship the log, or not any more.
+    pub(super) fn decline(&self) {
+        if let Some(number) = self.pending() {
+            let what = "this process does not ship the database to its storage: another one does, or shipping has ended";
+            self.answer(number, Err(Error::Usage(what.into())));
+        }
+    }
+
     fn answer(&self, number: u64, result: Result<u64>) {
         let mut inner = self.inner.lock();
         inner.done = inner.done.max(number);

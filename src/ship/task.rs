@@ -36,6 +36,11 @@ const RETRIES: RetryPolicy = RetryPolicy {
 /// Where the system gave no thread it is asked again after this long.
 const NO_THREAD_PAUSE: Duration = Duration::from_secs(2);
 
+/// While another process ships the log, it is looked this often whether that still does.
+const STAND_BY: Duration = Duration::from_millis(500);
+/// While another process has the log open, it is looked this often whether that has committed, or waits for storage.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// Reading and compressing is done for so many databases at a time.
 const THREADS: usize = 3;
 
@@ -91,6 +96,8 @@ pub(crate) fn start(log: &Arc<Log>, workers: &Workers) -> Result<Option<Tasks>> 
     crate::storage::open(&url, RETRIES)?;
     let shipping = Arc::new(Shipping::new(url));
     log.remote().set_shipping_stopped(false);
+    // The keeper works where the shipper does.
+    log.memory().claim_shipping();
     // A thread has the priority of the one that starts it, and commits may wait for the network. Where the system gives no thread now,
     // the tasks try again, and tell.
     let online = workers.network.online().ok();
@@ -196,6 +203,9 @@ impl Shipping {
 
 /// What a task does in rounds: the shipper or the keeper.
 pub(super) trait Work: Sized + Send + 'static {
+    /// It has something to do when something is committed.
+    const SERVES_COMMITS: bool;
+
     /// What wakes it.
     fn wakeup<'a>(log: &'a Log, shipping: &'a Shipping) -> &'a Wakeup;
 
@@ -209,6 +219,9 @@ pub(super) trait Work: Sized + Send + 'static {
 
     /// One round. Returns when to look again.
     fn work(&mut self) -> impl Future<Output = Next> + Send;
+
+    /// Another process does its work.
+    fn stand_by(_: &Shipping) {}
 
     /// The task has ended, and no other one does its work. Tell those who wait for it.
     fn gone(log: &Log, shipping: &Shipping);
@@ -242,14 +255,23 @@ impl<W: Work> Step for Task<W> {
         let _told = TellsPanic(Arc::clone(&self.log));
         let online = self.online.clone();
         let _entered = online.as_ref().map(|online| online.enter());
+        let memory = self.log.memory();
+        let is_mine = if W::SERVES_COMMITS { memory.claim_shipping() } else { memory.is_shipping() };
+        if !is_mine {
+            // Another process ships the log. When it closes or dies this one takes over.
+            W::stand_by(&self.shipping);
+            return Next::In(STAND_BY);
+        }
         loop {
             self.state = match std::mem::replace(&mut self.state, State::Ended) {
                 State::Opening => break self.open(),
                 State::Resting(mut work, until) => {
                     let is_notified = W::wakeup(&self.log, &self.shipping).take_notified();
                     let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+                    // Those of another process wake nobody here.
+                    let looks = W::SERVES_COMMITS && self.log.memory().may_have_others();
                     // A round that has ended may still wake the task.
-                    if !is_notified && left.is_none_or(|left| !left.is_zero()) {
+                    if !is_notified && !looks && left.is_none_or(|left| !left.is_zero()) {
                         self.state = State::Resting(work, until);
                         break left.map_or(Next::WhenWoken, Next::In);
                     }
@@ -260,7 +282,11 @@ impl<W: Work> Step for Task<W> {
                         })),
                         next => {
                             self.state = State::Resting(work, until_of(next));
-                            break next;
+                            break match next {
+                                Next::WhenWoken if looks => Next::In(LOOK),
+                                Next::In(time) if looks => Next::In(time.min(LOOK)),
+                                next => next,
+                            };
                         }
                     }
                 }
@@ -345,6 +371,8 @@ fn until_of(next: Next) -> Option<Instant> {
 }
 
 impl Work for Shipper {
+    const SERVES_COMMITS: bool = true;
+
     fn wakeup<'a>(log: &'a Log, _: &'a Shipping) -> &'a Wakeup {
         log.shipper_wakeup()
     }
@@ -376,10 +404,14 @@ impl Work for Shipper {
 
     fn gone(log: &Log, _: &Shipping) {
         log.remote().set_shipping_stopped(true);
+        // Another process may be able to.
+        log.memory().give_up_shipping();
     }
 }
 
 impl Work for Keeper {
+    const SERVES_COMMITS: bool = false;
+
     fn wakeup<'a>(_: &'a Log, shipping: &'a Shipping) -> &'a Wakeup {
         &shipping.keeper
     }
@@ -398,6 +430,10 @@ impl Work for Keeper {
 
     async fn work(&mut self) -> Next {
         self.round().await.map_or(Next::WhenWoken, Next::In)
+    }
+
+    fn stand_by(shipping: &Shipping) {
+        shipping.snapshots.decline();
     }
 
     fn gone(_: &Log, shipping: &Shipping) {

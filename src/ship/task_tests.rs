@@ -66,6 +66,7 @@ macro_rules! fake {
         struct $name;
 
         impl Work for $name {
+            const SERVES_COMMITS: bool = true;
             fn wakeup<'a>(_: &'a Log, shipping: &'a Shipping) -> &'a Wakeup {
                 &shipping.keeper
             }

@@ -39,6 +39,11 @@ impl ExclusiveOwners {
         self.word(lock).load(Ordering::SeqCst) == slot as u32 + 1
     }
 
+    /// The process in a slot, which is dead, has no lock exclusively any more.
+    pub(super) fn free_all_of(&self, slot: usize) {
+        (0..LOCK_COUNT).filter(|&lock| self.is_of(lock, slot)).for_each(|lock| self.free(lock));
+    }
+
     /// Nobody has a lock exclusively any more. By its owner, or by who cleans up after that.
     pub(super) fn free(&self, lock: usize) {
         self.word(lock).store(0, Ordering::SeqCst);
@@ -48,8 +53,8 @@ impl ExclusiveOwners {
 /// Ends what a dead process has begun.
 pub trait Heir: Send + Sync {
     /// A process died with the write lock, which the caller holds now: its transaction ends. Doing it twice changes nothing: the heir may
-    /// die, too.
-    fn end_dead_writer(&self);
+    /// die, too. False: it cannot be done now, and the lock stays with the dead process.
+    fn end_dead_writer(&self) -> bool;
 }
 
 /// The locks, for the connections of this process. Which of these holds what, the connections know themselves.
@@ -110,6 +115,14 @@ impl SharedLocks {
     /// Give up an exclusive lock.
     pub fn release(&self, lock: usize) {
         self.memory.control().owners.free(lock);
+    }
+
+    /// If the exclusive owner of a lock is dead, clean up after it.
+    pub fn clean_dead_owner(&self, lock: usize, heir: &dyn Heir) {
+        let owner = self.memory.control().owners.word(lock).load(Ordering::SeqCst);
+        if owner != 0 {
+            self.memory.clean_if_dead(owner as usize - 1, heir);
+        }
     }
 
     /// Whether nobody has a lock exclusively.

@@ -6,13 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::control::{CONTROL_SIZE, Control};
+use super::log_state::LogState;
 use super::positions::Positions;
 use super::processes::Liveness;
 use crate::error::{Error, Result};
 use crate::io::{File, Io, Mapping, OpenMode, PathKind, this_program};
 use crate::memory;
-use crate::sync::Mutex;
-use crate::sync::atomic::AtomicU32;
+use crate::sync::atomic::{AtomicU32, AtomicU64};
 
 /// The name of the file in the log directory.
 pub const SHM_NAME: &str = "shm";
@@ -24,8 +24,8 @@ pub struct SharedMemory {
     control: Backing,
     liveness: Arc<dyn Liveness>,
     slot: usize,
-    /// Held while this process cleans up after another one.
-    pub(super) cleaning: Mutex<()>,
+    /// The slots that a thread of this process looks at, or cleans up after: a bit for each.
+    pub(super) probing: AtomicU64,
 }
 
 enum Backing {
@@ -61,12 +61,36 @@ impl SharedMemory {
             })?,
             None => Backing::Own(Arc::new(Control::new())),
         };
-        let mut memory = SharedMemory { file, control, liveness, slot: 0, cleaning: Mutex::new(()) };
+        let mut memory = SharedMemory { file, control, liveness, slot: 0, probing: AtomicU64::new(0) };
         if read_only {
             memory.control().use_slot(0);
         } else {
-            memory.slot = memory.join(std::process::id(), &this_program(), io.now_us())?;
+            memory.slot = memory.take_slot(std::process::id(), &this_program(), io.now_us())?;
         }
+        Ok(memory)
+    }
+
+    /// Have the memory of a log that other processes have open, and take a slot in it. The caller keeps processes from coming and going.
+    ///
+    /// Errors: [`Error::Corrupt`] when it is not there, or is not what this version of vwal knows; [`Error::Usage`] when all slots are taken.
+    pub fn join(io: &dyn Io, dir: &Path, liveness: Arc<dyn Liveness>) -> Result<SharedMemory> {
+        let path = dir.join(SHM_NAME);
+        let file = io.open(&path, OpenMode::ReadWrite).map_err(|error| {
+            if !error.is_not_found() {
+                return error;
+            }
+            let what = "it is missing, although processes have the database open: close it in all of them";
+            Error::corrupt(&path, None, what)
+        })?;
+        if file.size()? < CONTROL_SIZE {
+            return Err(Error::corrupt(&path, None, "it is too short to be the shared memory of a log"));
+        }
+        let control = Backing::existing(&*file)?;
+        let mut memory =
+            SharedMemory { file: Some(file), control, liveness, slot: 0, probing: AtomicU64::new(0) };
+        memory.control().check().map_err(|what| Error::corrupt(&path, 0, what))?;
+        memory.slot = memory.take_slot(std::process::id(), &this_program(), io.now_us())?;
+        memory.state().join();
         Ok(memory)
     }
 
@@ -85,7 +109,7 @@ impl SharedMemory {
             control: Backing::Own(Arc::new(Control::new())),
             liveness: Arc::new(Alone),
             slot: 0,
-            cleaning: Mutex::new(()),
+            probing: AtomicU64::new(0),
         };
         memory.control().use_slot(0);
         memory
@@ -96,8 +120,8 @@ impl SharedMemory {
     pub(super) fn in_another_process(&self, liveness: Arc<dyn Liveness>, pid: u32) -> Result<SharedMemory> {
         let Backing::Own(control) = &self.control else { unreachable!("a model has no mapping") };
         let control = Backing::Own(Arc::clone(control));
-        let mut memory = SharedMemory { file: None, control, liveness, slot: 0, cleaning: Mutex::new(()) };
-        memory.slot = memory.join(pid, "model", 0)?;
+        let mut memory = SharedMemory { file: None, control, liveness, slot: 0, probing: AtomicU64::new(0) };
+        memory.slot = memory.take_slot(pid, "model", 0)?;
         Ok(memory)
     }
 
@@ -134,17 +158,51 @@ impl SharedMemory {
         self.slot
     }
 
-    /// Make region `index` of the wal-index, of `size` bytes, all of them zeros.
-    pub fn make_region(&self, index: usize, size: usize) -> Result<Box<dyn Mapping>> {
+    /// What the processes leave to each other of the log.
+    pub fn state(&self) -> &LogState {
+        &self.control().state
+    }
+
+    /// Whether other processes can have it mapped, too.
+    pub fn is_shared(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Region `index` of the wal-index, of `size` bytes. `None`: there is none, and it is not to be made. A new one is all zeros. The holder
+    /// of the write lock makes new ones.
+    pub fn region(&self, index: usize, size: usize, extend: bool) -> Result<Option<Box<dyn Mapping>>> {
+        let is_made = index < self.state().regions();
         let Some(file) = &self.file else {
-            return Ok(Box::new(Heap(memory::filled(size / 4, "the wal-index", || AtomicU32::new(0))?)));
+            if !extend {
+                return Ok(None);
+            }
+            let words = memory::filled(size / 4, "the wal-index", || AtomicU32::new(0))?;
+            self.state().made_region(index);
+            return Ok(Some(Box::new(Heap(words))));
         };
-        write_zeros(&**file, CONTROL_SIZE + (index * size) as u64, size)?;
-        file.map(CONTROL_SIZE + (index * size) as u64, size)
+        if !is_made && !extend {
+            return Ok(None);
+        }
+        let offset = CONTROL_SIZE + (index * size) as u64;
+        if !is_made {
+            write_zeros(&**file, offset, size)?;
+            self.state().made_region(index);
+        }
+        file.map(offset, size).map(Some)
     }
 }
 
 impl Backing {
+    #[cfg(not(all(test, shuttle)))]
+    fn existing(file: &dyn File) -> Result<Backing> {
+        file.map(0, CONTROL_SIZE as usize).map(Backing::Mapped)
+    }
+
+    #[cfg(all(test, shuttle))]
+    fn existing(_: &dyn File) -> Result<Backing> {
+        unreachable!("a model has no mapping")
+    }
+
     #[cfg(not(all(test, shuttle)))]
     fn of(file: &dyn File) -> Result<Backing> {
         write_zeros(file, 0, CONTROL_SIZE as usize)?;

@@ -9,6 +9,7 @@ use super::control::SLOTS;
 use super::locks::{Heir, LOCK_COUNT, SharedLocks, WRITE_LOCK};
 use super::memory::SharedMemory;
 use super::processes::Liveness;
+use super::section::Section;
 use crate::error::Result;
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::testing::schedules::{explore, must_fail};
@@ -102,10 +103,11 @@ impl Liveness for Seen {
 }
 
 impl Heir for Seen {
-    fn end_dead_writer(&self) {
+    fn end_dead_writer(&self) -> bool {
         if self.world.fault != Fault::NoHeir {
             self.world.unfinished.store(0, Ordering::SeqCst);
         }
+        true
     }
 }
 
@@ -201,4 +203,85 @@ fn a_process_that_is_taken_for_dead_is_found() {
 #[test]
 fn a_dead_writer_without_an_heir_is_found() {
     must_fail(CI, None, "has left something unfinished", || model(Fault::NoHeir, ODDS));
+}
+
+/// What is done in a section: two steps, between which its process may die.
+fn work_in_section(memory: &SharedMemory, half_done: &AtomicU32, pid: u32, fault: SectionFault) {
+    for _ in 0..STEPS {
+        let entered = memory.enter(Section::Pass);
+        // Who is not told of a death finds nothing that one has left.
+        let left = half_done.swap(pid, Ordering::SeqCst);
+        let is_told = entered.is_inherited() && fault != SectionFault::ForgetsDeath;
+        assert!(left == 0 || is_told, "process {left} has left something half done");
+        assert_eq!(half_done.swap(0, Ordering::SeqCst), pid, "two processes are in the section");
+        if fault == SectionFault::LeavesTwice {
+            memory.exit(Section::Pass);
+        }
+        drop(entered);
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SectionFault {
+    None,
+    /// Nobody looks whether the process before has died.
+    ForgetsDeath,
+    /// A thread leaves the section for another one of its process.
+    LeavesTwice,
+}
+
+fn section_model(kernel_fault: Fault, fault: SectionFault, odds: u32) {
+    let world = World::new(kernel_fault);
+    let first = SharedMemory::alone();
+    let half_done = AtomicU32::new(0);
+    thread::scope(|scope| {
+        for number in 1..=PROCESSES {
+            let (world, first, half_done) = (&world, &first, &half_done);
+            scope.spawn(move || {
+                for pid in [number, number + PROCESSES] {
+                    let kernel = Arc::clone(world);
+                    let dying = Dying::new(odds, move || kernel.has_died(pid));
+                    let seen = Arc::new(Seen { world: Arc::clone(world), pid });
+                    let opened = dying.run(|| first.in_another_process(seen, pid).expect("there is a slot"));
+                    let Some(memory) = opened else { continue };
+                    thread::scope(|scope| {
+                        for _ in 0..CONNECTIONS {
+                            scope.spawn(|| dying.run(|| work_in_section(&memory, half_done, pid, fault)));
+                        }
+                    });
+                    dying.run(|| memory.leave());
+                }
+            });
+        }
+    });
+    // Whatever they left, somebody who comes later gets in, and is told.
+    let liveness = Arc::new(Seen { world: Arc::clone(&world), pid: 100 });
+    let memory = first.in_another_process(liveness, 100).expect("there is a slot");
+    work_in_section(&memory, &half_done, 100, fault);
+}
+
+#[test]
+fn a_section_is_for_one_process_and_its_death_is_told_to_the_next() {
+    explore("sections of several processes, which die", CI, || {
+        section_model(Fault::None, SectionFault::None, ODDS);
+    });
+}
+
+#[test]
+fn a_section_whose_dead_process_is_forgotten_is_found() {
+    must_fail(CI, None, "has left something half done", || {
+        section_model(Fault::None, SectionFault::ForgetsDeath, ODDS);
+    });
+}
+
+#[test]
+fn a_section_of_a_process_that_is_taken_for_dead_is_found() {
+    must_fail(CI, None, "two processes are in the section", || {
+        section_model(Fault::TakesTheLivingForDead, SectionFault::None, 0);
+    });
+}
+
+#[test]
+fn a_section_that_is_left_for_another_thread_is_found() {
+    must_fail(CI, None, "half done", || section_model(Fault::None, SectionFault::LeavesTwice, 0));
 }

@@ -1,6 +1,7 @@
 //! One connection's side of a database: the verbs themselves.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::locks::{CHECKPOINT_LOCK, HeldLocks};
 use super::{LockKind, WAL_HEADER_SIZE, Wal};
@@ -10,9 +11,9 @@ use crate::io::SyncSite;
 use crate::log::{Debt, Log, ViewRead};
 use crate::options::Ack;
 use crate::page_index::Content;
-use crate::shm::WRITE_LOCK;
-use crate::sync::Mutex;
+use crate::shm::{Section, WRITE_LOCK};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Instant, Mutex, thread};
 
 /// Where bytes of the database file are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,9 @@ pub enum DbRead {
         keep: bool,
     },
 }
+
+/// A process that has published a commit says so within this time, or is stopped.
+const TOLD_WITHIN: Duration = Duration::from_secs(1);
 
 /// One open database file. SQLite calls it from one thread at a time; the fields are atomic so that nothing here depends
 /// on that.
@@ -79,9 +83,26 @@ impl WalHandle {
 
     /// The connection has got, or is about to release, the EXCLUSIVE lock of the database file.
     pub fn set_exclusive(&self, exclusive: bool) {
-        if self.exclusive.swap(exclusive, Ordering::AcqRel) != exclusive {
+        if self.exclusive.swap(exclusive, Ordering::AcqRel) == exclusive {
+            return;
+        }
+        {
             let mut count = self.wal.exclusive.lock();
             *count = if exclusive { *count + 1 } else { *count - 1 };
+        }
+        let is_mapped = self.mapped.load(Ordering::Relaxed);
+        if exclusive && !is_mapped {
+            // It may keep a private wal-index. The shared one, which a dead process may have left, would not know of its commits.
+            let count = self.wal.mapped.lock();
+            let _alone = self.log().memory().enter(Section::Index);
+            // No connection of another process that lives has it mapped: it would share the lock.
+            self.reset_unused_index(*count > 0);
+        }
+        if !exclusive {
+            // In locking_mode=EXCLUSIVE nothing tells of a rollback.
+            let max_frame = self.wal.index.max_frame().filter(|_| is_mapped);
+            let last = max_frame.map(|frame| self.log().generation_base() + u64::from(frame));
+            self.end_write(last);
         }
     }
 
@@ -132,7 +153,7 @@ impl WalHandle {
 
     /// Size of the `-wal` file in bytes.
     pub fn wal_size(&self) -> u64 {
-        if self.wal.header.lock().is_none() {
+        if self.log().memory().state().wal_header().is_none() {
             return 0;
         }
         WAL_HEADER_SIZE + (self.last_frame_no() - self.log().generation_base()) * self.stride()
@@ -165,7 +186,7 @@ impl WalHandle {
     pub fn read_wal(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
         let mut done = 0;
         if offset < WAL_HEADER_SIZE {
-            let Some(header) = *self.wal.header.lock() else { return Ok(0) };
+            let Some(header) = self.log().memory().state().wal_header() else { return Ok(0) };
             let part = &header[offset as usize..];
             done = part.len().min(buf.len());
             buf[..done].copy_from_slice(&part[..done]);
@@ -229,16 +250,16 @@ impl WalHandle {
             ));
         }
         let published = self.log().published_frame_no();
-        if self.wal.header.lock().is_some() && published == self.log().generation_base() {
+        if self.log().memory().state().wal_header().is_some() && published == self.log().generation_base() {
             // The transaction that began the generation was rolled back to its beginning, by ROLLBACK TO. It goes on, and may
             // still read what it wrote.
-            *self.wal.header.lock() = Some(header);
+            self.log().memory().state().set_wal_header(Some(header));
             return Ok(());
         }
         self.log().writer().end_transaction(published);
         self.log().checkpointer().absorb(published)?;
         self.log().checkpointer().set_generation_base(published);
-        *self.wal.header.lock() = Some(header);
+        self.log().memory().state().set_wal_header(Some(header));
         Ok(())
     }
 
@@ -322,10 +343,33 @@ impl WalHandle {
     ///
     /// Errors: frames of other processes cannot be read. It has to be found out here: SQLite does not listen any more when it is done.
     pub fn begin_checkpoint(&self) -> Result<bool> {
+        if !self.is_told() {
+            return Ok(false);
+        }
         self.log().view().catch_up(self.log().published_frame_no())?;
         // In locking_mode=EXCLUSIVE there are neither locks nor others who could reset.
         Ok(!self.held.has(LockKind::Exclusive, CHECKPOINT_LOCK)
             || self.salts.load(Ordering::Relaxed) == self.salts_now())
+    }
+
+    /// Whether what `wal.c` has published is published in the log: the process that committed is about to say so, or to die. Waited for for a while.
+    fn is_told(&self) -> bool {
+        let log = self.log();
+        let until = Instant::now() + TOLD_WITHIN;
+        loop {
+            let max_frame = self.wal.index.max_frame().filter(|_| self.mapped.load(Ordering::Relaxed));
+            let last = log.generation_base() + u64::from(max_frame.unwrap_or(0));
+            // Of another thread of this process.
+            log.writer().publish(last);
+            if log.published_frame_no() >= last {
+                return true;
+            }
+            self.wal.locks.clean_dead_writer();
+            if Instant::now() >= until {
+                return false;
+            }
+            thread::sleep(Duration::from_micros(50));
+        }
     }
 
     fn salts_now(&self) -> u64 {
@@ -359,22 +403,37 @@ impl WalHandle {
             return self.wal.index.map(index, size, extend);
         }
         let mut count = self.wal.mapped.lock();
+        let _alone = self.log().memory().enter(Section::Index);
         let region = self.wal.index.map(index, size, extend)?;
         if region.is_some() && !self.mapped.swap(true, Ordering::AcqRel) {
             *count += 1;
+            self.log().memory().begin_mapping();
         }
         Ok(region)
     }
 
-    /// The connection is done with the wal-index. When it is the last one, the wal-index goes.
+    /// The connection is done with the wal-index. When it is the last one, of all processes, the wal-index goes.
     pub fn unmap_index(&self) {
         self.wal.locks.unlock_all(&self.held);
         let mut count = self.wal.mapped.lock();
         if self.mapped.swap(false, Ordering::AcqRel) {
             *count -= 1;
-            if *count == 0 {
-                self.wal.index.reset();
-            }
+            let memory = self.log().memory();
+            let _alone = memory.enter(Section::Index);
+            memory.end_mapping();
+            self.reset_unused_index(*count > 0 || memory.is_mapped());
+        }
+    }
+
+    /// Make the wal-index invalid unless somebody has it mapped. The caller is in [`Section::Index`].
+    fn reset_unused_index(&self, is_mapped: bool) {
+        if is_mapped {
+            return;
+        }
+        // What a dead process has published there and not told has to be in the log before.
+        self.wal.locks.clean_dead_writer();
+        if self.wal.locks.has_no_writer() {
+            self.wal.index.reset();
         }
     }
 
@@ -420,9 +479,8 @@ impl WalHandle {
                 what: "SQLite writes to the database file while a connection has its WAL open".into(),
             });
         }
-        *self.wal.header.lock() = None;
+        self.log().memory().state().set_wal_header(None);
         self.log().checkpointer().leave()?;
-        self.wal.left.store(true, Ordering::Release);
         Ok(())
     }
 }

@@ -147,6 +147,16 @@ impl Locks {
         }
     }
 
+    /// Whether nobody has the write lock.
+    pub(super) fn has_no_writer(&self) -> bool {
+        self.shared.is_unowned(WRITE_LOCK)
+    }
+
+    /// If a process died with the write lock, end its transaction.
+    pub(super) fn clean_dead_writer(&self) {
+        self.shared.clean_dead_owner(WRITE_LOCK, &*self.heir);
+    }
+
     /// Release everything that a connection holds.
     pub fn unlock_all(&self, held: &HeldLocks) {
         self.unlock(held, 0, LOCK_COUNT, LockKind::Shared);
@@ -161,7 +171,9 @@ impl Locks {
     pub(super) fn alone(queue_wait: Duration) -> Locks {
         struct Nobody;
         impl Heir for Nobody {
-            fn end_dead_writer(&self) {}
+            fn end_dead_writer(&self) -> bool {
+                true
+            }
         }
         Locks::new(&Arc::new(SharedMemory::alone()), Box::new(Nobody), queue_wait)
     }

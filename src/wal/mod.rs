@@ -19,7 +19,7 @@ use crate::error::Result;
 use crate::log::Log;
 use crate::shm::Heir;
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Bytes of the header of a `-wal` file (<https://sqlite.org/fileformat2.html#walformat>).
 pub const WAL_HEADER_SIZE: u64 = 32;
@@ -49,11 +49,11 @@ struct Survivor {
 }
 
 impl Heir for Survivor {
-    fn end_dead_writer(&self) {
+    fn end_dead_writer(&self) -> bool {
         // As at the unlock that did not come: the wal-index says what is published.
         let published = self.index.max_frame().map(|frame| self.log.generation_base() + u64::from(frame));
         let published = published.unwrap_or_else(|| self.log.published_frame_no());
-        self.log.writer().end_transaction(published);
+        self.log.writer().end_dead_transaction(published)
     }
 }
 
@@ -62,19 +62,15 @@ pub struct Wal {
     log: Arc<Log>,
     locks: Locks,
     index: Arc<dyn SharedIndex>,
-    /// How many handles have mapped the wal-index. Locked while one maps it first or unmaps it, since the last one resets
+    /// How many handles of this process have mapped the wal-index. Locked while one maps it first or unmaps it, since the last one may reset
     /// it, and must not reset it under the next one.
     mapped: Mutex<usize>,
     /// How many connections have the `-wal` file open.
     opened: AtomicUsize,
-    /// The header that SQLite wrote at the start of the generation; `None`: the file is empty.
-    header: Mutex<Option<[u8; WAL_HEADER_SIZE as usize]>>,
     next_handle: AtomicU64,
     /// How many connections hold the EXCLUSIVE lock of the database file. In `locking_mode=EXCLUSIVE` such a connection
     /// uses the wal-index without taking its locks.
     exclusive: Mutex<usize>,
-    /// The log directory is gone: the database left WAL mode.
-    left: AtomicBool,
 }
 
 impl Wal {
@@ -88,10 +84,8 @@ impl Wal {
             index,
             mapped: Mutex::new(0),
             opened: AtomicUsize::new(0),
-            header: Mutex::new(None),
             next_handle: AtomicU64::new(1),
             exclusive: Mutex::new(0),
-            left: AtomicBool::new(false),
         }
     }
 
@@ -102,15 +96,19 @@ impl Wal {
 
     /// Whether the database has left WAL mode; the log is gone then.
     pub fn has_left(&self) -> bool {
-        self.left.load(Ordering::Acquire)
+        self.log.memory().state().has_left()
     }
 
     /// SQLite deletes the `-wal` file, or cuts it to nothing: the generation ends, and everything goes to the base file.
     /// SQLite holds the locks that keep everybody else away.
     pub fn end_generation(&self) -> Result<u64> {
         self.log.writer().end_transaction(self.log.published_frame_no());
-        *self.header.lock() = None;
-        self.log.checkpointer().drain()
+        let drained = self.log.checkpointer().drain();
+        if self.log.generation_base() == self.log.published_frame_no() {
+            // After the frames are part of the view: until then a process that builds the wal-index anew has to find them in the WAL.
+            self.log.memory().state().set_wal_header(None);
+        }
+        drained
     }
 
     /// Absorb what open read transactions allow, without being asked by SQLite: a passive checkpoint, done with the locks
@@ -119,7 +117,10 @@ impl Wal {
     pub fn absorb_passively(&self) {
         // Nobody begins to ignore the locks while this is under way.
         let exclusive = self.exclusive.lock();
-        if *exclusive > 0 {
+        // Nor does a connection of another process: one that has the wal-index mapped shares the lock of the database file, so nobody has
+        // that exclusively.
+        let mapped = self.mapped.lock();
+        if *exclusive > 0 || *mapped == 0 {
             return;
         }
         let held = locks::HeldLocks::new(self.next_handle.fetch_add(1, Ordering::Relaxed));

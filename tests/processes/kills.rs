@@ -200,7 +200,7 @@ fn kill_nine_of_members_loses_nothing_and_holds_nobody_up() {
     }
 }
 
-/// One process after the other: what vwal can do as well while it serves one process at a time.
+/// One process after the other.
 #[test]
 fn one_process_at_a_time() {
     for engine in [Engine::Stock, Engine::Vwal] {

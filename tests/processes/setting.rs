@@ -18,12 +18,9 @@ pub enum Engine {
 }
 
 impl Engine {
-    /// The engines on which a test of several processes can pass now.
+    /// Both: what is asked of vwal, SQLite's own WAL has to give as well.
     pub fn all() -> Vec<Engine> {
-        match has_processes() {
-            true => vec![Engine::Stock, Engine::Vwal],
-            false => vec![Engine::Stock],
-        }
+        vec![Engine::Stock, Engine::Vwal]
     }
 
     /// The VFS.
@@ -41,11 +38,6 @@ impl Engine {
             Engine::Vwal => extension::path(),
         }
     }
-}
-
-/// Whether vwal is to serve several processes.
-pub fn has_processes() -> bool {
-    std::env::var("VWAL_PROCESSES").is_ok_and(|value| value == "1")
 }
 
 /// A script of this directory under Python, in the directory `home`, with the engine as its first arguments.

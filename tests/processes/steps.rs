@@ -23,7 +23,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::member::{Answer, Host, Member};
-use crate::setting::{Engine, has_processes};
+use crate::setting::Engine;
 use crate::shell;
 
 /// How long something that waits is watched waiting.
@@ -36,7 +36,7 @@ const AT_ONCE: Duration = Duration::from_secs(2);
 enum Place {
     /// Each in a process of its own.
     Apart,
-    /// All in one process: what vwal can do as well while it serves one process at a time.
+    /// All in one process.
     Together,
 }
 
@@ -47,9 +47,7 @@ pub fn same_as_stock(script: &str) {
     if !script.contains("sh:") && !script.contains(".kill") {
         compare(&stock, &Scene::new(Engine::Vwal, Place::Together).play(script), Place::Together);
     }
-    if has_processes() {
-        compare(&stock, &Scene::new(Engine::Vwal, Place::Apart).play(script), Place::Apart);
-    }
+    compare(&stock, &Scene::new(Engine::Vwal, Place::Apart).play(script), Place::Apart);
 }
 
 fn compare(stock: &[String], vwal: &[String], place: Place) {

@@ -4,11 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::in_sql::{
-    damage_frames, damage_metadata, empty_storage, link_directory, name_too_long, old_copy, replace_killed,
-    stock_in_wal_mode,
+    damage_frames, damage_metadata, empty_storage, held, link_directory, name_too_long, old_copy,
+    replace_killed, stock_in_wal_mode,
 };
-use crate::lab::{Engine, Lab};
-use crate::remote::Process;
+use crate::lab::Lab;
 use crate::scene::{Told, command, killed, lab, spoil, url};
 use crate::table::{Heard, ROWS};
 use crate::text::query;
@@ -31,9 +30,7 @@ fn on(subcommand: &str, db: &Path) -> Told {
 
 pub fn another_process() -> Told {
     let lab = lab();
-    let mut other = Process::start();
-    assert_eq!(other.open("x", &Engine::Vwal.uri(&lab.path("a.db"), "")), "");
-    assert_eq!(other.sql("x", "CREATE TABLE t(x)"), "");
+    let _other = held(&lab);
     on("attach", &lab.path("a.db"))
 }
 

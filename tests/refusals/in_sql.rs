@@ -44,10 +44,13 @@ fn each_is_told_where_the_table_says() {
     }
 }
 
-fn held(lab: &Lab) -> Process {
+/// Another process has a database open that it cannot share, since it may not write to it.
+pub fn held(lab: &Lab) -> Process {
+    query(&lab.open("a.db"), "CREATE TABLE t(x)");
     let mut other = Process::start();
-    assert_eq!(other.open("x", &Engine::Vwal.uri(&lab.path("a.db"), "")), "");
-    assert_eq!(other.sql("x", "CREATE TABLE t(x)"), "");
+    let uri = Engine::Vwal.uri(&lab.path("a.db"), "mode=ro&vwal_read_only=on");
+    assert_eq!(other.open("x", &uri), "");
+    assert_eq!(other.sql("x", "SELECT count(*) FROM t"), "0");
     other
 }
 

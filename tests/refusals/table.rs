@@ -87,19 +87,15 @@ use Heard::Not;
 pub const ROWS: &[Row] = &[
     // Opening.
     Row {
-        name: "Another process has the database open",
+        name: "Another process has the database open, and one of the two cannot share it",
         error: "Busy",
-        sql: message("SQLITE_BUSY", "vwal serves one process at a time", in_sql::another_process),
-        command: exit(1, "vwal serves one process at a time", in_command::another_process),
+        sql: message("SQLITE_BUSY", "which cannot share it", in_sql::another_process),
+        command: exit(1, "which cannot share it", in_command::another_process),
     },
     Row {
         name: "The same, of a database that is attached",
         error: "Busy",
-        sql: log(
-            "SQLITE_BUSY",
-            "vwal serves one process at a time",
-            in_sql::another_process_has_the_attached,
-        ),
+        sql: log("SQLITE_BUSY", "which cannot share it", in_sql::another_process_has_the_attached),
         command: Not,
     },
     Row {

@@ -51,7 +51,7 @@ impl Checkpointer {
         self.drain()?;
         {
             // All of it, whether storage has it or not: there will be no log that could keep the rest.
-            let _pass = self.pass.lock();
+            let _pass = self.enter_pass()?;
             self.checkpoint_to(self.shared.positions.absorbed(), PassLimit::Leaving)?;
         }
         if self.shared.positions.checkpointed() < self.shared.positions.published() {
@@ -63,18 +63,40 @@ impl Checkpointer {
                 ),
             });
         }
-        let mut names = self.place.check_names()?;
-        // The oldest segments go first, the metadata after all segments, the lock last of all. Segments without metadata would be damage,
-        // so their names are gone for good before the metadata goes.
-        let rank = |name: &str| match name {
-            LOCK_NAME => 3,
-            META_NAME => 2,
-            SHM_NAME => 1,
-            _ => 0,
-        };
-        names.sort_by(|a, b| (rank(a), a).cmp(&(rank(b), b)));
-        // A directory that is half removed is no place for further commits, whatever it was that failed.
-        self.remove_files(&names).inspect_err(|error| self.durability.poison(error))
+        self.place.check_names()?;
+        // Before any file goes: a process whose connections have not read yet may have the log open, too, and must not go on in it, also when
+        // this one dies.
+        self.shared.memory.state().leave();
+        self.remove_all().inspect_err(|error| {
+            // A directory that is half removed is no place for further commits, whatever it was that failed.
+            self.durability.poison(error);
+            self.shared.memory.state().stay();
+        })
+    }
+
+    fn remove_all(&self) -> Result<()> {
+        let mut tries = 0;
+        loop {
+            let mut names = self.place.check_names()?;
+            // The oldest segments go first, the metadata after all segments, the lock last of all. Segments without metadata would be damage,
+            // so their names are gone for good before the metadata goes.
+            let rank = |name: &str| match name {
+                LOCK_NAME => 3,
+                META_NAME => 2,
+                SHM_NAME => 1,
+                _ => 0,
+            };
+            names.sort_by(|a, b| (rank(a), a).cmp(&(rank(b), b)));
+            match self.remove_files(&names) {
+                // A task of another process was just making a spare file.
+                Err(Error::Io { kind: ErrorKind::DirectoryNotEmpty, .. })
+                    if self.shared.memory.was_shared() && tries < 3 =>
+                {
+                    tries += 1;
+                }
+                removed => return removed,
+            }
+        }
     }
 
     fn remove_files(&self, names: &[String]) -> Result<()> {
@@ -82,7 +104,11 @@ impl Checkpointer {
             if name == META_NAME {
                 self.durability.sync_names(SyncSite::LeftSegments)?;
             }
-            self.shared.io.remove_file(&self.shared.dir.join(name))?;
+            match self.shared.io.remove_file(&self.shared.dir.join(name)) {
+                // A task of another process has just removed or renamed it.
+                Err(error) if error.is_not_found() && self.shared.memory.was_shared() => {}
+                removed => removed?,
+            }
         }
         self.shared.io.remove_dir(&self.shared.dir)?;
         self.shared.io.sync_dir(&parent_dir(&self.shared.dir), SyncSite::LeftDirectory)

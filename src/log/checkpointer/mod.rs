@@ -21,6 +21,7 @@ mod pass;
 mod pin;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use pace::Debt;
 use pace::Pace;
@@ -28,7 +29,7 @@ pub(crate) use pin::PinnedBase;
 
 use super::base::BaseState;
 use super::durability::Durability;
-use super::meta_file::SharedMeta;
+use super::meta_file::Metadata;
 use super::place::Place;
 use super::remote::Remote;
 use super::shared::Shared;
@@ -36,8 +37,8 @@ use super::view::View;
 use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::io::SyncSite;
-use crate::shm::PassLimit;
-use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::shm::{Entered, PassLimit, Section};
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 
 /// Brings the base file forward, and owns the metadata that says how far it is.
@@ -48,15 +49,19 @@ pub(crate) struct Checkpointer {
     durability: Arc<Durability>,
     writer: Arc<Writer>,
     remote: Arc<Remote>,
-    meta: Arc<SharedMeta>,
+    meta: Arc<Metadata>,
     /// A thread holds this while it writes to the base file or frees segments.
     pass: Mutex<()>,
     /// The base file carries a footer of this log.
     has_footer: AtomicBool,
-    /// How many are reading the base file as it is: no pass may change it.
-    pins: AtomicU32,
     pace: Pace,
 }
+
+/// Nobody else runs a pass.
+type InPass<'a> = (MutexGuard<'a, ()>, Entered<'a>);
+
+/// So long another process is waited for where that is not necessary.
+const BRIEFLY: Duration = Duration::from_millis(20);
 
 /// The parts of the log that the checkpointer needs.
 pub(super) struct Parts<'a> {
@@ -69,7 +74,7 @@ pub(super) struct Parts<'a> {
 }
 
 impl Checkpointer {
-    pub(super) fn new(parts: &Parts<'_>, meta: Arc<SharedMeta>, has_footer: bool) -> Checkpointer {
+    pub(super) fn new(parts: &Parts<'_>, meta: Arc<Metadata>, has_footer: bool) -> Checkpointer {
         Checkpointer {
             shared: Arc::clone(parts.shared),
             view: Arc::clone(parts.view),
@@ -80,7 +85,6 @@ impl Checkpointer {
             meta,
             pass: Mutex::new(()),
             has_footer: AtomicBool::new(has_footer),
-            pins: AtomicU32::new(0),
             pace: Pace::default(),
         }
     }
@@ -121,8 +125,48 @@ impl Checkpointer {
         result
     }
 
+    /// Nobody else runs a pass, in any process, until the result is dropped.
+    fn enter_pass(&self) -> Result<InPass<'_>> {
+        let pass = self.pass.lock();
+        let entered = self.shared.memory.enter(Section::Pass);
+        self.in_pass(pass, entered)
+    }
+
+    /// The same, if another process does not run one.
+    fn try_enter_pass(&self) -> Result<Option<InPass<'_>>> {
+        let pass = self.pass.lock();
+        let Some(entered) = self.shared.memory.enter_within(Section::Pass, BRIEFLY) else { return Ok(None) };
+        self.in_pass(pass, entered).map(Some)
+    }
+
+    fn in_pass<'a>(&self, pass: MutexGuard<'a, ()>, entered: Entered<'a>) -> Result<InPass<'a>> {
+        if entered.is_inherited()
+            && let Err(error) = self.go_on_after_death()
+        {
+            entered.abandon();
+            return Err(error);
+        }
+        Ok((pass, entered))
+    }
+
+    /// A process died in a pass. What it wrote to the base file is written once more by the next one, but it may have come as far as to say in the
+    /// metadata that it is done.
+    fn go_on_after_death(&self) -> Result<()> {
+        // First the look, which finds out whether that process died in a write of the metadata: then it is written once more.
+        self.meta()?;
+        self.durability.settle()?;
+        let meta = self.meta()?;
+        let positions = &self.shared.positions;
+        if meta.checkpointed_frame_no > positions.checkpointed() {
+            positions.open_base(meta.db_size_pages);
+            positions
+                .checkpoint(meta.checkpointed_frame_no, PassLimit::Interrupted, || self.shared.io.now_us());
+        }
+        Ok(())
+    }
+
     fn run_pass(&self) -> Result<u64> {
-        let _pass = self.pass.lock();
+        let _pass = self.enter_pass()?;
         self.writer.check_writable()?;
         self.check_base_is_ours()?;
         let target = self.shared.pass_target();
@@ -147,7 +191,7 @@ impl Checkpointer {
     /// One pass, to an absorbed frame that ends a commit, and not before the end of an interrupted one. The caller holds
     /// `pass`.
     fn checkpoint_to(&self, target: u64, limit: PassLimit) -> Result<()> {
-        if self.pins.load(Ordering::Acquire) > 0 {
+        if self.shared.memory.is_pinned() {
             // Somebody is reading the base file as it is. There will be another pass.
             return Ok(());
         }

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::format::meta::{Meta, PLACES, StoredIn};
 use crate::io::SyncSite;
 use crate::log::meta_file::MetaFile;
+use crate::shm::Section;
 use crate::types::CommitId;
 
 impl Checkpointer {
@@ -27,10 +28,8 @@ impl Checkpointer {
     }
 
     fn with_meta<T>(&self, use_meta: impl FnOnce(&mut MetaFile) -> Result<T>) -> Result<T> {
-        match &mut *self.meta.lock() {
-            Some(meta) => use_meta(meta),
-            None => Err(Error::ReadOnly { path: self.shared.dir.clone() }),
-        }
+        let used = self.meta.with(use_meta)?;
+        used.ok_or_else(|| Error::ReadOnly { path: self.shared.dir.clone() })
     }
 
     /// The commit that the base file is at.
@@ -43,18 +42,23 @@ impl Checkpointer {
     /// is waited for.
     pub(crate) fn forget_stored_above(&self, frame_no: u64) {
         let _pass = self.pass.lock();
+        let alone = self.shared.memory.enter(Section::Pass);
         self.remote.forget_stored_above(frame_no);
+        if alone.is_inherited() {
+            // The next pass goes on.
+            alone.abandon();
+        }
     }
 
     /// Note in the metadata how far storage is, for the next open. The last pass may have been a while ago.
     pub(crate) fn note_stored(&self) -> Result<()> {
-        let _pass = self.pass.lock();
+        let _pass = self.enter_pass()?;
         self.remote.stored().map_or(Ok(()), |stored| self.note(stored))
     }
 
     /// Note in the metadata what a place has of this log.
     pub(crate) fn note_stored_in(&self, stored: StoredIn) -> Result<()> {
-        let _pass = self.pass.lock();
+        let _pass = self.enter_pass()?;
         self.note(stored)
     }
 

@@ -77,7 +77,7 @@ impl Checkpointer {
 
     fn can_advance(&self) -> bool {
         !self.pace.stuck.load(Ordering::Acquire)
-            && self.pins.load(Ordering::Acquire) == 0
+            && !self.shared.memory.is_pinned()
             && self.durability.check_poison().is_ok()
     }
 

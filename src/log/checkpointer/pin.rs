@@ -6,13 +6,12 @@ use super::Checkpointer;
 use crate::error::Result;
 use crate::format::meta::Meta;
 use crate::shm::PassLimit;
-use crate::sync::atomic::Ordering;
 use crate::types::CommitId;
 
 impl Checkpointer {
     /// The base file as it is now, which stays so until the result is dropped.
     pub(crate) fn pin_base(self: &Arc<Checkpointer>) -> Result<PinnedBase> {
-        let _pass = self.pass.lock();
+        let _pass = self.enter_pass()?;
         self.writer.check_writable()?;
         if let Some(intent) = self.interrupted_pass()? {
             // A crash came in the middle of a pass: some of its pages are there already. Whatever storage has, the base file
@@ -20,7 +19,7 @@ impl Checkpointer {
             self.checkpoint_to(intent, PassLimit::Interrupted)?;
         }
         let meta = self.meta()?;
-        self.pins.fetch_add(1, Ordering::AcqRel);
+        self.shared.memory.pin();
         Ok(PinnedBase { checkpointer: Arc::clone(self), meta })
     }
 }
@@ -58,7 +57,7 @@ impl PinnedBase {
 
 impl Drop for PinnedBase {
     fn drop(&mut self) {
-        self.checkpointer.pins.fetch_sub(1, Ordering::AcqRel);
+        self.checkpointer.shared.memory.unpin();
         self.checkpointer.shared.checkpointer.notify();
     }
 }

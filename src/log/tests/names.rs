@@ -50,7 +50,7 @@ fn a_closed_log_moves_no_directory() {
     let old = place.open().unwrap();
     commit(&old, &[1]);
     old.checkpointer().drain().unwrap();
-    old.release_lock();
+    old.release_lock(true);
     // Another file takes the name, and another process opens it: the directory is its by now.
     let other = Place::new();
     fs::rename(other.database(), place.database()).unwrap();

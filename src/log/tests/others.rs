@@ -1,5 +1,4 @@
-//! Views of a log that did not write its frames, as other processes have them: they are told the positions and the page index, and find the
-//! rest in the log directory.
+//! Views of a log that did not write its frames, as other processes have them: they are told the positions, and find the rest in the log directory.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,13 +11,15 @@ use crate::cache::{FrameCache, LogCache};
 use crate::io::{Io, OpenMode};
 use crate::log::ViewRead;
 use crate::options::Options;
-use crate::page_index::Content;
+use crate::page_index::{Content, PageIndex};
 use crate::segment::FrameMark;
 
 /// A view that another process has.
 fn other(log: &Log, cache: usize) -> View {
     let cache = LogCache::new(Arc::new(FrameCache::new(cache)), log.page_size());
-    View::new(&log.shared, None, Arc::clone(&log.view.index), cache)
+    let positions = log.positions();
+    let index = PageIndex::new(positions.checkpointed(), positions.base_pages()).unwrap();
+    View::new(&log.shared, None, index, cache)
 }
 
 /// A commit that is written, and taken back before it is published.
@@ -119,7 +120,7 @@ fn a_page_whose_frame_goes_while_it_is_looked_up_is_read_from_the_base_file() {
     let view = other(&log, 0);
     let passer = Arc::clone(&log);
     *io.after_list.lock() = Some(Box::new(move || pass(&passer)));
-    assert_eq!(look(&log, &view, 2), (Some(2), ViewRead::InBase(Content::Frame(2))));
+    assert_eq!(look(&log, &view, 2), (Some(2), ViewRead::InBase(Content::Base { retired: 1 })));
     assert!(io.after_list.lock().is_none() && starts(log.view()).is_empty());
 }
 

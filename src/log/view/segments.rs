@@ -4,8 +4,10 @@
 //! The name of a segment is its first frame number, so the names say which frames are in which file, up to the published one: a file that
 //! has a published frame got its name before. Nothing else says it. A file may have frames after its end, of transactions that were rolled
 //! back when the next segment had not begun: whole, and with the numbers of frames that are in the next one. So no frame is read, and no
-//! mark, before the names have been listed at a time when it was published.
+//! mark, before the names have been listed at a time when it was published. There is one way to do without a listing: a frame that was published before
+//! the last known segment was seen to be the current one is in that or in one before it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
@@ -13,7 +15,10 @@ use crate::io::OpenMode;
 use crate::log::shared::Shared;
 use crate::segment::{Segment, parse_segment_name, segment_name};
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{Mutex, RwLock};
+use crate::sync::{Mutex, RwLock, thread};
+
+/// So often a frame is looked up that another process is just publishing.
+const FINDS: usize = 1000;
 
 /// See the module.
 pub(super) struct Segments {
@@ -46,7 +51,10 @@ impl Segments {
     }
 
     pub(super) fn push(&self, segment: Arc<Segment>) {
-        self.list.write().push(segment);
+        let mut list = self.list.write();
+        // Another process may have removed one of this name, which had no frames.
+        list.retain(|other| other.start() != segment.start());
+        list.push(segment);
     }
 
     pub(super) fn replace(&self, segment: &Arc<Segment>, by: Arc<Segment>) {
@@ -69,15 +77,116 @@ impl Segments {
     /// The last segment that begins at a frame or before it. If that is published, the names are listed when the segment, as far as it is known, does
     /// not reach it.
     pub(super) fn find(&self, frame_no: u64) -> Result<Option<Arc<Segment>>> {
-        let found = self.find_known(frame_no);
-        let is_known = found.as_ref().is_some_and(|segment| segment.end() >= frame_no)
-            || frame_no <= self.known_to.load(Ordering::Acquire)
-            || frame_no > self.shared.positions.published();
-        if is_known {
-            return Ok(found);
+        let positions = &self.shared.positions;
+        let mut failed = None;
+        for _ in 0..FINDS {
+            // In this order: another thread may be about to complete the list.
+            let known_to = self.known_to.load(Ordering::Acquire);
+            let found = self.find_known(frame_no);
+            if found.as_ref().is_some_and(|segment| segment.end() >= frame_no) || frame_no <= known_to {
+                return Ok(found);
+            }
+            let (published, written) = (positions.published(), positions.written());
+            if frame_no <= published {
+                self.know(frame_no)?;
+                return Ok(self.find_known(frame_no));
+            }
+            if written < frame_no || !self.shared.memory.was_shared() {
+                return Ok(found);
+            }
+            // wal.c has published it, and its process is about to say so. A transaction lies in one segment, the current one.
+            let now = self.shared.memory.state().tail();
+            if let Some(start) = now.start.filter(|&start| start <= frame_no) {
+                match self.current(start, now.seed, published) {
+                    Ok(segment) => return Ok(Some(segment)),
+                    Err(error) if error.is_not_found() || matches!(error, Error::Corrupt { .. }) => {
+                        failed = Some(error);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            // It is published by now, and another segment has been begun.
+            thread::yield_now();
         }
+        failed.map_or(Ok(None), Err)
+    }
+
+    /// Have all segments with published frames up to `frame_no`, and have them end where they end by now.
+    pub(super) fn know(&self, frame_no: u64) -> Result<()> {
+        // In this order.
+        let published = self.shared.positions.published();
+        let known_to = self.known_to.load(Ordering::Acquire);
+        if frame_no.min(published) <= known_to {
+            return Ok(());
+        }
+        let current = self.shared.memory.state().tail();
+        let is_current =
+            |last: &Arc<Segment>| (Some(last.start()), last.seed()) == (current.start, current.seed);
+        if let Some(last) = self.last().filter(|last| is_current(last) && last.start() <= known_to + 1) {
+            last.extend(published);
+            self.known_to.fetch_max(published, Ordering::AcqRel);
+            return Ok(());
+        }
+        self.look()
+    }
+
+    /// The segment that begins at `start` and has a head with the checksum `seed`, to which a process appends after frame `published`.
+    pub(super) fn current(&self, start: u64, seed: u32, published: u64) -> Result<Arc<Segment>> {
+        let known = |segment: &Arc<Segment>| (segment.start(), segment.seed()) == (start, seed);
+        self.know(published)?;
+        let extended = |segment: Arc<Segment>| {
+            segment.extend(published);
+            segment
+        };
+        if let Some(segment) = self.find_known(start).filter(known) {
+            return Ok(extended(segment));
+        }
+        // Another thread may be about to put it into the list, and to have it end later than this one knows.
+        let _looking = self.looking.lock();
+        if let Some(segment) = self.find_known(start).filter(known) {
+            return Ok(extended(segment));
+        }
+        let path = self.shared.dir.join(segment_name(start));
+        let file = self.shared.io.open(&path, OpenMode::ReadWrite)?;
+        let joined = Segment::join(file, &path, start, start, self.shared.log_id, self.shared.page_size)?;
+        if joined.seed() != seed {
+            let what = "it is not the segment that processes append to, which had this name";
+            return Err(Error::corrupt(&path, 0, what));
+        }
+        joined.extend(published);
+        let segment = Arc::new(joined);
+        let mut list = self.list.write();
+        // One of this name was removed, since it had no frames.
+        list.retain(|other| other.start() != start);
+        list.push(Arc::clone(&segment));
+        list.sort_by_key(|segment| segment.start());
+        Ok(segment)
+    }
+
+    /// As of [`super::View::free_files`].
+    pub(super) fn free_files(&self, limit: u64) -> Result<Vec<PathBuf>> {
+        // In this order: the end of a segment that is complete, as it is found now, is its end.
+        let complete_before = self.shared.memory.state().complete_before();
         self.look()?;
-        Ok(self.find_known(frame_no))
+        let published = self.shared.positions.published();
+        let names = self.shared.io.list(&self.shared.dir)?;
+        let mut starts: Vec<u64> = names.iter().filter_map(|name| parse_segment_name(name)).collect();
+        starts.sort_unstable();
+        let is_free = |&(at, &start): &(usize, &u64)| {
+            let end = starts.get(at + 1).map_or(published, |next| next - 1);
+            let is_known = self.find_known(start).is_some_and(|segment| segment.start() == start);
+            start <= end && end <= limit && start < complete_before && !is_known
+        };
+        let free = starts.iter().enumerate().filter(is_free);
+        Ok(free.map(|(_, &start)| self.shared.dir.join(segment_name(start))).collect())
+    }
+
+    /// Forget the segments that anybody may free.
+    pub(super) fn forget_free(&self) {
+        let positions = &self.shared.positions;
+        let free = positions.checkpointed().min(positions.generation_base());
+        let complete_before = self.shared.memory.state().complete_before();
+        self.list.write().retain(|segment| segment.end() > free || segment.start() >= complete_before);
     }
 
     fn find_known(&self, frame_no: u64) -> Option<Arc<Segment>> {
@@ -98,10 +207,14 @@ impl Segments {
         starts.sort_unstable();
         // What is known stays: between two segments frames may be missing that the base file has, and the names do not tell of that.
         let known_to = self.known_to.load(Ordering::Acquire);
-        let mut opened = Vec::new();
+        let mut opened: Vec<Arc<Segment>> = Vec::new();
         for (at, &start) in starts.iter().enumerate() {
             let end = starts.get(at + 1).map_or(published, |next| next - 1);
-            match self.find_known(start).filter(|segment| segment.start() == start) {
+            // One without frames may have been removed, and another one begun under its name.
+            let is_it = |segment: &Arc<Segment>| {
+                segment.end() >= start || segment.is_named() && segment.has_its_head()
+            };
+            match self.find_known(start).filter(|segment| segment.start() == start && is_it(segment)) {
                 Some(segment) if end > known_to => segment.extend(end),
                 Some(_) => {}
                 None => opened.extend(self.open(start, end)?),
@@ -117,6 +230,7 @@ impl Segments {
         };
         let mut list = self.list.write();
         list.retain(|segment| !is_freed(segment));
+        list.retain(|segment| opened.iter().all(|opened| opened.start() != segment.start()));
         list.extend(opened);
         list.sort_by_key(|segment| segment.start());
         drop(list);
@@ -143,7 +257,8 @@ impl Segments {
         match joined {
             Ok(segment) => {
                 segment.extend(end);
-                Ok(Some(Arc::new(segment)))
+                let is_doubtful = end <= shared.memory.state().doubtful_to() && end > positions.synced();
+                Ok(Some(Arc::new(if is_doubtful { segment.doubted() } else { segment })))
             }
             // It was freed since the names were listed.
             Err(error)

@@ -8,6 +8,7 @@ mod swap;
 mod tail;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
@@ -18,10 +19,15 @@ use super::durability::Durability;
 use super::place::Place;
 use super::shared::Shared;
 use super::view::View;
-use crate::error::Result;
-use crate::segment::{Segment, SpareFiles};
+use crate::error::{Error, Result};
+use crate::format::frame::FRAME_HEADER_SIZE;
+use crate::segment::SpareFiles;
+use crate::shm::{Section, TailState};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering, fence};
+
+/// A write waits so long for a process that begins a segment.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// See the module.
 pub(crate) struct Writer {
@@ -41,13 +47,12 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// `crc`: checksum of the last frame of the log.
+    /// Of a log that is open; nobody in this process writes yet.
     pub(super) fn new(
         shared: &Arc<Shared>,
         view: &Arc<View>,
         place: &Arc<Place>,
         durability: &Arc<Durability>,
-        crc: u32,
         spares: SpareFiles,
         sizes: SegmentSizes,
     ) -> Writer {
@@ -56,7 +61,7 @@ impl Writer {
             view: Arc::clone(view),
             place: Arc::clone(place),
             durability: Arc::clone(durability),
-            tail: CachePadded::new(Mutex::new(Tail::new(shared, view, crc))),
+            tail: CachePadded::new(Mutex::new(Tail::new(shared, view))),
             spares,
             sizes,
             syncer_wanted_at: CachePadded::new(AtomicU64::new(u64::MAX)),
@@ -78,6 +83,9 @@ impl Writer {
         if let Some(gone) = self.place.gone() {
             return Err(gone);
         }
+        if !self.shared.memory.is_in(Section::Transaction) {
+            self.enter_transaction(&mut tail, frame_no)?;
+        }
         tail.check_open(frame_no, at)?;
         if frame_no > tail.end() {
             // After a commit wal.c goes on with the next transaction, so for wal.c that commit stands.
@@ -94,6 +102,78 @@ impl Writer {
             tail.write_commit()?;
         }
         Ok(())
+    }
+
+    /// The first write of a transaction, to frame `frame_no`: until its end no other process writes to the segment, or begins another one.
+    fn enter_transaction(&self, tail: &mut Tail, frame_no: u64) -> Result<()> {
+        let Some(entered) = self.shared.memory.enter_within(Section::Transaction, PATIENCE) else {
+            // It may have been stopped.
+            let holder =
+                "another process, which is beginning a segment of the log, and does not get on".into();
+            return Err(Error::Busy { path: self.shared.database.clone(), holder });
+        };
+        let before = frame_no.saturating_sub(1);
+        if before > self.shared.positions.published() {
+            // wal.c has recovered it from what a process left that died without a lock of the wal-index.
+            self.publish_left(before)?;
+        } else if self.shared.positions.written() > self.shared.positions.published() {
+            // A process died with a tentative commit, and without a lock of the wal-index, as in locking_mode=EXCLUSIVE.
+            self.durability.take_back();
+        }
+        tail.follow()?;
+        entered.stay();
+        Ok(())
+    }
+
+    /// A commit that ends at frame `last` is published by `wal.c`, and its process, which is dead, did not come to say so. The caller is in
+    /// [`Section::Transaction`].
+    fn publish_left(&self, last: u64) -> Result<()> {
+        let (state, published) = (self.shared.memory.state(), self.shared.positions.published());
+        let now = state.tail();
+        let missing = || {
+            Error::corrupt(&self.shared.dir, None, format!("frame {last} is committed, and in no segment"))
+        };
+        let segment = self.view.current_segment(now.start.ok_or_else(missing)?, now.seed, published)?;
+        let mut frame = Vec::new();
+        segment.read_frame(last, &mut frame)?;
+        let word = |at: usize| u32::from_be_bytes([frame[at], frame[at + 1], frame[at + 2], frame[at + 3]]);
+        let (pages, crc) = (word(4), word(FRAME_HEADER_SIZE - 4));
+        if pages == 0 {
+            return Err(missing());
+        }
+        state.set_tail(TailState { crc, ..now });
+        if self.shared.positions.written() < last {
+            self.shared.positions.write(last);
+        }
+        self.shared.positions.publish(last, Some(pages));
+        self.committed();
+        Ok(())
+    }
+
+    /// A process died with the write lock, which the caller has now: its transaction ends. `last`: the last frame that `wal.c` has published.
+    /// Doing it again changes nothing.
+    /// False: it cannot be done now.
+    pub(crate) fn end_dead_transaction(&self, last: u64) -> bool {
+        let _tail = self.tail.lock();
+        // A process that begins a segment may have been stopped.
+        let Some(_entered) = self.shared.memory.enter_within(Section::Transaction, PATIENCE) else {
+            return false;
+        };
+        let published = self.shared.positions.published();
+        if last > published {
+            match self.publish_left(last) {
+                Ok(()) => {}
+                // Readers see a commit that the log does not have.
+                Err(error @ Error::Corrupt { .. }) => self.durability.poison(&error),
+                Err(error) => {
+                    self.shared.trouble.note_error(&error);
+                    return false;
+                }
+            }
+        } else if self.shared.positions.written() > published {
+            self.durability.take_back();
+        }
+        true
     }
 
     /// Whether there is a tentative commit; its last frame.
@@ -116,6 +196,9 @@ impl Writer {
     /// tentative commit after it is dropped.
     pub(crate) fn end_transaction(&self, last: u64) {
         let mut tail = self.tail.lock();
+        if !self.shared.memory.is_in(Section::Transaction) {
+            return;
+        }
         if tail.is_committed() && tail.end() <= last {
             self.publish_tail(&mut tail);
         } else {
@@ -124,6 +207,7 @@ impl Writer {
             }
             tail.drop_open();
         }
+        self.shared.memory.exit(Section::Transaction);
     }
 
     /// `wal.c` says that the commit which ends at `last` or before it stands.
@@ -178,7 +262,8 @@ impl Writer {
             return self.view.read_page(frame_no, at - HEADER, buf);
         }
         let mut tail = self.tail.lock();
-        if tail.holds(frame_no) {
+        // Outside a transaction the tail is as this process left it, and others may have written since.
+        if self.shared.memory.is_in(Section::Transaction) && tail.holds(frame_no) {
             return tail.read(frame_no, at, buf);
         }
         drop(tail);
@@ -190,9 +275,9 @@ impl Writer {
         self.view.with_frame(frame_no, |frame| header.copy_from_slice(&frame[at..at + header.len()]))
     }
 
-    /// The segment that frames are appended to.
-    pub(crate) fn current_segment(&self) -> Option<Arc<Segment>> {
-        self.tail.lock().segment.clone()
+    /// The first frame of the segment that frames are appended to.
+    pub(crate) fn current_start(&self) -> Option<u64> {
+        self.shared.memory.state().current_start()
     }
 
     /// Files for segments to come.

@@ -15,12 +15,8 @@ use crate::error::{Error, Result};
 use crate::format::segment_header::SegmentHeader;
 use crate::io::{File, OpenMode, PathKind, SyncSite};
 use crate::segment::{Segment, segment_name};
+use crate::shm::Section;
 use crate::sync::atomic::Ordering;
-
-/// No transaction is being written.
-fn is_between_transactions(tail: &Tail) -> bool {
-    tail.end() + 1 == tail.position().0
-}
 
 /// Published frames in the current segment. Between transactions.
 fn frames_in(segment: &Segment, tail: &Tail) -> u64 {
@@ -30,7 +26,7 @@ fn frames_in(segment: &Segment, tail: &Tail) -> u64 {
 impl Writer {
     /// A write transaction writes its first frame: swap the segment if the syncer should have done so long ago.
     pub(super) fn begin_transaction(&self, tail: &mut Tail) -> Result<()> {
-        let Some(segment) = &tail.segment else { return self.swap_segment(tail) };
+        let Some(segment) = tail.current() else { return self.swap_segment(tail) };
         let frames = frames_in(segment, tail);
         if frames == 0 || tail.position().0 < tail.stays_until {
             return Ok(());
@@ -57,19 +53,23 @@ impl Writer {
     fn swap_due_segment(&self, seen: &mut Option<u64>) -> Result<bool> {
         let before = seen.take();
         let mut tail = self.tail.lock();
-        let Some(segment) = &tail.segment else { return Ok(false) };
-        let (frames, published) = (frames_in(segment, &tail), tail.position().0 - 1);
-        let sizes = &self.sizes;
+        let Some(start) = self.current_start() else { return Ok(false) };
+        let published = self.shared.positions.published();
+        let (frames, sizes) = ((published + 1).saturating_sub(start), &self.sizes);
         if frames < sizes.due.max(1) {
-            self.wake_syncer_at(segment, frames);
+            self.wake_syncer_at(start, frames);
         } else if published < tail.stays_until {
             self.syncer_wanted_at.store(tail.stays_until, Ordering::Relaxed);
-        } else if !is_between_transactions(&tail) {
-            // A transaction is open. Wake the syncer at a later commit, but not the next one: in a busy log that would wake it in vain.
-            let next = published + 1 + (sizes.late - sizes.due) / 4;
-            self.syncer_wanted_at.store(next, Ordering::Relaxed);
         } else if self.check_writable().is_ok() {
-            if before == Some(published) {
+            let Some(_between) = self.shared.memory.try_enter(Section::Transaction, false) else {
+                // A transaction is open. Wake the syncer at a later commit, but not the next one: in a busy log that would wake it in vain.
+                let next = published + 1 + (sizes.late - sizes.due) / 4;
+                self.syncer_wanted_at.store(next, Ordering::Relaxed);
+                return Ok(false);
+            };
+            tail.follow()?;
+            let is_still_due = tail.position().0 == published + 1 && self.current_start() == Some(start);
+            if before == Some(published) && is_still_due {
                 self.swap_segment(&mut tail)?;
             } else {
                 *seen = Some(published);
@@ -80,10 +80,10 @@ impl Writer {
     }
 
     /// The next commit that the syncer has to know of, whatever it sleeps for. Under the lock of the tail.
-    fn wake_syncer_at(&self, segment: &Segment, frames: u64) {
+    fn wake_syncer_at(&self, start: u64, frames: u64) {
         let sizes = &self.sizes;
         let next = if frames < sizes.half && self.spares.is_empty() { sizes.half } else { sizes.due };
-        self.syncer_wanted_at.store(segment.start().saturating_add(next) - 1, Ordering::Relaxed);
+        self.syncer_wanted_at.store(start.saturating_add(next) - 1, Ordering::Relaxed);
     }
 
     /// Have a spare file ready for the next segment.
@@ -96,29 +96,38 @@ impl Writer {
 
     /// Whether the next segment file should be prepared now.
     pub(crate) fn wants_spare(&self) -> bool {
-        let is_half = |segment: Arc<Segment>| segment.end() + 1 - segment.start() >= self.sizes.half;
+        let published = self.shared.positions.published();
+        let is_half = |start: u64| (published + 1).saturating_sub(start) >= self.sizes.half;
         // What makes system calls comes last.
         self.spares.is_empty()
             && !self.place.is_gone()
-            && self.current_segment().is_some_and(is_half)
+            && !self.shared.memory.state().has_left()
+            && self.current_start().is_some_and(is_half)
             && !self.place.has_no_names()
     }
 
     /// Fsync and seal the segments that are complete, oldest first.
     pub(crate) fn seal_segments(&self) -> Result<()> {
         self.durability.check_poison()?;
-        let complete: Vec<Arc<Segment>> = {
-            // A swap changes the list and the current segment under the lock of the tail. Seen without it, a segment that
-            // has just become the current one could be taken for a complete one.
-            let tail = self.tail.lock();
-            let mut segments = self.view.segments();
-            segments.retain(|segment| !segment.is_sealed() && !tail.appends_to(segment));
-            segments
-        };
+        // In this order: the end of a segment that is complete, as it is found now, is its end.
+        let complete_before = self.shared.memory.state().complete_before();
+        self.view.know(self.shared.positions.published())?;
+        let mut complete = self.view.segments();
+        complete.retain(|segment| !segment.is_sealed() && segment.start() < complete_before);
         for segment in complete {
             self.durability.sync_just_to(segment.end(), SyncSite::SealedFrames)?;
             // It may be in another file now.
             let Some(segment) = self.view.find_segment(segment.start())? else { continue };
+            let Some(alone) = self.shared.memory.enter_within(Section::Seal, self.patience()) else {
+                return Ok(());
+            };
+            if self.shared.memory.was_shared() {
+                // Another process may have freed the segment, and its file has other frames by now; or it has sealed it. If that process died
+                // meanwhile, it is done once more.
+                if !segment.is_named() || !alone.is_inherited() && segment.learn_seal()? {
+                    continue;
+                }
+            }
             if segment.write_seal(&*self.shared.io)? {
                 segment.sync_seal().inspect_err(|error| self.durability.poison_if_fsync_failed(error))?;
             }
@@ -126,11 +135,21 @@ impl Writer {
         Ok(())
     }
 
+    /// How long a task waits for another process, which may have been stopped, with what the next turn can do as well.
+    fn patience(&self) -> Duration {
+        if self.shared.memory.was_shared() { Duration::from_millis(50) } else { Duration::from_secs(3600) }
+    }
+
     /// Take the oldest segments out of the list: those that are complete and end at `limit` or before it.
-    pub(crate) fn take_segments(&self, limit: u64) -> Vec<Arc<Segment>> {
-        // The lock of the tail: as in `seal_segments`. A new current segment is empty, and so ends before any limit.
-        let tail = self.tail.lock();
-        self.view.take(|segment| segment.end() > limit || tail.appends_to(segment))
+    ///
+    /// Errors: segments of other processes cannot be looked up.
+    pub(crate) fn take_segments(&self, limit: u64) -> Result<Vec<Arc<Segment>>> {
+        // In this order, as in `seal_segments`.
+        let complete_before = self.shared.memory.state().complete_before();
+        if self.shared.memory.was_shared() {
+            self.view.look()?;
+        }
+        Ok(self.view.take(|segment| segment.end() > limit || segment.start() >= complete_before))
     }
 
     /// Bytes of a spare file: what a segment takes when it is swapped, if the policy says so.
@@ -160,7 +179,7 @@ impl Writer {
             previous_crc,
         };
         self.syncer_wanted_at.store(u64::MAX, Ordering::Relaxed);
-        let before = tail.segment.take();
+        let before = tail.take_segment();
         let path = self.shared.dir.join(segment_name(start_frame_no));
         let file = match self.next_file(&path) {
             Ok(file) => file,
@@ -168,7 +187,7 @@ impl Writer {
         };
         let segment = Arc::new(Segment::begin(file, path, header)?);
         self.view.push(Arc::clone(&segment));
-        self.wake_syncer_at(&segment, 0);
+        self.wake_syncer_at(start_frame_no, 0);
         tail.set_segment(segment);
         self.shared.syncer.notify();
         Ok(())
@@ -220,7 +239,7 @@ impl Writer {
         // It is tried again when the segment has twice the size.
         tail.stays_until = tail.position().0 + frames_in(&segment, tail);
         self.syncer_wanted_at.store(tail.stays_until, Ordering::Relaxed);
-        tail.segment = Some(segment);
+        tail.keep_segment(segment);
         self.shared.trouble.note_error(&error);
         Ok(())
     }
@@ -233,14 +252,20 @@ impl Writer {
             return;
         }
         let mut tail = self.tail.lock();
-        if !is_between_transactions(&tail) {
-            return;
+        let Some(_between) = self.shared.memory.try_enter(Section::Transaction, true) else { return };
+        if self.shared.positions.written() > self.shared.positions.published() {
+            // Of a process that died.
+            self.durability.take_back();
         }
-        if let Some(segment) = tail.segment.take()
+        if let Err(error) = tail.follow() {
+            return self.shared.trouble.note_error(&error);
+        }
+        let retired = tail.take_segment();
+        self.shared.memory.state().set_complete_before(tail.position().0);
+        if let Some(segment) = retired
             && segment.end() < segment.start()
         {
-            // It was begun for a transaction that rolled back, or never came. The chain goes on from the segment before it.
-            tail.set_crc(segment.header().previous_crc);
+            // It was begun for a transaction that rolled back, or never came.
             self.view.remove(&segment);
             if has_no_names || self.place.is_gone() {
                 return;

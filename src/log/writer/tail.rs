@@ -17,6 +17,7 @@ use crate::log::shared::Shared;
 use crate::log::view::View;
 use crate::memory;
 use crate::segment::{FrameMark, Segment};
+use crate::shm::TailState;
 
 /// A transaction larger than this goes to the segment in pieces of about this size.
 const FLUSH_BYTES: usize = 1 << 20;
@@ -28,7 +29,7 @@ pub(super) struct Tail {
     shared: Arc<Shared>,
     view: Arc<View>,
     /// Where frames go now.
-    pub(super) segment: Option<Arc<Segment>>,
+    segment: Option<Arc<Segment>>,
     /// No other segment is begun before this frame: none could be.
     pub(super) stays_until: u64,
     /// Bytes of a frame on disk.
@@ -58,9 +59,10 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    /// `crc`: checksum of the last published frame, or of what stands for it.
-    pub(super) fn new(shared: &Arc<Shared>, view: &Arc<View>, crc: u32) -> Tail {
+    /// Of the log as it is now; see [`Tail::follow`].
+    pub(super) fn new(shared: &Arc<Shared>, view: &Arc<View>) -> Tail {
         let published = shared.positions.published();
+        let crc = shared.memory.state().tail().crc;
         Tail {
             shared: Arc::clone(shared),
             view: Arc::clone(view),
@@ -84,11 +86,6 @@ impl Tail {
     /// The last frame that has been begun; `first - 1` when there is none.
     pub(super) fn end(&self) -> u64 {
         self.first + self.marks.len() as u64 - 1
-    }
-
-    /// Whether `segment` is the current one.
-    pub(super) fn appends_to(&self, segment: &Arc<Segment>) -> bool {
-        self.segment.as_ref().is_some_and(|current| Arc::ptr_eq(current, segment))
     }
 
     /// Whether there is a tentative commit.
@@ -339,6 +336,8 @@ impl Tail {
         if let Some(segment) = &self.segment {
             segment.publish(&self.marks);
         }
+        // Before the position: who finds the position where it was, and this process dead, finds the checksum in the frame.
+        self.tell(crc);
         self.shared.positions.publish(end, self.marks.last().map(|mark| mark.db_size_pages));
         self.reset(end, crc);
         Some(())
@@ -371,14 +370,72 @@ impl Tail {
 
     /// The next transaction begins a new segment, which continues the chain here. There is no open frame.
     pub(super) fn set_segment(&mut self, segment: Arc<Segment>) {
-        self.set_crc(segment.seed());
+        let (start, seed) = (segment.start(), segment.seed());
         self.segment = Some(segment);
+        self.set_crc(seed);
+        self.shared.memory.state().set_complete_before(start);
+    }
+
+    /// Where frames go now; `None`: the next transaction begins a segment.
+    pub(super) fn current(&self) -> Option<&Arc<Segment>> {
+        self.segment.as_ref()
+    }
+
+    /// No other segment could be begun: go on in this one.
+    pub(super) fn keep_segment(&mut self, segment: Arc<Segment>) {
+        let crc = if segment.start() == self.first { segment.seed() } else { self.crc };
+        self.segment = Some(segment);
+        self.set_crc(crc);
+    }
+
+    /// The next transaction begins a new segment. There is no open frame. One without frames is passed over: the chain goes on from the segment
+    /// before it.
+    pub(super) fn take_segment(&mut self) -> Option<Arc<Segment>> {
+        let segment = self.segment.take();
+        let empty = segment.as_ref().filter(|segment| segment.start() == self.first);
+        // Both at once, for a process that goes on when this one has died.
+        self.set_crc(empty.map_or(self.crc, |segment| segment.header().previous_crc));
+        segment
     }
 
     /// The next frame continues the chain from a frame, or a segment header, with this checksum. There is no open frame.
     pub(super) fn set_crc(&mut self, crc: u32) {
         self.crc = crc;
         self.flushed_crc = crc;
+        self.tell(crc);
+    }
+
+    /// Tell the other processes where the next frame goes.
+    fn tell(&self, crc: u32) {
+        let segment = self.segment.as_ref();
+        self.shared.memory.state().set_tail(TailState {
+            start: segment.map(|segment| segment.start()),
+            seed: segment.map_or(0, |segment| segment.seed()),
+            crc,
+        });
+    }
+
+    /// Go on after the last frame that was published, whichever process wrote it. There is no open frame, and no process writes.
+    ///
+    /// Errors: the current segment is another process's, and cannot be opened.
+    pub(super) fn follow(&mut self) -> Result<()> {
+        let (published, now) = (self.shared.positions.published(), self.shared.memory.state().tail());
+        let is_current =
+            |segment: &Arc<Segment>| Some(segment.start()) == now.start && segment.seed() == now.seed;
+        if self.first != published + 1 || self.crc != now.crc {
+            self.reset(published, now.crc);
+        }
+        if self.segment.as_ref().is_some_and(is_current) || self.segment.is_none() && now.start.is_none() {
+            if let Some(segment) = &self.segment {
+                segment.extend(published);
+            }
+            return Ok(());
+        }
+        self.segment = match now.start {
+            None => None,
+            Some(start) => Some(self.view.current_segment(start, now.seed, published)?),
+        };
+        Ok(())
     }
 
     /// The next frame number and the checksum before it, for the header of a new segment.

@@ -326,9 +326,9 @@ impl Db {
     /// `wal_checkpoint(TRUNCATE)`.
     pub fn truncate(&self) -> Result<()> {
         self.backfill(self.index.max_frame.load(Ordering::SeqCst));
-        self.writer.truncate_wal(0)?;
+        // wal.c resets the wal-index first, and whatever becomes of the file, that stands.
         self.index.max_frame.store(0, Ordering::SeqCst);
-        Ok(())
+        self.writer.truncate_wal(0)
     }
 
     /// The last connection closes: what `OpenDatabase::leave` does for `PRAGMA journal_mode=DELETE`.

@@ -211,11 +211,11 @@ fn the_syncer_swaps_a_segment_between_transactions_and_no_commit_waits_for_it() 
     let (db, _) = commits(&rig, 1, true);
     let log = db.log();
     assert!(!log.writer().look_after_current(&mut None).unwrap(), "6 frames of 7: nothing is due");
-    assert_eq!(log.writer().current_segment().unwrap().start(), 1);
+    assert_eq!(log.writer().current_start().unwrap(), 1);
     db.commit(7, &[2], 2, true).unwrap();
     db.begin().unwrap();
     db.frame(1, 2, 900, 0).unwrap();
-    assert_eq!(log.writer().current_segment().unwrap().start(), 8, "without slack, a writer does it at once");
+    assert_eq!(log.writer().current_start().unwrap(), 8, "without slack, a writer does it at once");
     db.roll_back();
 
     // A policy with slack: the writer leaves it to the syncer.
@@ -224,19 +224,19 @@ fn the_syncer_swaps_a_segment_between_transactions_and_no_commit_waits_for_it() 
     let mut commit = |k: u32| db.commit_next(&mut history, k, true);
     let log = db.log();
     log.writer().prepare_spare().unwrap();
-    assert_eq!(log.writer().current_segment().unwrap().start(), 1);
+    assert_eq!(log.writer().current_start().unwrap(), 1);
     db.begin().unwrap();
     db.frame(1, 2, 900, 0).unwrap();
     let mut seen = Some(66);
     assert!(!log.writer().look_after_current(&mut seen).unwrap());
-    assert_eq!(log.writer().current_segment().unwrap().start(), 1, "not in the middle of a transaction");
+    assert_eq!(log.writer().current_start().unwrap(), 1, "not in the middle of a transaction");
     db.roll_back();
     seen = Some(65);
     assert!(log.writer().look_after_current(&mut seen).unwrap(), "not when a commit has just come");
-    assert_eq!(log.writer().current_segment().unwrap().start(), 1);
+    assert_eq!(log.writer().current_start().unwrap(), 1);
     let before = rig.io.trace().len();
     assert!(!log.writer().look_after_current(&mut seen).unwrap());
-    assert_eq!(log.writer().current_segment().unwrap().start(), 67);
+    assert_eq!(log.writer().current_start().unwrap(), 67);
     assert_eq!(done(&rig, before), ["rename free to seg", "fsync names"]);
     log.writer().seal_segments().unwrap();
     assert!(
@@ -249,9 +249,9 @@ fn the_syncer_swaps_a_segment_between_transactions_and_no_commit_waits_for_it() 
     assert_eq!(done(&rig, before), ["fsync"]);
     // When nobody comes, the writer swaps after an eighth more.
     (68..=67 + 64 + 7).for_each(&mut commit);
-    assert_eq!(log.writer().current_segment().unwrap().start(), 67);
+    assert_eq!(log.writer().current_start().unwrap(), 67);
     commit(67 + 64 + 8);
-    assert_eq!(log.writer().current_segment().unwrap().start(), 67 + 64 + 8);
+    assert_eq!(log.writer().current_start().unwrap(), 67 + 64 + 8);
     drop(db);
     assert_eq!(rig.crash_hard().open_and_check(&history).unwrap().1, 67 + 64 + 8);
 }

@@ -13,7 +13,7 @@ fn close(db: Db) {
     db.truncate().unwrap();
     db.writer.close_wal();
     db.log().writer().shrink_spares();
-    db.log().release_lock();
+    db.log().release_lock(true);
 }
 
 fn fsyncs(io: &TestIo) -> usize {
@@ -30,7 +30,7 @@ fn a_session_that_writes_nothing_makes_no_fsync_and_leaves_every_file_as_it_was(
         let (db, k) = rig.open_and_check(&history).unwrap();
         assert_eq!(k, 9);
         db.writer.close_wal();
-        db.log().release_lock();
+        db.log().release_lock(true);
     }
     assert_eq!(fsyncs(&rig.io), fsyncs_before);
     let after = rig.io.live();
@@ -137,7 +137,7 @@ fn nor_does_a_process_spoil_it_that_only_closes_it() {
     let (killed, history) = killed_while_closing();
     let only_close = |db: &Db, _: &mut History| {
         db.log().writer().shrink_spares();
-        db.log().release_lock();
+        db.log().release_lock(true);
     };
     assert_eq!(go_on(killed, None, &history, only_close, |k| k == MANY), Ok(()));
 }
