@@ -268,10 +268,8 @@ impl<W: Work> Step for Task<W> {
                 State::Resting(mut work, until) => {
                     let is_notified = W::wakeup(&self.log, &self.shipping).take_notified();
                     let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-                    // Those of another process wake nobody here.
-                    let looks = W::SERVES_COMMITS && self.log.memory().may_have_others();
                     // A round that has ended may still wake the task.
-                    if !is_notified && !looks && left.is_none_or(|left| !left.is_zero()) {
+                    if !is_notified && left.is_none_or(|left| !left.is_zero()) {
                         self.state = State::Resting(work, until);
                         break left.map_or(Next::WhenWoken, Next::In);
                     }
@@ -281,12 +279,9 @@ impl<W: Work> Step for Task<W> {
                             (work, next)
                         })),
                         next => {
+                            let next = self.sooner(next);
                             self.state = State::Resting(work, until_of(next));
-                            break match next {
-                                Next::WhenWoken if looks => Next::In(LOOK),
-                                Next::In(time) if looks => Next::In(time.min(LOOK)),
-                                next => next,
-                            };
+                            break next;
                         }
                     }
                 }
@@ -307,6 +302,17 @@ impl<W: Work> Step for Task<W> {
 }
 
 impl<W: Work> Task<W> {
+    /// When to ask again whether there is something to do. Commits of another process wake nobody here. The pause after a failed round is not cut short
+    /// by that.
+    fn sooner(&self, next: Next) -> Next {
+        match next {
+            _ if !W::SERVES_COMMITS || !self.log.memory().may_have_others() => next,
+            Next::WhenWoken => Next::In(LOOK),
+            Next::In(time) => Next::In(time.min(LOOK)),
+            next => next,
+        }
+    }
+
     /// Begin, if there is a runtime or one can be started. Where the system gives no thread for it, it may do so later.
     fn open(&mut self) -> Next {
         match self.try_open() {

@@ -145,6 +145,21 @@ fn whoever_notifies_during_a_round_has_another_one_at_once() {
     assert!(WAITS.gone.load(Ordering::SeqCst));
 }
 
+fake!(Fails, FAILS, |_| async { Next::In(Duration::from_secs(3600)) });
+
+/// What another process commits wakes nobody here, so the task looks often; but storage that does not answer is not asked as often.
+#[test]
+fn the_pause_after_a_failed_round_is_kept_while_another_process_has_the_log_open() {
+    let db = Rig::new().open().expect("it opens");
+    db.log().memory().pretend_another();
+    let tasks = start::<Fails>(&db);
+    until("the first round", || FAILS.rounds() == 1);
+    std::thread::sleep(10 * LOOK);
+    assert_eq!(FAILS.rounds(), 1);
+    tasks.shipping().keeper.notify();
+    until("the second round", || FAILS.rounds() == 2);
+}
+
 fake!(Hangs, HANGS, |_| async {
     let _dropped = Dropped(&HANGS);
     std::future::pending::<()>().await;

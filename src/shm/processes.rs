@@ -202,6 +202,15 @@ impl SharedMemory {
         self.control().used_slots().iter().filter(|slot| is_taken(slot)).count() > 1
     }
 
+    /// A slot looks taken.
+    #[cfg(all(test, not(shuttle)))]
+    pub(crate) fn pretend_another(&self) {
+        let slot = self.slot() + 1;
+        let process = Process { slot, pid: 1, program: "another".into(), since_us: 0 };
+        self.control().slots[slot].fill(&process);
+        self.control().use_slot(slot);
+    }
+
     /// Whether several processes have had the database open since it was recovered.
     pub fn was_shared(&self) -> bool {
         self.control().state.was_joined()
